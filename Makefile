@@ -1,0 +1,149 @@
+# `make help` lists the targets. Everything is installed into this folder (.venv, .venv-gen, .tools),
+# except the peers of the tests, which are Debian packages.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The Python that the environments are made with: 3.11 or newer.
+PYTHON ?= python3
+# With ONCE=1, `make run` ends after one pull.
+ONCE ?=
+# More arguments for pytest (`make test`) or the benchmark (`make bench`).
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+MANIFESTS := pyproject.toml clients/python/pyproject.toml constraints.txt
+CHECKED := $(wildcard server clients/python tests bench protos/generate.py)
+
+export PYTHON
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- set-up: each stamp is older than what it depends on, or nothing is done ------------------
+
+.PHONY: setup
+setup: setup-run setup-dev setup-gen setup-peers ## Install all that work on imgd needs
+
+.PHONY: setup-run
+setup-run: .venv/.run ## Install the daemon, the client and imgctl only
+
+.PHONY: setup-dev
+setup-dev: .venv/.dev ## Install the tools that test and check, too
+
+.PHONY: setup-gen
+setup-gen: .venv-gen/.done ## Install the generator of the stubs, in an environment of its own
+
+.PHONY: setup-peers
+setup-peers: .tools/.peers-test ## Install the real programs that the tests run against
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "imgd needs Python 3.11 or newer; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: .venv/.made $(MANIFESTS)
+	$(PIP) install --quiet --constraint constraints.txt hatchling
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable 'clients/python[cli]' --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+	$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.venv-gen/.done: protos/requirements.txt
+	$(PYTHON) -m venv .venv-gen
+	.venv-gen/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--requirement protos/requirements.txt
+	@touch $@
+
+# The script makes the stamp itself, and only when no peer is missing.
+.tools/.peers-%: .ci/install-peers .ci/apt-install
+	.ci/install-peers $*
+
+# --- run -------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup-run ## Start a daemon with sample images and pull one (ONCE=1: then stop)
+	@$(BIN)/imgd demo $(if $(ONCE),--once)
+
+# --- test ------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup-dev setup-peers ## Run all tests, with the coverage gate (ARGS=... for pytest)
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+.PHONY: bench
+bench: setup-run .tools/.peers-bench ## Measure imgd and its peers side by side (ARGS=...)
+	$(BIN)/python -m bench $(ARGS)
+
+# --- check: never writes into the sources ------------------------------------------------------
+
+.PHONY: verify
+verify: check-style check-types check-rooms check-protos check-generated ## Run every check; change nothing
+
+.PHONY: check-style
+check-style: setup-dev
+	$(BIN)/ruff check --no-fix .
+	$(BIN)/ruff format --check .
+
+.PHONY: check-types
+check-types: setup-dev
+	$(BIN)/mypy $(CHECKED)
+
+.PHONY: check-rooms
+check-rooms: setup-dev
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: check-protos
+check-protos: setup-dev
+	$(BIN)/buf lint protos
+	$(BIN)/buf format --exit-code --diff protos
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
+
+.PHONY: check-generated
+check-generated: setup-gen
+	.venv-gen/bin/python protos/generate.py --check
+
+.PHONY: fix
+fix: setup-dev ## Repair style: ruff's fixes, the format of Python and protos
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write protos
+
+# --- what is made from other files, and committed ----------------------------------------------
+
+.PHONY: generate
+generate: setup-gen ## Make the stubs and docs/errors.md anew from the protos
+	.venv-gen/bin/python protos/generate.py
+
+.PHONY: baseline
+baseline: setup-dev ## At a release only: what `buf breaking` compares with becomes today's protos
+	$(BIN)/buf build protos --exclude-source-info --output protos/baseline.binpb
+
+.PHONY: pins
+pins: ## Make constraints.txt anew with today's releases
+	rm -rf .tools/pins
+	$(PYTHON) -m venv .tools/pins
+	.tools/pins/bin/python -m pip install --quiet --upgrade pip
+	.tools/pins/bin/python -m pip install --quiet hatchling --group dev \
+		--editable 'clients/python[cli]' --editable .
+	{ sed -n '/^#/p' constraints.txt; \
+	  .tools/pins/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } > .tools/pins.txt
+	mv .tools/pins.txt constraints.txt
+	rm -rf .tools/pins
+
+.PHONY: clean
+clean: ## Remove environments, tools, caches and reports
+	rm -rf .venv .venv-gen .tools .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+		.hypothesis htmlcov .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

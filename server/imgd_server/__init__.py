@@ -1,0 +1,5 @@
+"""imgd: a container image service."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

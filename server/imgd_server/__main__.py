@@ -1,0 +1,68 @@
+"""The `imgd` command: `serve`, `fsck`, `demo`, `version`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from imgd_server import __version__
+from imgd_server.app import check, configure_logs, serve
+from imgd_server.config import add_flags, load
+from imgd_server.demo import demo
+from imgd_server.errors import Error
+
+__all__ = ["main"]
+
+# Docker's: wrong usage is no failure of the work.
+EXIT_FAILURE = 1
+EXIT_USAGE = 125
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="imgd", description="The container image daemon.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_flags(commands.add_parser("serve", help="run the daemon"))
+    fsck = commands.add_parser("fsck", help="check a store that no daemon uses")
+    add_flags(fsck)
+    fsck.add_argument("--verify-content", action="store_true", help="read every blob again")
+    run = commands.add_parser("demo", help="serve samples from a fresh state and pull one")
+    run.add_argument("--once", action="store_true", help="end after the pull")
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except Error as error:
+        sys.stderr.write(f"imgd: {error.message} ({error.reason.name})\n")
+        return EXIT_FAILURE
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "version":
+        sys.stdout.write(f"imgd {__version__}\n")
+        return 0
+    config = load(vars(options))
+    configure_logs(config)
+    if options.command == "demo":
+        return asyncio.run(demo(serve, once=options.once))
+    if options.command == "fsck":
+        problems = asyncio.run(check(config, verify_content=options.verify_content))
+        sys.stdout.write("".join(f"{line}\n" for line in problems) or "no problems found\n")
+        return EXIT_FAILURE if problems else 0
+    asyncio.run(serve(config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""Configuration: one TOML file, every key also a flag and an environment variable.
+
+A flag wins over the environment (`IMGD_` and the key in upper case), which wins over the file
+(`--config` or `IMGD_CONFIG`), which wins over the default. What is wrong is refused at start, with
+the key's name and where it came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from imgd_server.errors import Error, Reason
+
+__all__ = ["Config", "add_flags", "load"]
+
+
+def _default_root() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/imgd"
+    data = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return f"{data}/imgd"
+
+
+def _default_listen() -> list[str]:
+    if os.geteuid() == 0:
+        return ["unix:/run/imgd/imgd.sock"]
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/imgd-{os.geteuid()}"  # noqa: S108
+    return [f"unix:{runtime}/imgd.sock"]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("wants a text")
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ValueError("wants a list of texts")
+    return value
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise ValueError("wants true or false")
+
+
+def _number(low: float, high: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError("wants a number")
+        number = float(value)
+        if not low <= number <= high:
+            raise ValueError(f"must be from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        number = _number(low, high)(value)
+        if number != int(number):
+            raise ValueError("wants a whole number")
+        return int(number)
+
+    return parse
+
+
+def _choice(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"is one of {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def _key(
+    parse: Callable[[object], Any], default: Callable[[], Any], text: str, unit: str = ""
+) -> Any:
+    return field(default_factory=default, metadata={"parse": parse, "help": text, "unit": unit})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every key, with its default; `imgd serve --help` shows them."""
+
+    root: str = _key(_text, _default_root, "where the state is kept", "DIR")
+    listen: list[str] = _key(
+        _texts, _default_listen, "serve gRPC here; repeats", "unix:PATH|HOST:PORT"
+    )
+    registry_listen: str = _key(_text, str, "serve the registry inside here", "HOST:PORT")
+    registry_host: str = _key(
+        _text, str, "the host that names the registry's own images", "HOST[:PORT]"
+    )
+    samples: bool = _key(_switch, bool, "fill the registry inside with sample images")
+    plain_http: list[str] = _key(
+        _texts, list, "registries that are called without TLS; repeats", "HOST[:PORT]"
+    )
+    allowed_hosts: list[str] = _key(
+        _texts,
+        list,
+        "private hosts that redirects and token realms may name; repeats",
+        "HOST[:PORT]",
+    )
+    connect_timeout: float = _key(
+        _number(0.1, 300), lambda: 10.0, "to connect to a registry", "SECONDS"
+    )
+    read_timeout: float = _key(
+        _number(0.1, 3600), lambda: 30.0, "without a byte from a registry", "SECONDS"
+    )
+    max_running_transfers: int = _key(
+        _integer(1, 10_000), lambda: 64, "transfers that run at once", "N"
+    )
+    max_concurrent_blobs: int = _key(
+        _integer(1, 64), lambda: 6, "blobs that one transfer moves at once", "N"
+    )
+    transfer_retention: float = _key(
+        _number(1, 365 * 86400), lambda: 86400.0, "that ended transfers are remembered", "SECONDS"
+    )
+    drain: float = _key(
+        _number(0, 600), lambda: 5.0, "that open calls get to end at a stop", "SECONDS"
+    )
+    log_level: str = _key(
+        _choice("debug", "info", "warning", "error"), lambda: "info", "what to log", "LEVEL"
+    )
+    log_format: str = _key(_choice("json", "text"), lambda: "json", "how to log", "json|text")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config` and a flag for every key."""
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with these keys")
+    for key in fields(Config):
+        flag, text = f"--{key.name.replace('_', '-')}", key.metadata["help"]
+        if key.metadata["parse"] is _switch:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            action = "append" if key.metadata["parse"] is _texts else "store"
+            parser.add_argument(flag, action=action, metavar=key.metadata["unit"], help=text)
+
+
+def load(
+    flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """The configuration. Raises FIELD_INVALID that names the key and its place."""
+    flags = flags or {}
+    environment = os.environ if environment is None else environment
+    path = flags.get("config") or environment.get("IMGD_CONFIG")
+    from_file = _read(path) if path else {}
+    unknown = sorted(set(from_file) - {key.name for key in fields(Config)})
+    if unknown:
+        raise _invalid(unknown[0], f"the file {path}", "no such key")
+    values: dict[str, Any] = {}
+    for key in fields(Config):
+        variable = f"IMGD_{key.name.upper()}"
+        places: Sequence[tuple[str, object]] = (
+            (f"the flag --{key.name.replace('_', '-')}", flags.get(key.name)),
+            (f"the environment's {variable}", environment.get(variable) or None),
+            (f"the file {path}", from_file.get(key.name)),
+        )
+        place, value = next(((place, one) for place, one in places if one is not None), ("", None))
+        if value is not None:
+            try:
+                values[key.name] = key.metadata["parse"](value)
+            except ValueError as error:
+                raise _invalid(key.name, place, str(error)) from None
+    return Config(**values)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Error(Reason.FIELD_INVALID, f"configuration file {path}: {error}") from None
+
+
+def _invalid(key: str, place: str, why: str) -> Error:
+    return Error(Reason.FIELD_INVALID, f"{key} (from {place}): {why}")

@@ -1,0 +1,10 @@
+"""Blobs by digest: what a content store is, and the local one.
+
+`ContentStore` is the contract, `tests/contract` its suite; `LocalContentStore` keeps blobs in the
+`blobs/` folder of an OCI image layout (OCI image 1.1, image-layout.md).
+"""
+
+from imgd_server.content._local import LocalContentStore
+from imgd_server.content._protocol import BlobInfo, ContentStore, Ingest, PartialInfo, Reader
+
+__all__ = ["BlobInfo", "ContentStore", "Ingest", "LocalContentStore", "PartialInfo", "Reader"]

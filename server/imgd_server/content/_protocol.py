@@ -1,0 +1,175 @@
+"""What a store of blobs is, whatever keeps them.
+
+Every method blocks and may be called from any thread; the daemon calls them in worker threads. A
+blob is visible only when it is complete, verified and durable. Errors are `errors.Error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from imgd_server.oci import Digest
+
+__all__ = ["BlobInfo", "ContentStore", "Ingest", "PartialInfo", "Reader"]
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored blob. `size` is in bytes, `stored_at` in seconds since the epoch."""
+
+    digest: Digest
+    size: int
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartialInfo:
+    """An ingest that was left unfinished. `updated_at` is in seconds since the epoch."""
+
+    key: str
+    size: int
+    updated_at: float
+
+
+class Reader(Protocol):
+    """An open blob. It stays readable until closed, even if the blob is deleted meanwhile."""
+
+    @property
+    def size(self) -> int:
+        """The blob's size in bytes."""
+        ...
+
+    def fileno(self) -> int:
+        """A file descriptor of a regular file with exactly the blob's bytes, for sendfile(2)."""
+        ...
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer only at the end, b"" beyond it."""
+        ...
+
+    def close(self) -> None:
+        """Closes; further calls are harmless."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class Ingest(Protocol):
+    """A blob that is being written. One at a time for a key.
+
+    Used by one thread at a time. Leaving it without `commit` or `abort` keeps the bytes for a later
+    ingest of the same key.
+    """
+
+    @property
+    def offset(self) -> int:
+        """Bytes written so far, those of an earlier attempt included: where the next go."""
+        ...
+
+    def write(self, data: Buffer) -> None:
+        """Appends. Hashes as it writes. Raises SIZE_MISMATCH past the expected size (and keeps
+        nothing of that write), DISK_FULL when there is no room."""
+        ...
+
+    def restart(self) -> None:
+        """Forgets all bytes: the next write is at offset 0."""
+        ...
+
+    def commit(self, digest: Digest | None = None) -> BlobInfo:
+        """Verifies, makes durable (data, then name), and only then shows the blob.
+
+        `digest` is needed when the ingest was started without one. Raises DIGEST_MISMATCH or
+        SIZE_MISMATCH, after which the bytes are gone. A blob that is there already is fine.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Forgets all bytes, and ends."""
+        ...
+
+    def close(self) -> None:
+        """Ends and keeps the bytes; further calls are harmless."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class ContentStore(Protocol):
+    """Blobs by digest."""
+
+    def info(self, digest: Digest) -> BlobInfo:
+        """A blob's size and time. Raises BLOB_NOT_FOUND."""
+        ...
+
+    def find(self, digest: Digest) -> BlobInfo | None:
+        """As `info`, None when it is not stored."""
+        ...
+
+    def open(self, digest: Digest) -> Reader:
+        """Opens a blob. Raises BLOB_NOT_FOUND."""
+        ...
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """A small blob whole. Raises BLOB_NOT_FOUND, and MANIFEST_TOO_LARGE when it has more than
+        `limit` bytes."""
+        ...
+
+    def ingest(
+        self,
+        key: str,
+        digest: Digest | None = None,
+        size: int | None = None,
+        *,
+        resume: bool = True,
+    ) -> Ingest:
+        """Starts or goes on writing a blob.
+
+        `key` names the unfinished bytes ([A-Za-z0-9_.:-], at most 255 characters): the digest for
+        downloads, the upload's ID for uploads. `size` is the exact size expected, None when not
+        known. With `resume`, bytes left under the key are kept, hashed anew and counted in
+        `offset`. Raises TOO_BUSY while the key is being written.
+        """
+        ...
+
+    def delete(self, digest: Digest) -> int:
+        """Deletes a blob and returns its size; 0 when there was none."""
+        ...
+
+    def blobs(self) -> Iterator[BlobInfo]:
+        """Every blob, in no order. What is added or deleted meanwhile may or may not appear."""
+        ...
+
+    def partials(self) -> Iterator[PartialInfo]:
+        """Every unfinished ingest that nobody is writing."""
+        ...
+
+    def drop_partial(self, key: str) -> int:
+        """Forgets an unfinished ingest unless it is being written; returns the bytes freed."""
+        ...
+
+    def verify(self, digest: Digest) -> bool:
+        """Reads a blob again, and says whether it still has its digest. Raises BLOB_NOT_FOUND."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Room left on the underlying file system, for an unprivileged writer."""
+        ...

@@ -1,0 +1,115 @@
+"""Looking at one image for one platform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from imgd_server.content import ContentStore
+from imgd_server.errors import Error, Reason, from_format
+from imgd_server.metadata import ImageRecord, PlatformRecord
+from imgd_server.oci import (
+    MAX_CONFIG_BYTES,
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    Digest,
+    FormatError,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    media,
+    parse_config,
+    parse_manifest,
+    select_platforms,
+)
+
+__all__ = ["Inspection", "inspect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A manifest with its config; `config` is None for an artifact."""
+
+    target: Descriptor
+    manifest: Manifest
+    config: ImageConfig | None
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The layers' diff IDs, lowest first."""
+        return self.config.diff_ids if self.config else ()
+
+    def text(self, key: str) -> str:
+        """A string of the config's `config` object."""
+        value = self._value(key)
+        return value if isinstance(value, str) else ""
+
+    def words(self, key: str) -> list[str]:
+        """A list of strings of the config's `config` object."""
+        value = self._value(key)
+        return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+    def keys(self, key: str) -> list[str]:
+        """The keys of a set of the config's `config` object."""
+        value = self._value(key)
+        return list(value) if isinstance(value, dict) else []
+
+    def _value(self, key: str) -> object:
+        return self.config.config.get(key) if self.config else None
+
+
+def inspect(
+    content: ContentStore,
+    record: ImageRecord,
+    platforms: Sequence[PlatformRecord],
+    wanted: Platform | None,
+) -> Inspection:
+    """Reads the manifest and config for a platform, by default the one served by default.
+
+    Blocks. Raises PLATFORM_NOT_FOUND when nothing of that platform is stored.
+    """
+    target = _choose(record, platforms, wanted)
+    try:
+        manifest = parse_manifest(
+            content.read(target.digest, MAX_MANIFEST_BYTES), target.media_type
+        )
+        if isinstance(manifest, Index):
+            raise _absent(record, platforms, wanted)
+        config = None
+        if media.is_image_config(manifest.config.media_type) and content.find(
+            manifest.config.digest
+        ):
+            config = parse_config(content.read(manifest.config.digest, MAX_CONFIG_BYTES))
+    except FormatError as error:
+        raise from_format(error, digest=target.digest) from error
+    return Inspection(target, manifest, config)
+
+
+def _choose(
+    record: ImageRecord, platforms: Sequence[PlatformRecord], wanted: Platform | None
+) -> Descriptor:
+    stored = [one for one in platforms if one.image_id]
+    if wanted is None:
+        same = [one for one in stored if one.platform == record.platform]
+        return (same or stored)[0].manifest if stored else record.target
+    stated = [
+        replace(one.manifest, platform=Platform.parse(one.platform))
+        for one in stored
+        if one.platform
+    ]
+    if fitting := select_platforms(stated, wanted):
+        return fitting[0]
+    raise _absent(record, platforms, wanted)
+
+
+def _absent(
+    record: ImageRecord, platforms: Sequence[PlatformRecord], wanted: Platform | None
+) -> Error:
+    here = ", ".join(one.platform for one in platforms if one.image_id and one.platform)
+    return Error(
+        Reason.PLATFORM_NOT_FOUND,
+        f"{record.image_id} is not stored for {wanted or 'any platform'}; "
+        f"stored: {here[:500] or 'none'}",
+        metadata={"platform": str(wanted or ""), "platforms": here[:500]},
+    )

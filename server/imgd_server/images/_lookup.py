@@ -1,0 +1,85 @@
+"""Looking images up as people name them (behaviour: references, look-up)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from imgd_server.errors import Error, Reason, from_format
+from imgd_server.metadata import ImageRecord, ReadSession
+from imgd_server.oci import FormatError, Reference
+
+__all__ = ["find_image", "new_uid"]
+
+# Crockford's alphabet: upper-case, and no letters that look like digits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_UID = re.compile(rf"images/([{_ALPHABET}]{{26}})", re.ASCII)
+_ID_PREFIX = re.compile(
+    r"(?:sha256:[0-9a-f]{4,64}|sha512:[0-9a-f]{4,128}|[0-9a-f]{4,128})", re.ASCII
+)
+# How many candidates an ambiguous prefix names: enough to choose from, and far below 4 KiB.
+_MAX_CANDIDATES = 10
+
+
+def new_uid() -> str:
+    """A fresh, unguessable uid: 26 upper-case characters, the first a letter.
+
+    References are lower case, so `images/{uid}` can't be one.
+    """
+    return secrets.choice(_ALPHABET[10:]) + "".join(secrets.choice(_ALPHABET) for _ in range(25))
+
+
+def find_image(session: ReadSession, text: str) -> ImageRecord:
+    """The image that `text` names: a reference, an ID or repo digest in full, a unique ID prefix of
+    at least 4 hex digits, or a resource name. A tag wins over a prefix that looks the same.
+
+    Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, REFERENCE_INVALID, DIGEST_*.
+    """
+    if match := _UID.fullmatch(text):
+        if record := session.image(match[1]):
+            return record
+        raise _not_found(text)
+    is_prefix = _ID_PREFIX.fullmatch(text)
+    try:
+        reference = Reference.parse(text).with_default_tag()
+    except FormatError as error:
+        if not is_prefix:
+            raise from_format(error) from error
+    else:
+        if record := _by_reference(session, reference):
+            return record
+    if is_prefix and (record := _by_prefix(session, text)):
+        return record
+    raise _not_found(text)
+
+
+def _by_reference(session: ReadSession, reference: Reference) -> ImageRecord | None:
+    if reference.digest is None:
+        return session.image_by_name(str(reference))
+    # Tag and digest: the digest decides.
+    repo_digest = f"{reference.name}@{reference.digest}"
+    if record := session.image_by_name(repo_digest):
+        return record
+    known = session.images_by_repo_digest(repo_digest)
+    return known[0] if known else None
+
+
+def _by_prefix(session: ReadSession, prefix: str) -> ImageRecord | None:
+    found = session.images_by_id_prefix(prefix, _MAX_CANDIDATES + 1)
+    # Two images can share a whole ID; then the newer one is as good as the other.
+    if len({record.image_id for record in found}) > 1:
+        candidates = ", ".join(sorted({record.image_id for record in found[:_MAX_CANDIDATES]}))
+        raise Error(
+            Reason.IMAGE_AMBIGUOUS,
+            f"{prefix} fits several images; give more digits, or one of: {candidates}",
+            metadata={"candidates": candidates, "candidates_total": str(len(found))},
+        )
+    return found[0] if found else None
+
+
+def _not_found(text: str) -> Error:
+    return Error(
+        Reason.IMAGE_NOT_FOUND,
+        f"no such image: {text[:200]}; pull it first, or list what is here",
+        metadata={"image": text[:200]},
+    )

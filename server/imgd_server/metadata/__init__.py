@@ -1,0 +1,29 @@
+"""Images, names, leases and transfers: what a metadata store is, and the embedded one.
+
+`MetadataStore` is the contract, `tests/contract` its suite; `SqliteMetadataStore` is one SQLite
+file, written by one thread that groups commits.
+"""
+
+from imgd_server.metadata._protocol import MetadataStore, ReadSession, WriteSession
+from imgd_server.metadata._records import (
+    BlobRef,
+    ImageRecord,
+    LeaseRecord,
+    Name,
+    PlatformRecord,
+    TransferRecord,
+)
+from imgd_server.metadata._sqlite import SqliteMetadataStore
+
+__all__ = [
+    "BlobRef",
+    "ImageRecord",
+    "LeaseRecord",
+    "MetadataStore",
+    "Name",
+    "PlatformRecord",
+    "ReadSession",
+    "SqliteMetadataStore",
+    "TransferRecord",
+    "WriteSession",
+]

@@ -1,0 +1,233 @@
+"""What the metadata store is, whatever database keeps it.
+
+State changes are synchronous functions of a session, and one function is one transaction:
+
+    record = await store.read(lambda session: session.image_by_name(name))
+
+`write` runs its function alone, in a transaction that is durable when `write` returns. Several
+callers' functions may share one commit (each in a savepoint of its own), so a function must not
+wait for anything, must not keep the session, and may run twice when the database asks for it.
+What a function raises undoes its changes, and only its own, and reaches its caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from imgd_server.metadata._records import (
+    BlobRef,
+    ImageRecord,
+    LeaseRecord,
+    Name,
+    PlatformRecord,
+    TransferRecord,
+)
+from imgd_server.oci import Descriptor, Digest
+
+__all__ = ["MetadataStore", "ReadSession", "WriteSession"]
+
+T = TypeVar("T")
+
+
+class ReadSession(Protocol):
+    """Looks at one consistent state of the store. Look-ups return None for what is not there."""
+
+    # --- images
+    def image(self, uid: str) -> ImageRecord | None:
+        """The image with this uid."""
+        ...
+
+    def image_by_name(self, name: str) -> ImageRecord | None:
+        """The image that has this full name (tag or digest reference)."""
+        ...
+
+    def image_by_target(self, digest: str) -> ImageRecord | None:
+        """The image with this target digest."""
+        ...
+
+    def images_by_id_prefix(self, prefix: str, limit: int) -> list[ImageRecord]:
+        """Images whose image ID (of any of its platforms) or target digest starts so.
+
+        `prefix` is `sha256:` (or `sha512:`) and hex digits, or hex digits alone for any algorithm.
+        """
+        ...
+
+    def images_by_repo_digest(self, repo_digest: str) -> list[ImageRecord]:
+        """Images with this `name@digest`, learned or asked for."""
+        ...
+
+    def list_images(
+        self, after: tuple[int, int] | None, limit: int
+    ) -> list[tuple[tuple[int, int], ImageRecord]]:
+        """A page of images, newest create time first, those without one last, then by row.
+
+        `after` is the position (as returned beside each image) to go on behind; None to begin. The
+        order of an image never changes, so pages are stable while others write.
+        """
+        ...
+
+    def count_images(self) -> int:
+        """How many images there are."""
+        ...
+
+    def image_platforms(self, uid: str) -> list[PlatformRecord]:
+        """The platforms of an image, in the order of its index."""
+        ...
+
+    def image_blobs(self, uid: str) -> list[BlobRef]:
+        """The blobs of an image."""
+        ...
+
+    # --- the registry inside
+    def repository_tags(self, repository: str, after: str, limit: int) -> list[str]:
+        """Tags (the last part only) in a repository, lexically after `after`."""
+        ...
+
+    def repositories(self, after: str, limit: int) -> list[str]:
+        """Repositories that have a name or a link, lexically after `after`."""
+        ...
+
+    def repository_manifest(self, repository: str, digest: str) -> Descriptor | None:
+        """A manifest that this repository shows: linked to it, or of an image (or a child of one)
+        that has a name or repo digest there."""
+        ...
+
+    def repository_has_blob(self, repository: str, digest: str) -> bool:
+        """Whether this repository shows the blob: linked, or of an image as above."""
+        ...
+
+    # --- holds
+    def lease(self, lease_id: str) -> LeaseRecord | None:
+        """The lease, expired or not."""
+        ...
+
+    def leases(self) -> list[LeaseRecord]:
+        """Every lease, in the order of their names."""
+        ...
+
+    def held_digests(self, now: int) -> set[str]:
+        """Every blob digest that an image is made of or an unexpired lease holds. What is not
+        among them may be collected."""
+        ...
+
+    # --- transfers
+    def transfer(self, uid: str) -> TransferRecord | None:
+        """The transfer with this uid."""
+        ...
+
+    def transfer_by_request(self, request_id: str) -> TransferRecord | None:
+        """The transfer that was asked for with this request ID."""
+        ...
+
+    def list_transfers(
+        self, states: Sequence[str], after: tuple[int, str] | None, limit: int
+    ) -> list[TransferRecord]:
+        """A page of transfers, newest first; `after` is (created, uid) to go on behind. `nodes`
+        are left out. No states means any."""
+        ...
+
+
+class WriteSession(ReadSession, Protocol):
+    """Looks and changes."""
+
+    # --- images
+    def put_image(
+        self,
+        record: ImageRecord,
+        platforms: Sequence[PlatformRecord],
+        blobs: Iterable[BlobRef],
+    ) -> ImageRecord:
+        """Adds an image, or brings the one with the same target digest up to date.
+
+        The known record keeps its uid, stored time, pin, names and repo digests; blobs and
+        platforms are merged, so that what was stored stays stored. `names` and `repo_digests` of
+        `record` are added to the known ones (names do not move here: see `put_name`). Returns the
+        record as it is now.
+        """
+        ...
+
+    def put_name(self, name: Name, uid: str) -> str | None:
+        """Points a name at an image. Returns the target digest that it pointed at before, None
+        when it is new."""
+        ...
+
+    def delete_name(self, name: str) -> bool:
+        """Takes a name away. Says whether it was there."""
+        ...
+
+    def delete_image(self, uid: str) -> None:
+        """Deletes an image with its names, platforms and blob references."""
+        ...
+
+    def touch_image(self, uid: str, now: int) -> None:
+        """Sets its time of last use."""
+        ...
+
+    def set_pinned(self, uid: str, pinned: bool) -> None:
+        """Pins or unpins an image."""
+        ...
+
+    def set_unpacked_size(self, uid: str, size: int) -> None:
+        """Records the sum of its unpacked layers."""
+        ...
+
+    # --- the registry inside
+    def link_blob(self, repository: str, digest: str) -> None:
+        """Shows a blob in a repository. Idempotent."""
+        ...
+
+    def link_manifest(self, repository: str, target: Descriptor) -> None:
+        """Shows a manifest in a repository by its digest. Idempotent."""
+        ...
+
+    def unlink(self, repository: str, digest: str) -> bool:
+        """Hides a blob or manifest from a repository. Says whether it was linked."""
+        ...
+
+    # --- holds
+    def put_lease(self, record: LeaseRecord) -> None:
+        """Adds a lease, or replaces its time and labels and adds to its digests."""
+        ...
+
+    def delete_lease(self, lease_id: str) -> bool:
+        """Ends a lease. Says whether it was there."""
+        ...
+
+    def delete_expired_leases(self, now: int) -> list[str]:
+        """Deletes leases that ended, and returns their IDs."""
+        ...
+
+    # --- transfers
+    def put_transfer(self, record: TransferRecord) -> None:
+        """Adds or replaces a transfer. Raises REQUEST_ID_REUSED when another has its request ID."""
+        ...
+
+    def delete_transfer(self, uid: str) -> bool:
+        """Forgets a transfer. Says whether it was there."""
+        ...
+
+    def delete_expired_transfers(self, now: int) -> int:
+        """Forgets ended transfers whose retention is over, and returns how many."""
+        ...
+
+    def next_epoch(self) -> int:
+        """Counts a start of the daemon: 1 the first time, one more each time. Event sequence
+        numbers are made of it, so that they rise across a crash."""
+        ...
+
+
+class MetadataStore(Protocol):
+    """Images, names, leases and transfers, in transactions."""
+
+    async def read(self, function: Callable[[ReadSession], T]) -> T:
+        """Runs a function on one consistent state."""
+        ...
+
+    async def write(self, function: Callable[[WriteSession], T]) -> T:
+        """Runs a function in a transaction; durable on return."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what was asked for, then closes."""
+        ...

@@ -1,0 +1,53 @@
+"""The formats of container images: parsed, validated and written, with no input or output.
+
+References, digests, descriptors, platforms, manifests, indexes and image configs are values that
+hold only what their formats allow. Whatever does not fit raises `FormatError` and nothing else.
+"""
+
+from . import media
+from ._config import MAX_CONFIG_BYTES, HistoryEntry, ImageConfig, parse_config
+from ._descriptor import Descriptor
+from ._digest import Digest, Hasher
+from ._errors import FormatError
+from ._manifest import (
+    MAX_INDEX_ENTRIES,
+    MAX_LAYERS,
+    MAX_MANIFEST_BYTES,
+    Index,
+    Manifest,
+    parse_manifest,
+)
+from ._platform import Platform, is_attestation, select_platforms
+from ._reference import (
+    DEFAULT_DOMAIN,
+    DEFAULT_TAG,
+    Reference,
+    ReferenceClass,
+)
+from ._time import parse_rfc3339
+
+__all__ = [
+    "DEFAULT_DOMAIN",
+    "DEFAULT_TAG",
+    "MAX_CONFIG_BYTES",
+    "MAX_INDEX_ENTRIES",
+    "MAX_LAYERS",
+    "MAX_MANIFEST_BYTES",
+    "Descriptor",
+    "Digest",
+    "FormatError",
+    "Hasher",
+    "HistoryEntry",
+    "ImageConfig",
+    "Index",
+    "Manifest",
+    "Platform",
+    "Reference",
+    "ReferenceClass",
+    "is_attestation",
+    "media",
+    "parse_config",
+    "parse_manifest",
+    "parse_rfc3339",
+    "select_platforms",
+]

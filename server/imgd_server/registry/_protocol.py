@@ -1,0 +1,179 @@
+"""What the rest of imgd needs of a registry.
+
+Every method blocks and may be called from any thread. Failures are `errors.Error` with the host,
+HTTP status and the registry's own code, origin unset: the caller knows which side it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Descriptor, Digest, Reference
+
+__all__ = [
+    "BlobStream",
+    "Cancellation",
+    "Credentials",
+    "FetchedManifest",
+    "RegistryClient",
+    "Resolved",
+]
+
+
+class Cancellation:
+    """Stops blocking calls from another thread.
+
+    A call that takes one raises CANCELLED soon after `cancel`, also while it waits for the network:
+    it registers what to shut down with `on_cancel`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._callbacks: set[Callable[[], None]] = set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Cancels; further calls do nothing."""
+        with self._lock:
+            self._cancelled = True
+            callbacks, self._callbacks = self._callbacks, set()
+        for callback in callbacks:
+            callback()
+
+    def check(self) -> None:
+        """Raises CANCELLED once cancelled."""
+        if self._cancelled:
+            raise Error(Reason.CANCELLED, "cancelled")
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` (from any thread, at once if cancelled already); returns its removal."""
+        with self._lock:
+            if not self._cancelled:
+                self._callbacks.add(callback)
+                return lambda: self._callbacks.discard(callback)
+        callback()
+        return lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to authenticate at one registry. Never logged: repr shows the user's name at most.
+
+    Either `user` and `password`, or an `identity_token`, or a `registry_token`, or `anonymous`.
+    """
+
+    user: str = ""
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+    anonymous: bool = False
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r})"
+
+    @property
+    def scope(self) -> str:
+        """Tells credentials apart without revealing them: what shared work is keyed by."""
+        parts = (self.user, self.password, self.identity_token, self.registry_token)
+        return Digest.of("\0".join(parts).encode()).hex[:16] if any(parts) else "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a reference points at, and who said so (`host[:port]` of the registry or mirror)."""
+
+    target: Descriptor
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedManifest:
+    """A manifest's verified bytes, and who served them."""
+
+    target: Descriptor
+    raw: bytes
+    host: str
+
+
+class BlobStream(Protocol):
+    """A blob's bytes as they arrive. They are not verified: whoever stores them does that."""
+
+    @property
+    def offset(self) -> int:
+        """Where the stream begins: what was asked for, or 0 when the server ignored the range."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Who serves it."""
+        ...
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fills the buffer as far as it can without waiting twice; returns the number of bytes, 0
+        at the end.
+
+        Raises SIZE_MISMATCH when the server sends another length than it announced or than the
+        descriptor says, REGISTRY_TIMEOUT on a stall, REGISTRY_UNREACHABLE on a reset.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes, and reuses the connection when the end was reached."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class RegistryClient(Protocol):
+    """Reads registries over the OCI distribution API 1.1 (and Docker's, which it grew from)."""
+
+    def resolve(
+        self, reference: Reference, credentials: Credentials | None, cancellation: Cancellation
+    ) -> Resolved:
+        """What a reference (with tag or digest) points at. One HEAD where the registry does it
+        right; a GET where HEAD gives no digest. Raises REMOTE_NOT_FOUND, REGISTRY_*."""
+        ...
+
+    def fetch_manifest(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> FetchedManifest:
+        """A manifest of the reference's repository by digest, verified. Raises DIGEST_MISMATCH,
+        SIZE_MISMATCH, MANIFEST_TOO_LARGE, REMOTE_NOT_FOUND, REGISTRY_*."""
+        ...
+
+    def open_blob(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        offset: int,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> BlobStream:
+        """A blob of the reference's repository from `offset` on; by its URLs, if it has any and the
+        registry has it not. Raises REMOTE_NOT_FOUND, REGISTRY_*."""
+        ...
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        ...

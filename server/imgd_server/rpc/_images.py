@@ -1,0 +1,167 @@
+"""ImageService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import grpc.aio
+
+from imgd.v1 import image_pb2, image_service_pb2, image_service_pb2_grpc
+from imgd_server.content import ContentStore
+from imgd_server.errors import FieldError, Reason
+from imgd_server.images import Inspection, find_image, inspect
+from imgd_server.metadata import ImageRecord, MetadataStore, PlatformRecord, ReadSession
+from imgd_server.oci import Platform, Reference
+from imgd_server.rpc import _convert
+from imgd_server.rpc._pages import decode_token, encode_token, page_size
+
+__all__ = ["ImageServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# An answer stays well below 1 MiB, so that no client needs a larger limit.
+_PAGE_BYTES = 900_000
+
+_Row = tuple[tuple[int, int], ImageRecord, list[PlatformRecord]]
+
+
+class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
+    """The images of the store."""
+
+    def __init__(
+        self, metadata: MetadataStore, content: ContentStore, own_hosts: Collection[str]
+    ) -> None:
+        self._metadata = metadata
+        self._content = content
+        self._own_hosts = own_hosts
+
+    async def ListImages(
+        self, request: image_service_pb2.ListImagesRequest, context: Context
+    ) -> image_service_pb2.ListImagesResponse:
+        """Lists a page."""
+        if request.filters:
+            raise FieldError(
+                "filters[0]",
+                f"filters[0]: {request.filters[0][:100]!r} is not a filter that this daemon knows; "
+                "GetCapabilities lists them",
+                reason=Reason.FILTER_INVALID,
+            )
+        query = ["ListImages", list(request.filters)]
+        after = decode_token(query, request.page_token) if request.page_token else None
+        limit = page_size(request.page_size)
+        full = request.view == image_pb2.IMAGE_VIEW_FULL
+
+        def page(session: ReadSession) -> list[_Row]:
+            found = session.list_images(tuple(after) if after else None, limit + 1)
+            return [
+                (place, one, session.image_platforms(one.uid) if full else [])
+                for place, one in found
+            ]
+
+        rows = await self._metadata.read(page)
+        answer = image_service_pb2.ListImagesResponse()
+        size, last = 0, None
+        for place, record, platforms in rows[:limit]:
+            message = _convert.image(record, platforms, full=full)
+            size += message.ByteSize()
+            if answer.images and size > _PAGE_BYTES:
+                break
+            answer.images.append(message)
+            last = place
+        if len(answer.images) < len(rows):
+            answer.next_page_token = encode_token(query, last)
+        return answer
+
+    async def GetImage(
+        self, request: image_service_pb2.GetImageRequest, context: Context
+    ) -> image_service_pb2.GetImageResponse:
+        """Returns one."""
+        full = request.view == image_pb2.IMAGE_VIEW_FULL
+        record, platforms = await self._find(request.image)
+        return image_service_pb2.GetImageResponse(
+            image=_convert.image(record, platforms, full=full)
+        )
+
+    async def InspectImage(
+        self, request: image_service_pb2.InspectImageRequest, context: Context
+    ) -> image_service_pb2.InspectImageResponse:
+        """Returns one and its config."""
+        record, platforms, found = await self._inspect(request.image, request.platform)
+        answer = image_service_pb2.InspectImageResponse(
+            image=_convert.image(record, platforms, full=True),
+            manifest=_convert.descriptor(found.target),
+            config_blob=_convert.descriptor(found.manifest.config),
+            layers=[_convert.descriptor(layer) for layer in found.manifest.layers],
+            annotations=found.manifest.annotations,
+        )
+        if config := found.config:
+            answer.platform.CopyFrom(_convert.platform(config.platform))
+            answer.config.CopyFrom(_config(found))
+            answer.author = config.author
+            answer.diff_ids.extend(config.diff_ids)
+            answer.comment = config.history[-1].comment if config.history else ""
+        return answer
+
+    async def GetImageHistory(
+        self, request: image_service_pb2.GetImageHistoryRequest, context: Context
+    ) -> image_service_pb2.GetImageHistoryResponse:
+        """Returns its steps."""
+        record, _, found = await self._inspect(request.image, request.platform)
+        answer = image_service_pb2.GetImageHistoryResponse()
+        layers = iter(zip(found.manifest.layers, found.diff_ids, strict=False))
+        for entry in found.config.history if found.config else ():
+            step = answer.entries.add(
+                created_by=entry.created_by,
+                author=entry.author,
+                comment=entry.comment,
+                empty_layer=entry.empty_layer,
+            )
+            if entry.created:
+                step.create_time.CopyFrom(_convert.timestamp_of(entry.created))
+            if not entry.empty_layer and (pair := next(layers, None)):
+                step.layer.CopyFrom(_convert.descriptor(pair[0]))
+                step.diff_id = pair[1]
+        if answer.entries:
+            answer.entries[-1].tags.extend(name.name for name in record.names if not name.by_digest)
+        return answer
+
+    async def ParseReference(
+        self, request: image_service_pb2.ParseReferenceRequest, context: Context
+    ) -> image_service_pb2.ParseReferenceResponse:
+        """Returns a reference's parts."""
+        parsed = Reference.parse(request.text).with_default_tag()
+        return image_service_pb2.ParseReferenceResponse(
+            reference=_convert.reference(parsed, self._own_hosts)
+        )
+
+    async def _find(self, text: str) -> tuple[ImageRecord, list[PlatformRecord]]:
+        def find(session: ReadSession) -> tuple[ImageRecord, list[PlatformRecord]]:
+            record = find_image(session, text)
+            return record, session.image_platforms(record.uid)
+
+        return await self._metadata.read(find)
+
+    async def _inspect(
+        self, text: str, platform: str
+    ) -> tuple[ImageRecord, list[PlatformRecord], Inspection]:
+        record, platforms = await self._find(text)
+        wanted = Platform.parse(platform) if platform else None
+        found = await asyncio.to_thread(inspect, self._content, record, platforms, wanted)
+        return record, platforms, found
+
+
+def _config(found: Inspection) -> image_pb2.ImageConfig:
+    """The config's `config` object; what has the wrong type in it counts as not set."""
+    return image_pb2.ImageConfig(
+        user=found.text("User"),
+        exposed_ports=sorted(found.keys("ExposedPorts")),
+        env=found.words("Env"),
+        entrypoint=found.words("Entrypoint"),
+        cmd=found.words("Cmd"),
+        volumes=sorted(found.keys("Volumes")),
+        working_dir=found.text("WorkingDir"),
+        labels=found.config.labels if found.config else {},
+        stop_signal=found.text("StopSignal"),
+    )

@@ -1,0 +1,108 @@
+"""What every call goes through: field rules first, translation of errors last."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from imgd_server.errors import Error, Reason, from_format
+from imgd_server.oci import FormatError
+from imgd_server.rpc._rules import check_rules
+from imgd_server.rpc._status import abort_arguments
+
+__all__ = ["GuardInterceptor"]
+
+_log = structlog.get_logger(__name__)
+
+# The standard services (health, reflection, channelz) have statuses of their own.
+_OURS = "/imgd.v1."
+
+
+class GuardInterceptor(grpc.aio.ServerInterceptor):
+    """Checks requests before handlers see them, and turns what handlers raise into statuses."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[Any], Awaitable[Any]],
+        handler_call_details: Any,
+    ) -> Any:
+        """Wraps the handler of one of our methods."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        make, inner = _shape(handler)
+        wrap = _guard_stream if handler.response_streaming else _guard_unary
+        return make(
+            wrap(inner, method, check=not handler.request_streaming),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _shape(handler: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if handler.request_streaming and handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler, handler.stream_stream
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler, handler.stream_unary
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler, handler.unary_stream
+    return grpc.unary_unary_rpc_method_handler, handler.unary_unary
+
+
+def _guard_unary(inner: Callable[..., Any], method: str, *, check: bool) -> Callable[..., Any]:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            if check:
+                check_rules(request)
+            return await inner(request, context)
+        except Exception as error:  # noqa: BLE001 - the translator
+            await _refuse(context, method, error)
+
+    return call
+
+
+def _guard_stream(inner: Callable[..., Any], method: str, *, check: bool) -> Callable[..., Any]:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            if check:
+                check_rules(request)
+            answers = inner(request, context)
+            if not hasattr(answers, "__aiter__"):
+                # The base class's refusal of what is not implemented is a plain coroutine.
+                await answers
+                return
+            async for answer in answers:
+                yield answer
+        except Exception as error:  # noqa: BLE001 - the translator
+            await _refuse(context, method, error)
+
+    return call
+
+
+async def _refuse(context: Any, method: str, error: Exception) -> None:
+    """Ends a call with the status that goes with the error; always raises."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    await context.abort(**abort_arguments(_as_ours(error, method)))
+
+
+def _as_ours(error: Exception, method: str) -> Error:
+    if isinstance(error, Error):
+        return error
+    if isinstance(error, FormatError):
+        return from_format(error)
+    if isinstance(error, NotImplementedError):
+        return Error(
+            Reason.UNSUPPORTED,
+            f"this daemon does not implement {method.removeprefix('/')}; GetCapabilities lists "
+            "what it does",
+        )
+    incident = secrets.token_hex(6)
+    _log.error("defect in a call", method=method, incident=incident, exc_info=error)
+    return Error(Reason.INTERNAL, f"a defect in the daemon; its log explains incident {incident}")

@@ -1,0 +1,134 @@
+"""SystemService."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import grpc.aio
+
+from imgd.v1 import errors_pb2, system_pb2, system_service_pb2, system_service_pb2_grpc
+from imgd_server import __version__
+from imgd_server.content import ContentStore
+from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, check_store
+from imgd_server.metadata import MetadataStore
+from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
+from imgd_server.rpc import _convert
+from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
+from imgd_server.rpc._transfers import TRANSFERS
+from imgd_server.transfer import TransferManager, now_us
+
+__all__ = ["RegistryInside", "SystemServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RegistryInside:
+    """What the daemon tells of the registry inside; empty when it is off."""
+
+    def __init__(self, address: str = "", host: str = "", samples: Sequence[str] = ()) -> None:
+        self.address = address
+        self.host = host
+        self.samples = list(samples)
+
+
+class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
+    """The daemon itself. `services` is what it serves, by service name, for the capabilities."""
+
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        manager: TransferManager,
+        inside: RegistryInside,
+        services: Mapping[str, object],
+    ) -> None:
+        self._metadata = metadata
+        self._content = content
+        self._manager = manager
+        self._inside = inside
+        self._services = services
+        self._started = now_us()
+
+    async def GetCapabilities(
+        self, request: system_service_pb2.GetCapabilitiesRequest, context: Context
+    ) -> system_service_pb2.GetCapabilitiesResponse:
+        """Returns what is implemented, read off the servicers themselves."""
+        config = self._manager.config
+        capabilities = system_pb2.Capabilities(
+            methods=sorted(
+                f"{service}/{method}"
+                for service, servicer in self._services.items()
+                for method in implemented(servicer)
+            ),
+            transfers=TRANSFERS,
+            limits=system_pb2.Limits(
+                max_message_bytes=MAX_MESSAGE_BYTES,
+                max_manifest_bytes=MAX_MANIFEST_BYTES,
+                max_index_depth=MAX_INDEX_DEPTH,
+                max_manifests=MAX_MANIFESTS,
+                min_watch_interval=_convert.duration(config.min_watch_interval),
+                heartbeat_interval=_convert.duration(config.heartbeat),
+                min_keepalive_interval=_convert.duration(MIN_KEEPALIVE_SECONDS),
+                transfer_retention=_convert.duration(config.retention),
+                max_running_transfers=config.max_running,
+                max_concurrent_blobs=config.max_concurrent_blobs,
+            ),
+        )
+        return system_service_pb2.GetCapabilitiesResponse(capabilities=capabilities)
+
+    async def GetInfo(
+        self, request: system_service_pb2.GetInfoRequest, context: Context
+    ) -> system_service_pb2.GetInfoResponse:
+        """Returns the daemon's state."""
+        count = await self._metadata.read(lambda session: session.count_images())
+        free = await asyncio.to_thread(self._content.free_bytes)
+        return system_service_pb2.GetInfoResponse(
+            info=system_pb2.SystemInfo(
+                version=__version__,
+                api_versions=["imgd.v1"],
+                runtime_version=f"{platform.python_implementation()} {platform.python_version()}",
+                default_platform=_convert.platform(Platform.host()),
+                start_time=_convert.timestamp(self._started),
+                image_count=count,
+                running_transfer_count=self._manager.running,
+                registry_inside=system_pb2.RegistryInside(
+                    address=self._inside.address,
+                    host=self._inside.host,
+                    samples=self._inside.samples,
+                ),
+                disk_free_bytes=free,
+            )
+        )
+
+    async def CheckStore(
+        self, request: system_service_pb2.CheckStoreRequest, context: Context
+    ) -> AsyncIterator[system_service_pb2.CheckStoreResponse]:
+        """Streams what a check finds."""
+        if request.repair:
+            raise NotImplementedError
+        checked = 0
+        async for checked, problems in check_store(
+            self._metadata, self._content, verify_content=request.verify_content
+        ):
+            if problems:
+                yield system_service_pb2.CheckStoreResponse(
+                    checked_blobs=checked,
+                    problems=[
+                        system_pb2.StoreProblem(
+                            reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{one.reason.name}"),
+                            subject=one.subject,
+                            message=one.message,
+                        )
+                        for one in problems
+                    ],
+                )
+        yield system_service_pb2.CheckStoreResponse(checked_blobs=checked, total_blobs=checked)
+
+
+def implemented(servicer: object) -> list[str]:
+    """The methods that a servicer overrides; what it inherits answers UNIMPLEMENTED."""
+    base = type(servicer).__mro__[1]
+    return [name for name in vars(base) if name in vars(type(servicer)) and name[0].isupper()]

@@ -1,0 +1,203 @@
+"""TransferService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+from google.protobuf import duration_pb2
+
+from imgd.v1 import transfer_pb2, transfer_service_pb2, transfer_service_pb2_grpc
+from imgd_server.errors import Error, Reason
+from imgd_server.registry import Credentials
+from imgd_server.rpc import _convert
+from imgd_server.rpc._pages import decode_token, encode_token, page_size
+from imgd_server.transfer import (
+    LeaseRequest,
+    PullPolicy,
+    RegistryEndpoint,
+    StoreEndpoint,
+    TransferManager,
+    TransferSpec,
+    TransferState,
+)
+
+__all__ = ["TRANSFERS", "TransferServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# The pairs that StartTransfer knows, for GetCapabilities.
+TRANSFERS = ("registry>store",)
+
+_POLICIES = {
+    transfer_pb2.PULL_POLICY_UNSPECIFIED: PullPolicy.ALWAYS,
+    transfer_pb2.PULL_POLICY_ALWAYS: PullPolicy.ALWAYS,
+    transfer_pb2.PULL_POLICY_IF_NOT_PRESENT: PullPolicy.IF_NOT_PRESENT,
+    transfer_pb2.PULL_POLICY_NEVER: PullPolicy.NEVER,
+}
+
+
+class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
+    """Starts, watches and steers transfers."""
+
+    def __init__(self, manager: TransferManager) -> None:
+        self._manager = manager
+        self._leaving: set[asyncio.Task[Any]] = set()
+
+    async def StartTransfer(
+        self, request: transfer_service_pb2.StartTransferRequest, context: Context
+    ) -> transfer_service_pb2.StartTransferResponse:
+        """Accepts one."""
+        record = await self._manager.start(_spec(request), request.request_id)
+        return transfer_service_pb2.StartTransferResponse(transfer=_convert.transfer(record))
+
+    async def WatchTransfer(
+        self, request: transfer_service_pb2.WatchTransferRequest, context: Context
+    ) -> AsyncIterator[transfer_service_pb2.WatchTransferResponse]:
+        """Streams one's events."""
+        interval = _seconds(request.min_interval) if request.HasField("min_interval") else None
+        async for event in self._manager.watch(_uid(request.name), interval):
+            yield transfer_service_pb2.WatchTransferResponse(event=_convert.transfer_event(event))
+
+    async def GetTransfer(
+        self, request: transfer_service_pb2.GetTransferRequest, context: Context
+    ) -> transfer_service_pb2.GetTransferResponse:
+        """Returns one."""
+        record = await self._manager.get(_uid(request.name))
+        return transfer_service_pb2.GetTransferResponse(transfer=_convert.transfer(record))
+
+    async def ListTransfers(
+        self, request: transfer_service_pb2.ListTransfersRequest, context: Context
+    ) -> transfer_service_pb2.ListTransfersResponse:
+        """Lists a page."""
+        states = [TransferState(state) for state in request.states if state]
+        query = ["ListTransfers", [state.name for state in states]]
+        after = decode_token(query, request.page_token) if request.page_token else None
+        limit = page_size(request.page_size)
+        found = await self._manager.list(states, tuple(after) if after else None, limit + 1)
+        answer = transfer_service_pb2.ListTransfersResponse(
+            transfers=[_convert.transfer(record) for record in found[:limit]]
+        )
+        if len(found) > limit:
+            last = found[limit - 1]
+            answer.next_page_token = encode_token(query, [last.created, last.uid])
+        return answer
+
+    async def CancelTransfer(
+        self, request: transfer_service_pb2.CancelTransferRequest, context: Context
+    ) -> transfer_service_pb2.CancelTransferResponse:
+        """Cancels one."""
+        record = await self._manager.cancel(_uid(request.name))
+        return transfer_service_pb2.CancelTransferResponse(transfer=_convert.transfer(record))
+
+    async def ResumeTransfer(
+        self, request: transfer_service_pb2.ResumeTransferRequest, context: Context
+    ) -> transfer_service_pb2.ResumeTransferResponse:
+        """Runs one again."""
+        given = request.HasField("source_credentials")
+        credentials = _credentials(request.source_credentials) if given else None
+        record = await self._manager.resume(_uid(request.name), credentials)
+        return transfer_service_pb2.ResumeTransferResponse(transfer=_convert.transfer(record))
+
+    async def DeleteTransfer(
+        self, request: transfer_service_pb2.DeleteTransferRequest, context: Context
+    ) -> transfer_service_pb2.DeleteTransferResponse:
+        """Forgets one."""
+        await self._manager.delete(_uid(request.name))
+        return transfer_service_pb2.DeleteTransferResponse()
+
+    async def Pull(
+        self, request: transfer_service_pb2.PullRequest, context: Context
+    ) -> AsyncIterator[transfer_service_pb2.PullResponse]:
+        """Starts a pull and streams its events; leaving cancels it unless detached."""
+        record = await self._manager.start(_pull_spec(request), request.request_id)
+        interval = _seconds(request.min_interval) if request.HasField("min_interval") else None
+        try:
+            async for event in self._manager.watch(record.uid, interval):
+                yield transfer_service_pb2.PullResponse(event=_convert.transfer_event(event))
+        finally:
+            # After the end, this finds nothing to cancel. Held here, for the call is gone.
+            if not request.detach:
+                task = asyncio.ensure_future(self._manager.cancel(record.uid))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+
+def _uid(name: str) -> str:
+    return name.removeprefix("transfers/")
+
+
+def _seconds(value: duration_pb2.Duration) -> float:
+    return value.seconds + value.nanos / 1e9
+
+
+def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
+    source = request.source.WhichOneof("source")
+    destination = request.destination.WhichOneof("destination")
+    if (source, destination) != ("registry", "store"):
+        raise Error(
+            Reason.UNSUPPORTED,
+            f"this daemon does not implement transfers from {source or 'nothing'} to "
+            f"{destination or 'nothing'}; GetCapabilities lists those that it does",
+        )
+    registry, store = request.source.registry, request.destination.store
+    return _registry_to_store(registry, store, request.platforms, request.limits)
+
+
+def _pull_spec(request: transfer_service_pb2.PullRequest) -> TransferSpec:
+    registry = transfer_pb2.RegistryEndpoint(reference=request.reference)
+    if request.HasField("credentials"):
+        registry.credentials.CopyFrom(request.credentials)
+    store = transfer_pb2.StoreEndpoint(policy=request.policy, unpack=request.unpack)
+    if request.HasField("lease"):
+        store.lease.CopyFrom(request.lease)
+    return _registry_to_store(registry, store, request.platforms, request.limits)
+
+
+def _registry_to_store(
+    registry: transfer_pb2.RegistryEndpoint,
+    store: transfer_pb2.StoreEndpoint,
+    platforms: transfer_pb2.PlatformSelection,
+    limits: transfer_pb2.TransferLimits,
+) -> TransferSpec:
+    wished = {
+        "unpack": store.unpack,
+        "all_tags": registry.all_tags,
+        "include_referrers": registry.include_referrers,
+        "max_bytes_per_second": limits.max_bytes_per_second,
+    }
+    for name, wish in wished.items():
+        if wish:
+            raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
+    if platforms.all and platforms.platforms:
+        raise Error(Reason.FIELD_INVALID, "platforms.all excludes platforms.platforms")
+    lease = store.lease
+    return TransferSpec(
+        source=RegistryEndpoint(
+            registry.reference,
+            _credentials(registry.credentials) if registry.HasField("credentials") else None,
+        ),
+        destination=StoreEndpoint(
+            tags=tuple(store.tags),
+            policy=_POLICIES.get(store.policy, PullPolicy.ALWAYS),
+            lease=LeaseRequest(lease.lease_id, _seconds(lease.ttl) or 3600.0)
+            if store.HasField("lease")
+            else None,
+        ),
+        platforms=tuple(platforms.platforms),
+        all_platforms=platforms.all,
+        max_concurrency=limits.max_concurrency,
+    )
+
+
+def _credentials(message: transfer_pb2.RegistryCredentials) -> Credentials:
+    kind = message.WhichOneof("credentials")
+    if kind == "user_password":
+        return Credentials(message.user_password.user, message.user_password.password)
+    return Credentials(
+        identity_token=message.identity_token,
+        registry_token=message.registry_token,
+        anonymous=kind == "anonymous",
+    )

@@ -1,0 +1,58 @@
+"""Moving images: specs, runs, progress, outcomes.
+
+`TransferManager` runs transfers as tasks of the daemon; `Progress` is what a watcher sees. A pull
+is planned and carried out by `_pull`, blob by blob through single flights (`_flight`, `_fetch`),
+and made visible in one transaction (`_commit`).
+"""
+
+from imgd_server.transfer._fetch import RetryPolicy
+from imgd_server.transfer._manager import (
+    TransferConfig,
+    TransferManager,
+    TransferView,
+    WatchEvent,
+    WatchEventKind,
+)
+from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
+from imgd_server.transfer._progress import (
+    Activity,
+    ActivityKind,
+    Node,
+    NodeKind,
+    NodeState,
+    Progress,
+    Retry,
+    now_us,
+)
+from imgd_server.transfer._spec import (
+    LeaseRequest,
+    PullPolicy,
+    RegistryEndpoint,
+    StoreEndpoint,
+    TransferSpec,
+)
+
+__all__ = [
+    "Activity",
+    "ActivityKind",
+    "LeaseRequest",
+    "Node",
+    "NodeKind",
+    "NodeState",
+    "Outcome",
+    "Progress",
+    "PullPolicy",
+    "PullResult",
+    "RegistryEndpoint",
+    "Retry",
+    "RetryPolicy",
+    "StoreEndpoint",
+    "TransferConfig",
+    "TransferManager",
+    "TransferSpec",
+    "TransferState",
+    "TransferView",
+    "WatchEvent",
+    "WatchEventKind",
+    "now_us",
+]

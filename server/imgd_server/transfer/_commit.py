@@ -1,0 +1,182 @@
+"""A pull's end as one transaction, and whether a pull is needed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imgd_server.errors import Error, Origin, Reason
+from imgd_server.images import find_image, new_uid
+from imgd_server.metadata import (
+    ImageRecord,
+    LeaseRecord,
+    Name,
+    ReadSession,
+    TransferRecord,
+    WriteSession,
+)
+from imgd_server.oci import Descriptor, Digest, Platform, Reference, select_platforms
+from imgd_server.transfer._outcome import Outcome, PullResult
+from imgd_server.transfer._progress import now_us
+from imgd_server.transfer._pull import Pulled
+from imgd_server.transfer._spec import StoreEndpoint
+
+__all__ = [
+    "commit_present",
+    "commit_pull",
+    "hold",
+    "holding_lease",
+    "names_of",
+    "not_here",
+    "present_image",
+]
+
+
+def holding_lease(uid: str) -> str:
+    """The lease with which a transfer holds what it fetches, until its image holds it.
+
+    The colon keeps it apart from callers' leases, whose IDs have none.
+    """
+    return f"transfer:{uid}"
+
+
+def names_of(reference: Reference, destination: StoreEndpoint) -> list[Name]:
+    """The names that a pull gives: those asked for, else the reference itself.
+
+    Tag and digest together: the digest decides, and the tag is neither made nor moved.
+    """
+    references = [Reference.parse(tag) for tag in destination.tags] or [reference]
+    return [
+        Name(f"{one.name}@{one.digest}", one.name, by_digest=True)
+        if one.digest
+        else Name(str(one.with_default_tag()), one.name)
+        for one in references
+    ]
+
+
+def present_image(
+    session: ReadSession,
+    reference: Reference,
+    wanted: Sequence[Platform],
+    *,
+    explicit: bool,
+    all_platforms: bool,
+) -> ImageRecord | None:
+    """The stored image that the reference names, if it is here for every wanted platform."""
+    try:
+        record = find_image(session, str(reference))
+    except Error as error:
+        if error.reason is Reason.IMAGE_NOT_FOUND:
+            return None
+        raise
+    if record.complete and (all_platforms or not explicit):
+        return record
+    if all_platforms:
+        return None
+    stored = [
+        replace(one.manifest, platform=Platform.parse(one.platform))
+        for one in session.image_platforms(record.uid)
+        if one.complete and one.platform
+    ]
+    return record if all(select_platforms(stored, one) for one in wanted) else None
+
+
+def commit_present(
+    session: WriteSession, record: TransferRecord, image: ImageRecord, destination: StoreEndpoint
+) -> TransferRecord:
+    """Ends a pull that had nothing to do."""
+    session.touch_image(image.uid, now_us())
+    lease = _take_lease(session, destination, image)
+    outcome = Outcome(
+        PullResult.UP_TO_DATE,
+        image.target,
+        image.uid,
+        image.image_id,
+        tuple(name.name for name in image.names),
+        reused_bytes=image.content_size,
+        lease=lease,
+    )
+    record = replace(record, state="SUCCEEDED", outcome=outcome.to_json())
+    session.put_transfer(record)
+    return record
+
+
+def commit_pull(
+    session: WriteSession,
+    record: TransferRecord,
+    pulled: Pulled,
+    reference: Reference,
+    destination: StoreEndpoint,
+) -> TransferRecord:
+    """Shows what a pull stored: image, names, lease and the transfer's end, all or nothing."""
+    now = now_us()
+    repo_digest = f"{reference.name}@{pulled.target.digest}"
+    description = pulled.description
+    image = session.put_image(
+        replace(description.record, last_used=now, repo_digests=(repo_digest,)),
+        description.platforms,
+        description.blobs,
+    )
+    session.touch_image(image.uid, now)
+    names = names_of(reference, destination)
+    before = [session.put_name(name, image.uid) for name in names]
+    if all(digest == pulled.target.digest for digest in before):
+        result = PullResult.UP_TO_DATE
+    elif any(digest not in (None, pulled.target.digest) for digest in before):
+        result = PullResult.UPDATED
+    else:
+        result = PullResult.DOWNLOADED
+    lease = _take_lease(session, destination, image)
+    session.delete_lease(holding_lease(record.uid))
+    outcome = Outcome(
+        result,
+        pulled.target,
+        image.uid,
+        image.image_id,
+        tuple(name.name for name in names),
+        pulled.fetched_bytes,
+        pulled.reused_bytes,
+        lease,
+        pulled.warnings,
+    )
+    record = replace(record, state="SUCCEEDED", outcome=outcome.to_json())
+    session.put_transfer(record)
+    return record
+
+
+def _take_lease(session: WriteSession, destination: StoreEndpoint, image: ImageRecord) -> str:
+    if destination.lease is None:
+        return ""
+    lease_id = destination.lease.lease_id or new_uid().lower()
+    now = now_us()
+    expires = now + int(destination.lease.ttl * 1_000_000)
+    known = session.lease(lease_id)
+    session.put_lease(
+        LeaseRecord(
+            lease_id,
+            created=known.created if known else now,
+            expires=max(expires, known.expires) if known else expires,
+            labels=known.labels if known else {},
+            digests=tuple(blob.digest for blob in session.image_blobs(image.uid) if blob.stored),
+        )
+    )
+    return lease_id
+
+
+def hold(session: WriteSession, uid: str, targets: Sequence[Descriptor], lifetime_us: int) -> None:
+    """Holds what a transfer is about to store."""
+    now = now_us()
+    digests: tuple[Digest, ...] = tuple(target.digest for target in targets)
+    session.put_lease(
+        LeaseRecord(holding_lease(uid), created=now, expires=now + lifetime_us, digests=digests)
+    )
+
+
+def not_here(reference: Reference) -> Error:
+    """The refusal of a pull that may not ask the registry."""
+    return Error(
+        Reason.IMAGE_NOT_FOUND,
+        f"{reference.familiar()} is not here for the wanted platform, and the pull policy is NEVER",
+        origin=Origin.DESTINATION,
+        reference=str(reference),
+    )
