@@ -23,7 +23,7 @@ from imgd_server.metadata._records import (
     PlatformRecord,
     TransferRecord,
 )
-from imgd_server.oci import Descriptor, Digest
+from imgd_server.oci import Descriptor
 
 __all__ = ["MetadataStore", "ReadSession", "WriteSession"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import grpc.aio
 from grpc_channelz.v1 import channelz
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from imgd.v1 import (
@@ -118,7 +118,8 @@ class GrpcServer:
             raise
         for taken in self._claims:
             taken.protect()
-        await self._set_health(health.HealthServicer.SERVING)  # type: ignore[attr-defined]
+        for name in ["", *self._names]:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
 
     async def announce_stop(self) -> None:
@@ -129,10 +130,6 @@ class GrpcServer:
         """Refuses new calls, lets the open ones end for `grace` seconds, and stops."""
         await self._server.stop(grace)
         self._release()
-
-    async def _set_health(self, status: object) -> None:
-        for name in ["", *self._names]:
-            await self._health.set(name, status)  # type: ignore[arg-type]
 
     def _release(self) -> None:
         for taken in self._claims:

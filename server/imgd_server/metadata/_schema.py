@@ -1,0 +1,144 @@
+"""The SQLite schema, as numbered steps. A step that was released never changes."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from imgd_server.errors import Error, Reason
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+# Marks the file as ours ("imgd" in ASCII), so that another program's database is refused.
+_APPLICATION_ID = 0x696D6764
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE images (
+        row INTEGER PRIMARY KEY,
+        uid TEXT NOT NULL UNIQUE,
+        digest TEXT NOT NULL UNIQUE,
+        target TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        artifact_type TEXT NOT NULL,
+        created INTEGER,
+        stored INTEGER NOT NULL,
+        last_used INTEGER,
+        content_size INTEGER NOT NULL,
+        unpacked_size INTEGER,
+        pinned INTEGER NOT NULL,
+        complete INTEGER NOT NULL,
+        platform TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        -- Where it stands in lists: images without a create time come last.
+        place INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX images_place ON images (place DESC, row DESC);
+    CREATE INDEX images_image_id ON images (image_id);
+
+    CREATE TABLE names (
+        name TEXT PRIMARY KEY,
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        repository TEXT NOT NULL,
+        by_digest INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX names_image ON names (image);
+    CREATE INDEX names_repository ON names (repository, by_digest, name);
+
+    CREATE TABLE repo_digests (
+        name TEXT NOT NULL,
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        repository TEXT NOT NULL,
+        PRIMARY KEY (name, image)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX repo_digests_image ON repo_digests (image);
+    CREATE INDEX repo_digests_repository ON repo_digests (repository);
+
+    CREATE TABLE image_platforms (
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        platform TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        complete INTEGER NOT NULL,
+        content_size INTEGER NOT NULL,
+        PRIMARY KEY (image, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_platforms_image_id ON image_platforms (image_id);
+
+    CREATE TABLE image_blobs (
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        media_type TEXT NOT NULL,
+        stored INTEGER NOT NULL,
+        PRIMARY KEY (image, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_blobs_digest ON image_blobs (digest, image);
+
+    CREATE TABLE links (
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        target TEXT,
+        PRIMARY KEY (repository, digest)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE leases (
+        lease_id TEXT PRIMARY KEY,
+        created INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        labels TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX leases_expires ON leases (expires);
+    CREATE TABLE lease_digests (
+        lease_id TEXT NOT NULL REFERENCES leases ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (lease_id, digest)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE transfers (
+        uid TEXT PRIMARY KEY,
+        request_id TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        started INTEGER,
+        ended INTEGER,
+        expires INTEGER,
+        sequence INTEGER NOT NULL,
+        outcome TEXT,
+        nodes TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX transfers_request ON transfers (request_id) WHERE request_id <> '';
+    CREATE INDEX transfers_created ON transfers (created DESC, uid DESC);
+    CREATE INDEX transfers_state ON transfers (state, created DESC, uid DESC);
+    CREATE INDEX transfers_expires ON transfers (expires) WHERE expires IS NOT NULL;
+
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema up to date, each step in a transaction.
+
+    Raises STORE_CORRUPT for a file that is not ours, or that a newer imgd has written.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if mark != _APPLICATION_ID and (tables or version or mark):
+        raise Error(Reason.STORE_CORRUPT, "the metadata file belongs to another program")
+    if version > len(MIGRATIONS):
+        raise Error(
+            Reason.STORE_CORRUPT,
+            f"the metadata have schema {version}, and this imgd knows {len(MIGRATIONS)}: "
+            "use the imgd that wrote them, or a newer one",
+        )
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {step}; PRAGMA application_id = {_APPLICATION_ID}; "
+            f"PRAGMA user_version = {number}; COMMIT;"
+        )
