@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from imgd_server import __version__
 from imgd_server.app import check, configure_logs, serve
-from imgd_server.config import add_flags, load
+from imgd_server.config import Config, add_flags, load
 from imgd_server.demo import demo
 from imgd_server.errors import Error
 
@@ -52,10 +52,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "version":
         sys.stdout.write(f"imgd {__version__}\n")
         return 0
+    if options.command == "demo":
+        configure_logs(Config(log_level="warning", log_format="text"))
+        return asyncio.run(demo(serve, once=options.once))
     config = load(vars(options))
     configure_logs(config)
-    if options.command == "demo":
-        return asyncio.run(demo(serve, once=options.once))
     if options.command == "fsck":
         problems = asyncio.run(check(config, verify_content=options.verify_content))
         sys.stdout.write("".join(f"{line}\n" for line in problems) or "no problems found\n")

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -68,9 +69,17 @@ def lock_root(root: Path) -> int:
     return lock
 
 
-async def serve(config: Config) -> None:
-    """Runs the daemon until SIGTERM or SIGINT, then drains it."""
-    stop = asyncio.Event()
+async def serve(
+    config: Config,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[str], None] = lambda _host: None,
+) -> None:
+    """Runs the daemon until SIGTERM, SIGINT or `stop`, then drains it.
+
+    `ready` is called when it serves, with the host that names the images of the registry inside
+    (empty when that is off).
+    """
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -108,6 +117,7 @@ async def serve(config: Config) -> None:
         _log.info(
             "serving", listen=bound, registry=inside.address, samples=inside.samples, root=str(root)
         )
+        ready(inside.host)
         await stop.wait()
         _log.info("stopping")
         # Watches end before the server does, with a reason: gRPC alone would only cut them.

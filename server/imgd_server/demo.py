@@ -7,13 +7,12 @@ seen is what any caller sees.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from imgd_server.config import Config
 
@@ -22,66 +21,55 @@ __all__ = ["demo"]
 SAMPLE = "samples/python:latest"
 
 
-async def demo(serve: Callable[[Config], Coroutine[Any, Any, None]], *, once: bool) -> int:
+class Serve(Protocol):
+    """What runs a daemon: `app.serve`."""
+
+    async def __call__(
+        self, config: Config, stop: asyncio.Event, ready: Callable[[str], None], /
+    ) -> None:
+        """Serves until `stop`; calls `ready` with the host of the registry inside."""
+        ...
+
+
+async def demo(serve: Serve, *, once: bool) -> int:
     """Serves from a fresh state, pulls a sample, lists it; then stops, or goes on serving.
 
     Returns the first failed command's exit status, or 0.
     """
     with tempfile.TemporaryDirectory(prefix="imgd-demo-") as state:
-        directory = Path(state)
-        address = f"unix:{directory}/imgd.sock"
+        address = f"unix:{state}/imgd.sock"
         config = Config(
-            root=f"{directory}/state",
+            root=f"{state}/state",
             listen=[address],
             registry_listen="127.0.0.1:0",
             samples=True,
-            log_level="warning",
-            log_format="text",
         )
         _say(f"starting imgd on {address}, with sample images in the registry inside")
-        daemon = asyncio.create_task(serve(config))
+        stop = asyncio.Event()
+        host: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        daemon = asyncio.create_task(serve(config, stop, host.set_result))
         try:
-            status = await _walk(address, daemon)
-            if status or once:
+            started: list[asyncio.Future[Any]] = [daemon, host]
+            await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
+            if not host.done():
+                return 0  # stopped before it served; a failure is raised below
+            if (status := await _walk(address, host.result())) or once:
                 return status
             _say(f"serving; call it with: imgctl --address {address} images   (Ctrl-C ends it)")
             await daemon
             return 0
         finally:
-            if not daemon.done():
-                os.kill(os.getpid(), 15)
-                await daemon
+            stop.set()
+            await daemon
 
 
-async def _walk(address: str, daemon: asyncio.Task[None]) -> int:
-    host = await _registry_host(address, daemon)
+async def _walk(address: str, host: str) -> int:
     for words in (["pull", f"{host}/{SAMPLE}"], ["images"]):
         _say(f"$ imgctl {' '.join(words)}")
         process = await asyncio.create_subprocess_exec(_imgctl(), "--address", address, *words)
         if status := await process.wait():
             return status
     return 0
-
-
-async def _registry_host(address: str, daemon: asyncio.Task[None]) -> str:
-    """Asks the daemon, as soon as it answers, where its registry is."""
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            _imgctl(),
-            "--address",
-            address,
-            "info",
-            "--format",
-            "{{.RegistryHost}}",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await process.communicate()
-        if process.returncode == 0 and output.strip():
-            return output.decode().strip()
-        if daemon.done():
-            daemon.result()
-        await asyncio.sleep(0.1)
 
 
 def _imgctl() -> str:

@@ -1,0 +1,71 @@
+"""The Python client of imgd, the container-image daemon: `Client`, and `AsyncClient` for asyncio.
+
+Methods answer with the messages of `imgd.v1`. Every failure is an `ImgdError`.
+"""
+
+from ._address import default_address
+from ._client import AsyncClient, Client
+from ._errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldViolation,
+    ImgdError,
+    Internal,
+    InUse,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    Precondition,
+    Resource,
+    ResourceExhausted,
+    TransferFailed,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    from_rpc_error,
+    transfer_failed,
+)
+from ._progress import ProgressState
+from ._pull import AsyncPullStream, PullStream
+from ._requests import PullOptions
+from ._watch import AsyncWatch, Watch
+
+__all__ = [
+    "Aborted",
+    "AlreadyExists",
+    "AsyncClient",
+    "AsyncPullStream",
+    "AsyncWatch",
+    "Cancelled",
+    "Client",
+    "DataLoss",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "FieldViolation",
+    "ImgdError",
+    "InUse",
+    "Internal",
+    "InvalidArgument",
+    "NotFound",
+    "OutOfRange",
+    "PermissionDenied",
+    "Precondition",
+    "ProgressState",
+    "PullOptions",
+    "PullStream",
+    "Resource",
+    "ResourceExhausted",
+    "TransferFailed",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Watch",
+    "default_address",
+    "from_rpc_error",
+    "transfer_failed",
+]

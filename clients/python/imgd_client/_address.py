@@ -1,0 +1,48 @@
+"""Where the daemon listens."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["default_address", "target"]
+
+# sockaddr_un.sun_path holds 108 bytes with the final zero (unix(7)).
+_MAX_SOCKET_PATH = 107
+
+
+def default_address() -> str:
+    """`IMGD_ADDRESS`, else the system's socket for root, else the user's own."""
+    if address := os.environ.get("IMGD_ADDRESS"):
+        return address
+    if os.geteuid() == 0:
+        return "unix:///run/imgd/imgd.sock"
+    # The same fall-back as the daemon's, for sessions without a runtime directory.
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/imgd-{os.geteuid()}"  # noqa: S108
+    return f"unix:{folder}/imgd.sock"
+
+
+def target(address: str) -> str:
+    """What gRPC connects to for `unix:PATH`, `unix:///PATH` or `HOST:PORT`.
+
+    Raises:
+        ValueError: It is none of these, or a socket's path is too long.
+    """
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        if path.startswith("//"):
+            if not path.startswith("///"):
+                raise ValueError(f"address {address!r}: write unix:PATH or unix:///PATH")
+            path = path[2:]
+        if not path:
+            raise ValueError(f"address {address!r} names no socket")
+        if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+            raise ValueError(
+                f"address {address!r}: a socket's path has at most {_MAX_SOCKET_PATH} bytes"
+            )
+        return f"unix:{path}"
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"address {address!r} is neither unix:PATH nor HOST:PORT")
+    if "/" in host or (":" in host and not host.startswith("[")):
+        raise ValueError(f"address {address!r} is neither unix:PATH nor HOST:PORT")
+    return address

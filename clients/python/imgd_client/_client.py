@@ -1,0 +1,202 @@
+"""The clients."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack
+
+import grpc
+import grpc.aio
+
+from . import _requests
+from ._address import default_address, target
+from ._calls import AsyncCalls, Calls
+from ._channel import OPTIONS
+from ._pull import AsyncPullStream, PullStream
+from ._transfers import AsyncTransfers, Transfers
+from ._watch import AsyncWatch, Watch
+
+if TYPE_CHECKING:
+    from ._images import AsyncImages, Images
+    from ._system import AsyncSystem, System
+
+__all__ = ["AsyncClient", "Client"]
+
+# Longer than any unary call takes that does not wait for a disk or a registry.
+_TIMEOUT = 30.0
+# How long a daemon may take to come back, an update of the machine included.
+_PATIENCE = 60.0
+
+
+class Client:
+    """A connection to the daemon, for threads. Use it as a context manager, or close it.
+
+    Args:
+        address: `unix:PATH`, `unix:///PATH` or `HOST:PORT`; None for `IMGD_ADDRESS`, else
+            `unix:///run/imgd/imgd.sock` for root and `unix:$XDG_RUNTIME_DIR/imgd.sock` otherwise.
+        timeout: Seconds for each call that answers once; None for no bound. Watches have none.
+        patience: Seconds for which a watch that lost the daemon tries to attach again.
+
+    Raises:
+        ValueError: The address is malformed.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float | None = _TIMEOUT,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self.address = address or default_address()
+        """Where the daemon is."""
+        self.channel = grpc.insecure_channel(target(self.address), OPTIONS)
+        """The gRPC channel, for services that this wrapper has no methods for."""
+        self._calls = Calls(self.channel, timeout, patience)
+
+    @cached_property
+    def images(self) -> Images:
+        """The images of the store."""
+        from ._images import Images
+
+        return Images(self._calls)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Pulls and other transfers."""
+        return Transfers(self._calls)
+
+    @cached_property
+    def system(self) -> System:
+        """The daemon itself."""
+        from ._system import System
+
+        return System(self._calls)
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.PullOptions],
+    ) -> PullStream:
+        """Starts a pull that is this caller's: leaving it cancels it, unless it is detached.
+
+        Args:
+            reference: The image in its registry, such as `redis:7`.
+            detach: Leaving the stream does not cancel the pull.
+            min_interval: The shortest time between two updates in seconds; None for 0.1.
+            heartbeats: Pass on the events that only say that the connection lives.
+            options: See `PullOptions`.
+        """
+        return self.transfers.pull(
+            reference, detach=detach, min_interval=min_interval, heartbeats=heartbeats, **options
+        )
+
+    def watch(
+        self, name: str, *, min_interval: float | None = None, heartbeats: bool = False
+    ) -> Watch:
+        """A transfer's events, in whatever state it is. Leaving does not touch the transfer."""
+        return self.transfers.watch(name, min_interval=min_interval, heartbeats=heartbeats)
+
+    def close(self) -> None:
+        """Closes the connection, and with it every watch. Idempotent."""
+        self.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """A connection to the daemon, for asyncio; see `Client`.
+
+    It connects at the first use, in the event loop that runs then, and belongs to that loop.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float | None = _TIMEOUT,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self.address = address or default_address()
+        """Where the daemon is."""
+        self._target = target(self.address)
+        self._timeout = timeout
+        self._patience = patience
+
+    @cached_property
+    def channel(self) -> grpc.aio.Channel:
+        """The gRPC channel, for services that this wrapper has no methods for."""
+        return grpc.aio.insecure_channel(self._target, OPTIONS)
+
+    @cached_property
+    def images(self) -> AsyncImages:
+        """The images of the store."""
+        from ._images import AsyncImages
+
+        return AsyncImages(self._calls)
+
+    @cached_property
+    def transfers(self) -> AsyncTransfers:
+        """Pulls and other transfers."""
+        return AsyncTransfers(self._calls)
+
+    @cached_property
+    def system(self) -> AsyncSystem:
+        """The daemon itself."""
+        from ._system import AsyncSystem
+
+        return AsyncSystem(self._calls)
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.PullOptions],
+    ) -> AsyncPullStream:
+        """A pull that is this caller's, started when it is used; see `Client.pull`."""
+        return self.transfers.pull(
+            reference, detach=detach, min_interval=min_interval, heartbeats=heartbeats, **options
+        )
+
+    def watch(
+        self, name: str, *, min_interval: float | None = None, heartbeats: bool = False
+    ) -> AsyncWatch:
+        """A transfer's events, in whatever state it is. Leaving does not touch the transfer."""
+        return self.transfers.watch(name, min_interval=min_interval, heartbeats=heartbeats)
+
+    @cached_property
+    def _calls(self) -> AsyncCalls:
+        return AsyncCalls(self.channel, self._timeout, self._patience)
+
+    async def aclose(self) -> None:
+        """Closes the connection, and with it every watch. Idempotent."""
+        if "channel" in self.__dict__:
+            await self.channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,221 @@
+"""Pulls: a transfer that is started, watched, and cancelled when it is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from imgd.v1 import transfer_pb2
+
+from ._errors import ImgdError, transfer_failed
+from ._watch import AsyncWatch, Watch
+
+__all__ = ["AsyncPullStream", "PullStream"]
+
+
+def _outcome(transfer: transfer_pb2.Transfer) -> transfer_pb2.Transfer:
+    if transfer.state != transfer_pb2.TRANSFER_STATE_SUCCEEDED:
+        raise transfer_failed(transfer)
+    return transfer
+
+
+class PullStream:
+    """A transfer that belongs to its caller: iterate it for events, or ask for its `result()`.
+
+    Leaving it before the end (`close()`, `with`, or letting go of it) cancels the transfer, unless
+    it is detached. What was fetched stays for a while, so that a later pull goes on there, and
+    others that pull the same are not hurt.
+    """
+
+    def __init__(
+        self,
+        transfer: transfer_pb2.Transfer,
+        watch: Watch,
+        cancel: Callable[[str, bool], object],
+        *,
+        detach: bool = False,
+    ) -> None:
+        self.transfer = transfer
+        """The record: as it was accepted, and after the end with its outcome."""
+        self._watch = watch
+        self._cancel = cancel
+        self._owned = not detach
+
+    @property
+    def name(self) -> str:
+        """The transfer's resource name."""
+        return self.transfer.name
+
+    def __iter__(self) -> Iterator[transfer_pb2.TransferEvent]:
+        return self
+
+    def __next__(self) -> transfer_pb2.TransferEvent:
+        event = next(self._watch)
+        if event.HasField("finished"):
+            self.transfer = event.finished.transfer
+            self._owned = False
+        return event
+
+    def result(self) -> transfer_pb2.Transfer:
+        """Waits for the end and returns the record with its outcome.
+
+        Raises:
+            TransferFailed: It did not end well.
+            Unavailable: The daemon went away for longer than the client's patience.
+        """
+        try:
+            for _ in self:
+                pass
+        except BaseException:
+            self.close()
+            raise
+        return _outcome(self.transfer)
+
+    def detach(self) -> None:
+        """From here on, leaving does not cancel the transfer."""
+        self._owned = False
+
+    def close(self) -> None:
+        """Stops watching, and cancels the transfer when it has not ended. Idempotent."""
+        self._watch.close()
+        if self._owned:
+            self._owned = False
+            # It is over, or the daemon is gone; there is nothing to do about either.
+            with suppress(ImgdError):
+                self._cancel(self.name, True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Without waiting for the answer: this may run anywhere.
+        with suppress(Exception):
+            if self._owned:
+                self._owned = False
+                self._watch.close()
+                self._cancel(self.name, False)
+
+
+class AsyncPullStream:
+    """A transfer that belongs to its caller, for asyncio; see `PullStream`.
+
+    It starts when it is entered, iterated or asked for its `result()`.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[transfer_pb2.Transfer]],
+        watch: Callable[[str], AsyncWatch],
+        cancel: Callable[[str], Awaitable[object]],
+        *,
+        detach: bool = False,
+    ) -> None:
+        self.transfer = transfer_pb2.Transfer()
+        """The record: empty before the start, and after the end with its outcome."""
+        self._start = start
+        self._open_watch = watch
+        self._watch: AsyncWatch | None = None
+        self._cancel = cancel
+        self._owned = not detach
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def name(self) -> str:
+        """The transfer's resource name; empty before the start."""
+        return self.transfer.name
+
+    async def start(self) -> transfer_pb2.Transfer:
+        """Starts it unless it is started, and returns its record."""
+        if self._watch is None:
+            self._loop = asyncio.get_running_loop()
+            starting = asyncio.ensure_future(self._start())
+            try:
+                self.transfer = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The daemon may have accepted it. The wait is bounded by the client's timeout.
+                with suppress(ImgdError):
+                    self.transfer = await starting
+                    if self._owned:
+                        await self._cancel(self.name)
+                self._owned = False
+                raise
+            self._watch = self._open_watch(self.name)
+        return self.transfer
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> transfer_pb2.TransferEvent:
+        await self.start()
+        assert self._watch is not None
+        event = await anext(self._watch)
+        if event.HasField("finished"):
+            self.transfer = event.finished.transfer
+            self._owned = False
+        return event
+
+    async def result(self) -> transfer_pb2.Transfer:
+        """Waits for the end and returns the record with its outcome; see `PullStream.result`."""
+        try:
+            async for _ in self:
+                pass
+        except BaseException:
+            await self.aclose()
+            raise
+        return _outcome(self.transfer)
+
+    def detach(self) -> None:
+        """From here on, leaving does not cancel the transfer."""
+        self._owned = False
+
+    async def aclose(self) -> None:
+        """Stops watching, and cancels the transfer when it has not ended. Idempotent."""
+        if self._watch is not None:
+            await self._watch.aclose()
+            if self._owned:
+                self._owned = False
+                with suppress(ImgdError):
+                    await self._cancel(self.name)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            if self._watch is not None and self._owned and self._loop is not None:
+                # Alive in the callback until the daemon was told.
+                name, cancel = self.name, self._cancel
+                self._loop.call_soon_threadsafe(_forget, cancel, name)
+
+
+_leaving: set[asyncio.Task[None]] = set()
+
+
+def _forget(cancel: Callable[[str], Awaitable[object]], name: str) -> None:
+    async def tell() -> None:
+        with suppress(ImgdError):
+            await cancel(name)
+
+    task = asyncio.get_running_loop().create_task(tell())
+    _leaving.add(task)
+    task.add_done_callback(_leaving.discard)

@@ -1,0 +1,119 @@
+"""Requests that both clients build alike."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import TypedDict, Unpack
+
+from google.protobuf import duration_pb2
+
+from imgd.v1 import transfer_pb2, transfer_service_pb2
+
+__all__ = [
+    "PullOptions",
+    "duration",
+    "new_request_id",
+    "selection",
+    "start_pull",
+    "transfer_name",
+    "watch",
+    "with_request_id",
+]
+
+
+def new_request_id() -> str:
+    """A fresh ID for a request that must not be carried out twice."""
+    return uuid.uuid4().hex
+
+
+def duration(seconds: float) -> duration_pb2.Duration:
+    """Seconds as a message."""
+    whole = int(seconds)
+    return duration_pb2.Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
+
+
+def transfer_name(name: str) -> str:
+    """A transfer's resource name, of itself or of the ID alone."""
+    return name if "/" in name else f"transfers/{name}"
+
+
+def selection(
+    platforms: Iterable[str], all_platforms: bool
+) -> transfer_pb2.PlatformSelection | None:
+    """The platforms to move; None for the daemon's own."""
+    wanted = list(platforms)
+    if not wanted and not all_platforms:
+        return None
+    return transfer_pb2.PlatformSelection(platforms=wanted, all=all_platforms)
+
+
+class PullOptions(TypedDict, total=False):
+    """What a pull can be told."""
+
+    platforms: Iterable[str]
+    """`os/architecture[/variant]` each; none for the daemon's own."""
+    all_platforms: bool
+    """Every platform that the index has."""
+    policy: transfer_pb2.PullPolicy.ValueType
+    """When to ask the registry; always, if not said."""
+    credentials: transfer_pb2.RegistryCredentials | None
+    """Credentials for this pull; None for the daemon's configuration."""
+    tags: Iterable[str]
+    """Names to give to the image instead of its own."""
+    unpack: bool
+    """Also unpack the layers."""
+    lease: transfer_pb2.LeaseSpec | None
+    """A lease to take on the image."""
+    limits: transfer_pb2.TransferLimits | None
+    """Bounds for this transfer."""
+    request_id: str
+    """For safe retries; generated, if not said."""
+
+
+def start_pull(
+    reference: str, **options: Unpack[PullOptions]
+) -> transfer_service_pb2.StartTransferRequest:
+    """A pull as a transfer from a registry to the store."""
+    platforms = options.get("platforms", ())
+    if isinstance(platforms, str):
+        raise TypeError("platforms is a list of strings, such as ['linux/arm64']")
+    source = transfer_pb2.RegistryEndpoint(
+        reference=reference, credentials=options.get("credentials")
+    )
+    destination = transfer_pb2.StoreEndpoint(
+        tags=options.get("tags", ()),
+        policy=options.get("policy", transfer_pb2.PULL_POLICY_UNSPECIFIED),
+        unpack=options.get("unpack", False),
+        lease=options.get("lease"),
+    )
+    return transfer_service_pb2.StartTransferRequest(
+        source=transfer_pb2.TransferSource(registry=source),
+        destination=transfer_pb2.TransferDestination(store=destination),
+        platforms=selection(platforms, options.get("all_platforms", False)),
+        limits=options.get("limits"),
+        request_id=options.get("request_id") or new_request_id(),
+    )
+
+
+def with_request_id(
+    request: transfer_service_pb2.StartTransferRequest,
+) -> transfer_service_pb2.StartTransferRequest:
+    """The request, with an ID if it has none."""
+    if request.request_id:
+        return request
+    copy = transfer_service_pb2.StartTransferRequest()
+    copy.CopyFrom(request)
+    copy.request_id = new_request_id()
+    return copy
+
+
+def watch(
+    name: str, after_sequence: int, min_interval: float | None
+) -> transfer_service_pb2.WatchTransferRequest:
+    """A watch, attached again after the given event when there was one."""
+    return transfer_service_pb2.WatchTransferRequest(
+        name=name,
+        after_sequence=after_sequence,
+        min_interval=None if min_interval is None else duration(min_interval),
+    )

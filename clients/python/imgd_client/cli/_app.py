@@ -1,0 +1,69 @@
+"""The commands by name. Each one's module is imported when it is called: start-up time counts."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["app"]
+
+# name: module, function
+_COMMANDS = {
+    "cancel": ("_transfers", "cancel"),
+    "history": ("_inspect", "history"),
+    "images": ("_images", "images"),
+    "info": ("_system", "info"),
+    "inspect": ("_inspect", "inspect"),
+    "prune": ("_change", "prune"),
+    "pull": ("_pull", "pull"),
+    "resume": ("_pull", "resume"),
+    "rmi": ("_change", "rmi"),
+    "tag": ("_change", "tag"),
+    "transfers": ("_transfers", "transfers"),
+    "untag": ("_change", "untag"),
+    "version": ("_system", "version"),
+    "watch": ("_pull", "watch"),
+}
+_IMAGE_COMMANDS = {
+    **{name: _COMMANDS[name] for name in ("history", "inspect", "prune", "pull", "tag", "untag")},
+    "ls": _COMMANDS["images"],
+    "list": _COMMANDS["images"],
+    "rm": _COMMANDS["rmi"],
+    "remove": _COMMANDS["rmi"],
+}
+
+
+class _LazyGroup(click.Group):
+    def __init__(self, names: dict[str, tuple[str, str]], **options: str) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self._names = names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*self._names, *self.commands])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._names:
+            return super().get_command(ctx, cmd_name)
+        module, function = self._names[cmd_name]
+        found = getattr(import_module(f"{__package__}.{module}"), function)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.pass_context
+def _remember_address(ctx: click.Context, address: str | None) -> None:
+    ctx.obj = address
+
+
+app = _LazyGroup(_COMMANDS, name="imgctl", help="Talks to imgd, the container-image daemon.")
+app.params.append(
+    click.Option(
+        ["--address"],
+        metavar="ADDRESS",
+        help="unix:PATH or HOST:PORT; by default IMGD_ADDRESS, else the daemon's own default.",
+    )
+)
+app.context_settings = {"help_option_names": ["-h", "--help"]}
+app.callback = _remember_address
+app.add_command(_LazyGroup(_IMAGE_COMMANDS, name="image", help="The same, as `docker image`."))

@@ -1,0 +1,38 @@
+"""Connecting, and what to say when nobody is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from imgd_client import Client, Unavailable
+
+__all__ = ["connect"]
+
+
+@contextmanager
+def connect(timeout: float | None = None) -> Iterator[Client]:
+    """A client of the daemon that the command line names."""
+    try:
+        client = Client(click.get_current_context().obj, timeout=timeout)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with client:
+        try:
+            yield client
+        except Unavailable as error:
+            # A daemon that speaks gives a reason; without one, it is gRPC that found nobody.
+            if error.reason:
+                raise
+            raise click.ClickException(_unreachable(client.address, error.message)) from None
+
+
+def _unreachable(address: str, cause: str) -> str:
+    if "Permission denied" in cause:
+        return f"no permission to connect to {address}: use an account that may open that socket"
+    return (
+        f"can't reach the daemon at {address}: start it with `imgd serve --listen {address}`, "
+        "or name another with --address or IMGD_ADDRESS"
+    )

@@ -1,0 +1,51 @@
+"""Names and IDs as people read them."""
+
+from __future__ import annotations
+
+__all__ = ["familiar", "has_version", "pulling_from", "repository", "short_id", "split"]
+
+
+def familiar(full: str) -> str:
+    """A full name without `docker.io/`, and without `library/` where one component is left."""
+    name = full.removeprefix("docker.io/")
+    if name != full and name.startswith("library/") and name.count("/") == 1:
+        return name.removeprefix("library/")
+    return name
+
+
+def split(reference: str) -> tuple[str, str, str]:
+    """A reference's name, tag and digest; empty where it has none."""
+    name, _, digest = reference.partition("@")
+    folder, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return f"{folder}{slash}{last}", tag, digest
+
+
+def repository(full: str) -> str:
+    """The familiar name without tag and digest."""
+    return familiar(split(full)[0])
+
+
+def has_version(reference: str) -> bool:
+    """Whether it has a tag or digest."""
+    _, tag, digest = split(reference)
+    return bool(tag or digest)
+
+
+def pulling_from(reference: str) -> str:
+    """Docker's first line of a pull."""
+    name, tag, digest = split(reference)
+    domain, slash, path = name.partition("/")
+    # The rule of distribution/reference: a first segment of this form is a host.
+    is_host = domain == "localhost" or any(c in ".:" or c.isupper() for c in domain)
+    if not slash:
+        path = f"library/{name}"
+    elif not is_host:
+        path = name
+    what = f"{name}@{digest}" if digest else tag or "latest"
+    return f"{what}: Pulling from {path}"
+
+
+def short_id(digest: str) -> str:
+    """Twelve digits of a digest."""
+    return digest.partition(":")[2][:12] if ":" in digest else digest[:12]

@@ -1,0 +1,127 @@
+"""imgctl pull, watch and resume: following a transfer to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from imgd.v1 import transfer_pb2
+from imgd_client import ProgressState, PullStream, transfer_failed
+
+from ._connect import connect
+from ._names import familiar, has_version, pulling_from
+from ._render import Renderer, renderer
+
+__all__ = ["pull", "resume", "watch"]
+
+_POLICIES = {
+    "always": transfer_pb2.PULL_POLICY_ALWAYS,
+    "missing": transfer_pb2.PULL_POLICY_IF_NOT_PRESENT,
+    "if-not-present": transfer_pb2.PULL_POLICY_IF_NOT_PRESENT,
+    "never": transfer_pb2.PULL_POLICY_NEVER,
+}
+
+
+def _follow(events: Iterable[transfer_pb2.TransferEvent], show: Renderer) -> transfer_pb2.Transfer:
+    """Shows events to the end; returns the record that the end holds."""
+    state = ProgressState()
+    try:
+        for event in events:
+            show.show(event, state, state.apply(event))
+    finally:
+        show.close()
+    assert state.transfer is not None
+    if state.state != transfer_pb2.TRANSFER_STATE_SUCCEEDED:
+        raise transfer_failed(state.transfer)
+    return state.transfer
+
+
+def _echo_outcome(transfer: transfer_pb2.Transfer, asked: str, quiet: bool) -> None:
+    outcome = transfer.outcome
+    for warning in outcome.warnings:
+        click.echo(f"imgctl: warning: {warning}", err=True)
+    name = outcome.references[0] if outcome.references else asked
+    if not quiet:
+        if outcome.target.digest:
+            click.echo(f"Digest: {outcome.target.digest}")
+        current = outcome.pull_result == transfer_pb2.PULL_RESULT_UP_TO_DATE
+        status = "Image is up to date for" if current else "Downloaded newer image for"
+        click.echo(f"Status: {status} {familiar(name)}")
+    click.echo(name)
+
+
+def _finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
+    with stream:
+        asked = stream.transfer.source.registry.reference
+        transfer = _follow(stream, renderer(quiet=quiet, as_json=as_json))
+        if not as_json:
+            _echo_outcome(transfer, asked, quiet)
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--platform", "platforms", multiple=True, help="os/architecture[/variant]; repeats.")
+@click.option("--all-platforms", is_flag=True, help="Every platform that the index has.")
+@click.option("--policy", type=click.Choice([*_POLICIES]), default="always", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
+@click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
+@click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+@click.option("--unpack", is_flag=True, help="Also unpack the layers.")
+def pull(
+    reference: str,
+    platforms: tuple[str, ...],
+    all_platforms: bool,
+    policy: str,
+    quiet: bool,
+    detach: bool,
+    as_json: bool,
+    unpack: bool,
+) -> None:
+    """Pulls an image from its registry; leaving cancels it."""
+    if platforms and all_platforms:
+        raise click.UsageError("--platform and --all-platforms exclude each other")
+    with connect() as client:
+        wanted = client.transfers.pull(
+            reference,
+            detach=detach,
+            platforms=platforms,
+            all_platforms=all_platforms,
+            policy=_POLICIES[policy],
+            unpack=unpack,
+        )
+        if detach:
+            click.echo(wanted.name)
+            return
+        if not (quiet or as_json):
+            if not has_version(reference):
+                click.echo("Using default tag: latest")
+            click.echo(pulling_from(reference))
+        _finish(wanted, quiet, as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
+@click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
+@click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+def resume(name: str, quiet: bool, detach: bool, as_json: bool) -> None:
+    """Goes on with an interrupted, failed or cancelled transfer; leaving cancels it."""
+    with connect() as client:
+        transfer = client.transfers.resume(name)
+        if detach:
+            click.echo(transfer.name)
+            return
+        _finish(client.transfers.follow(transfer), quiet, as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
+@click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+def watch(name: str, quiet: bool, as_json: bool) -> None:
+    """Shows a transfer's progress; leaving does not touch it."""
+    with connect() as client, client.watch(name) as events:
+        transfer = _follow(events, renderer(quiet=quiet, as_json=as_json))
+        if not as_json:
+            _echo_outcome(transfer, transfer.source.registry.reference, quiet)

@@ -1,0 +1,63 @@
+"""A layer's state in docker's words."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from imgd.v1 import transfer_pb2
+
+from ._names import short_id
+
+__all__ = ["activity", "label", "rate", "state_word"]
+
+_FINAL = {
+    transfer_pb2.NODE_STATE_WAITING: "Waiting",
+    transfer_pb2.NODE_STATE_EXISTS: "Already exists",
+    transfer_pb2.NODE_STATE_MOUNTED: "Mounted",
+    transfer_pb2.NODE_STATE_DONE: "Pull complete",
+    transfer_pb2.NODE_STATE_FAILED: "Failed",
+}
+# What is shown of several that run at once is the first.
+_RUNNING = {
+    transfer_pb2.ACTIVITY_KIND_DOWNLOAD: "Downloading",
+    transfer_pb2.ACTIVITY_KIND_UPLOAD: "Pushing",
+    transfer_pb2.ACTIVITY_KIND_UNPACK: "Extracting",
+    transfer_pb2.ACTIVITY_KIND_COMMIT: "Download complete",
+    transfer_pb2.ACTIVITY_KIND_RESOLVE: "Pulling fs layer",
+}
+
+
+def _seconds(value: Timestamp) -> float:
+    return value.seconds + value.nanos / 1e9
+
+
+def label(node: transfer_pb2.TransferNode) -> str:
+    """How a line names the layer."""
+    return short_id(node.blob.digest or node.node_id)
+
+
+def activity(node: transfer_pb2.TransferNode) -> transfer_pb2.Activity | None:
+    """What runs at a node, download first."""
+    running = {one.kind: one for one in node.activities if not one.HasField("end_time")}
+    return next((running[kind] for kind in _RUNNING if kind in running), None)
+
+
+def state_word(node: transfer_pb2.TransferNode, now: float) -> str:
+    """Where a layer stands."""
+    if word := _FINAL.get(node.state):
+        return word
+    if node.state == transfer_pb2.NODE_STATE_RETRYING:
+        left = max(0, round(_seconds(node.retry.next_time) - now))
+        return f"Retrying in {left} second{'' if left == 1 else 's'}"
+    if running := activity(node):
+        return _RUNNING[running.kind]
+    kinds = {one.kind for one in node.activities}
+    done = transfer_pb2.ACTIVITY_KIND_DOWNLOAD in kinds
+    return "Download complete" if done else "Pulling fs layer"
+
+
+def rate(running: transfer_pb2.Activity, now: float) -> float:
+    """Bytes a second since the activity began."""
+    took = now - _seconds(running.start_time)
+    moved = running.current_bytes - running.resumed_bytes
+    return moved / took if took > 0.05 and moved > 0 else 0.0
