@@ -1,0 +1,62 @@
+"""Registries of other people's making, started on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.peers import require
+
+__all__ = ["docker_registry"]
+
+PATIENCE = 60.0
+
+
+@contextmanager
+def docker_registry(folder: Path, port: int, more: str = "") -> Iterator[str]:
+    """Runs Debian's docker-registry with its store in `folder`; yields `127.0.0.1:PORT`.
+
+    `more` is YAML to add at the top level of its configuration (`auth:`, …).
+    """
+    program = require("docker-registry")
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"127.0.0.1:{port}"
+    config = folder / "config.yml"
+    config.write_text(
+        "version: 0.1\n"
+        "log:\n  level: info\n"
+        f"storage:\n  filesystem:\n    rootdirectory: {folder / 'store'}\n"
+        "  delete:\n    enabled: true\n"
+        f"http:\n  addr: {address}\n{more}"
+    )
+    process = subprocess.Popen(
+        [str(program), "serve", str(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _wait_for(process, "listening on")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        if process.stderr:
+            process.stderr.close()
+
+
+def _wait_for(process: subprocess.Popen[str], words: str) -> None:
+    """Reads what a program says until it says `words`, and goes on reading behind the caller."""
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
+            return
+    raise RuntimeError(f"{process.args!r} ended with {process.wait()}: {''.join(said)}")
