@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections import deque
@@ -17,21 +18,21 @@ PATIENCE = 60.0
 
 
 @contextmanager
-def docker_registry(folder: Path, port: int, more: str = "") -> Iterator[str]:
+def docker_registry(folder: Path, port: int = 0, more: str = "") -> Iterator[str]:
     """Runs Debian's docker-registry with its store in `folder`; yields `127.0.0.1:PORT`.
 
-    `more` is YAML to add at the top level of its configuration (`auth:`, …).
+    Port 0 is one that is free. `more` is YAML to add at the top level of its configuration
+    (`auth:`, …).
     """
     program = require("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{port}"
     config = folder / "config.yml"
     config.write_text(
         "version: 0.1\n"
         "log:\n  level: info\n"
         f"storage:\n  filesystem:\n    rootdirectory: {folder / 'store'}\n"
         "  delete:\n    enabled: true\n"
-        f"http:\n  addr: {address}\n{more}"
+        f"http:\n  addr: 127.0.0.1:{port}\n{more}"
     )
     process = subprocess.Popen(
         [str(program), "serve", str(config)],
@@ -40,23 +41,27 @@ def docker_registry(folder: Path, port: int, more: str = "") -> Iterator[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stderr
+    # It goes on talking, and would stop when nobody listened.
+    listener = threading.Thread(target=deque, args=(process.stderr, 0), daemon=True)
     try:
-        _wait_for(process, "listening on")
+        address = _wait_for(process, r"listening on (127\.0\.0\.1:\d+)")
+        listener.start()
         yield address
     finally:
         process.terminate()
         process.wait(PATIENCE)
-        if process.stderr:
-            process.stderr.close()
+        if listener.ident:
+            listener.join(PATIENCE)
+        process.stderr.close()
 
 
-def _wait_for(process: subprocess.Popen[str], words: str) -> None:
-    """Reads what a program says until it says `words`, and goes on reading behind the caller."""
+def _wait_for(process: subprocess.Popen[str], words: str) -> str:
+    """Reads what a program says until a line fits `words`; returns what its group found."""
     assert process.stderr
     said = []
     for line in process.stderr:
         said.append(line)
-        if words in line:
-            threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
-            return
+        if match := re.search(words, line):
+            return match[1]
     raise RuntimeError(f"{process.args!r} ended with {process.wait()}: {''.join(said)}")
