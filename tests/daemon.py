@@ -73,12 +73,12 @@ def run_daemon(
         env={**os.environ, **(environment or {})},
     )
     daemon = Daemon(process, root, address)
+    reader = threading.Thread(target=_read_log, args=(daemon,), daemon=True)
     try:
         serving = _wait_until_serving(daemon)
         daemon.registry = serving.get("registry", "")
         bound = serving["listen"][0]
         daemon.address = bound
-        reader = threading.Thread(target=_read_log, args=(daemon,), daemon=True)
         reader.start()
         yield daemon
     finally:
@@ -89,6 +89,10 @@ def run_daemon(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if reader.ident:
+            reader.join(PATIENCE)
+        assert process.stderr
+        process.stderr.close()
 
 
 def _wait_until_serving(daemon: Daemon) -> dict[str, Any]:
