@@ -1,6 +1,17 @@
 """What images mean: describing stored content as an image, looking images up and into them."""
 
 from imgd_server.images._check import Problem, check_store
+from imgd_server.images._containers import (
+    NewContainer,
+    beat_container,
+    create_container,
+    expire_containers,
+    find_container,
+    pause_container,
+    remove_container,
+    start_container,
+    stop_container,
+)
 from imgd_server.images._describe import (
     MAX_INDEX_DEPTH,
     MAX_MANIFESTS,
@@ -8,19 +19,61 @@ from imgd_server.images._describe import (
     children,
     describe,
 )
+from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
+from imgd_server.images._holds import Holds, holds_of, image_event
 from imgd_server.images._inspect import Inspection, inspect
+from imgd_server.images._leases import (
+    NewLease,
+    create_lease,
+    delete_lease,
+    expire_leases,
+    find_lease,
+    renew_lease,
+    take_lease,
+)
 from imgd_server.images._lookup import find_image, new_uid
+from imgd_server.images._naming import Tagged, tag_image, untag_image
+from imgd_server.images._removing import Pruned, Removal, prune_images, remove_image
 
 __all__ = [
+    "FILTER_KEYS",
     "MAX_INDEX_DEPTH",
     "MAX_MANIFESTS",
     "Description",
+    "Filters",
+    "Holds",
     "Inspection",
+    "NewContainer",
+    "NewLease",
     "Problem",
+    "Pruned",
+    "Removal",
+    "Tagged",
+    "beat_container",
     "check_store",
     "children",
+    "create_container",
+    "create_lease",
+    "delete_lease",
     "describe",
+    "expire_containers",
+    "expire_leases",
+    "find_container",
     "find_image",
+    "find_lease",
+    "holds_of",
+    "image_event",
     "inspect",
     "new_uid",
+    "parse_filters",
+    "pause_container",
+    "prune_images",
+    "remove_container",
+    "remove_image",
+    "renew_lease",
+    "start_container",
+    "stop_container",
+    "tag_image",
+    "take_lease",
+    "untag_image",
 ]

@@ -9,7 +9,7 @@ from imgd_server.errors import Error, Reason, from_format
 from imgd_server.metadata import ImageRecord, ReadSession
 from imgd_server.oci import FormatError, Reference
 
-__all__ = ["find_image", "new_uid"]
+__all__ = ["find_image", "find_images_by_id", "new_uid"]
 
 # Crockford's alphabet: upper-case, and no letters that look like digits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -51,6 +51,19 @@ def find_image(session: ReadSession, text: str) -> ImageRecord:
     if is_prefix and (record := _by_prefix(session, text)):
         return record
     raise _not_found(text)
+
+
+def find_images_by_id(session: ReadSession, text: str) -> list[ImageRecord]:
+    """The images that `text` means as `find_image` has it; all of them where it is an ID, or the
+    start of one, that several share. Raises as `find_image` does."""
+    record = find_image(session, text)
+    if _UID.fullmatch(text) or not _ID_PREFIX.fullmatch(text):
+        return [record]
+    found = session.images_by_id_prefix(record.image_id, _MAX_CANDIDATES)
+    same = [one for one in found if one.image_id == record.image_id]
+    # The target's own digest means that image alone.
+    exact = [one for one in same if text.removeprefix("sha256:") in one.target.digest]
+    return exact if len(exact) == 1 else same
 
 
 def _by_reference(session: ReadSession, reference: Reference) -> ImageRecord | None:

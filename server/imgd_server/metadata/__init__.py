@@ -4,7 +4,10 @@
 file, written by one thread that groups commits.
 """
 
+from imgd_server.metadata._containers import ContainerRecord
+from imgd_server.metadata._events import EventRecord, KeptAnswer
 from imgd_server.metadata._protocol import MetadataStore, ReadSession, WriteSession
+from imgd_server.metadata._query import ImageQuery, LabelCondition
 from imgd_server.metadata._records import (
     BlobRef,
     ImageRecord,
@@ -17,7 +20,12 @@ from imgd_server.metadata._sqlite import SqliteMetadataStore
 
 __all__ = [
     "BlobRef",
+    "ContainerRecord",
+    "EventRecord",
+    "ImageQuery",
     "ImageRecord",
+    "KeptAnswer",
+    "LabelCondition",
     "LeaseRecord",
     "MetadataStore",
     "Name",

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from imgd_server.metadata._containers import ContainerRecord
+from imgd_server.metadata._events import EventRecord, KeptAnswer
+from imgd_server.metadata._query import ImageQuery
 from imgd_server.metadata._records import (
     BlobRef,
     ImageRecord,
@@ -58,9 +61,10 @@ class ReadSession(Protocol):
         ...
 
     def list_images(
-        self, after: tuple[int, int] | None, limit: int
+        self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
     ) -> list[tuple[tuple[int, int], ImageRecord]]:
-        """A page of images, newest create time first, those without one last, then by row.
+        """A page of the images that fit the query (None: of all), newest create time first, those
+        without one last, then by row.
 
         `after` is the position (as returned beside each image) to go on behind; None to begin. The
         order of an image never changes, so pages are stable while others write.
@@ -77,6 +81,46 @@ class ReadSession(Protocol):
 
     def image_blobs(self, uid: str) -> list[BlobRef]:
         """The blobs of an image."""
+        ...
+
+    def exclusive_blobs(self, uid: str, now: int) -> list[BlobRef]:
+        """The stored blobs of an image that no other image has and no unexpired lease holds."""
+        ...
+
+    def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
+        """The IDs of the containers that use an image: running or paused ones, and the others."""
+        ...
+
+    def image_leases(self, uid: str, now: int) -> list[str]:
+        """The IDs of the unexpired leases that hold an image."""
+        ...
+
+    # --- containers
+    def container(self, container_id: str) -> ContainerRecord | None:
+        """The container with this ID."""
+        ...
+
+    def list_containers(
+        self,
+        image: str | None,
+        states: Sequence[str],
+        labels: Sequence[tuple[str, str | None]],
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[ContainerRecord]:
+        """A page of containers, newest first; `after` is (created, ID) to go on behind.
+
+        `image` is a uid, None for any; no states means any; each label must be there, with its
+        value unless that is None.
+        """
+        ...
+
+    def count_containers(self, states: Sequence[str]) -> int:
+        """How many containers there are in these states; no states means any."""
+        ...
+
+    def silent_containers(self, now: int) -> list[ContainerRecord]:
+        """Containers whose heartbeat is overdue."""
         ...
 
     # --- the registry inside
@@ -109,6 +153,24 @@ class ReadSession(Protocol):
     def held_digests(self, now: int) -> set[str]:
         """Every blob digest that an image is made of or an unexpired lease holds. What is not
         among them may be collected."""
+        ...
+
+    def held_among(self, digests: Sequence[str], now: int) -> set[str]:
+        """Those of the digests that are held, as in `held_digests`."""
+        ...
+
+    # --- history
+    def events(self, after: int, since: int | None, limit: int) -> list[EventRecord]:
+        """Events in order: with a cursor above `after`, and not before `since` unless None."""
+        ...
+
+    def event_bounds(self) -> tuple[int, int]:
+        """The highest cursor that was dropped from the history, and the highest ever given; 0
+        where there is none. A reader at or above the first has missed nothing."""
+        ...
+
+    def kept_answer(self, request_id: str) -> KeptAnswer | None:
+        """The answer kept for a request ID."""
         ...
 
     # --- transfers
@@ -148,8 +210,8 @@ class WriteSession(ReadSession, Protocol):
         ...
 
     def put_name(self, name: Name, uid: str) -> str | None:
-        """Points a name at an image. Returns the target digest that it pointed at before, None
-        when it is new."""
+        """Points a name at an image, which then is not doomed. Returns the target digest that it
+        pointed at before, None when it is new."""
         ...
 
     def delete_name(self, name: str) -> bool:
@@ -157,7 +219,8 @@ class WriteSession(ReadSession, Protocol):
         ...
 
     def delete_image(self, uid: str) -> None:
-        """Deletes an image with its names, platforms and blob references."""
+        """Deletes an image with its names, platforms and blob references. No container may use
+        it."""
         ...
 
     def touch_image(self, uid: str, now: int) -> None:
@@ -170,6 +233,19 @@ class WriteSession(ReadSession, Protocol):
 
     def set_unpacked_size(self, uid: str, size: int) -> None:
         """Records the sum of its unpacked layers."""
+        ...
+
+    def set_doomed(self, uid: str, doomed: bool) -> None:
+        """Says that the image goes with its last hold, or takes that back."""
+        ...
+
+    # --- containers
+    def put_container(self, record: ContainerRecord) -> None:
+        """Adds a container, or brings its state, times and exit status up to date."""
+        ...
+
+    def delete_container(self, container_id: str) -> bool:
+        """Forgets a container. Says whether it was there."""
         ...
 
     # --- the registry inside
@@ -185,9 +261,13 @@ class WriteSession(ReadSession, Protocol):
         """Hides a blob or manifest from a repository. Says whether it was linked."""
         ...
 
+    def forget_links(self, digests: Sequence[str]) -> None:
+        """Hides what is no longer stored from every repository."""
+        ...
+
     # --- holds
     def put_lease(self, record: LeaseRecord) -> None:
-        """Adds a lease, or replaces its time and labels and adds to its digests."""
+        """Adds a lease, or replaces its time and labels and adds to its digests and images."""
         ...
 
     def delete_lease(self, lease_id: str) -> bool:
@@ -196,6 +276,23 @@ class WriteSession(ReadSession, Protocol):
 
     def delete_expired_leases(self, now: int) -> list[str]:
         """Deletes leases that ended, and returns their IDs."""
+        ...
+
+    # --- history
+    def add_event(self, event: EventRecord) -> None:
+        """Adds to the history, with the next cursor."""
+        ...
+
+    def delete_events(self, before: int, most: int) -> int:
+        """Drops events older than `before`, and all but the newest `most`; returns how many."""
+        ...
+
+    def keep_answer(self, answer: KeptAnswer) -> None:
+        """Keeps an answer, in the transaction that it tells of."""
+        ...
+
+    def delete_expired_answers(self, now: int) -> int:
+        """Forgets answers whose time is over, and returns how many."""
         ...
 
     # --- transfers

@@ -84,17 +84,19 @@ class ImageRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     names: tuple[Name, ...] = ()
     repo_digests: tuple[str, ...] = ()
+    doomed: bool = False  # its removal was forced while it was held: it goes with the last hold
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A hold on images (by target digest) and single blobs, until `expires`."""
+    """A hold on images (by uid) and single blobs (by digest), until `expires`."""
 
     lease_id: str
     created: int
     expires: int
     labels: Mapping[str, str] = field(default_factory=dict)
     digests: tuple[Digest, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,69 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- Removal was forced while something held the image: it goes with the last hold.
+    ALTER TABLE images ADD COLUMN doomed INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX images_stored ON images (stored);
+    CREATE INDEX images_used ON images (coalesce(last_used, stored));
+
+    CREATE TABLE image_labels (
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (image, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_labels_key ON image_labels (key, value, image);
+    INSERT INTO image_labels
+        SELECT images.row, label.key, label.value FROM images, json_each(images.labels) AS label;
+
+    CREATE TABLE containers (
+        container_id TEXT PRIMARY KEY,
+        -- No cascade: nothing deletes an image that a container uses.
+        image INTEGER NOT NULL REFERENCES images,
+        image_reference TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        started INTEGER,
+        stopped INTEGER,
+        exit_status INTEGER,
+        heartbeat INTEGER,
+        expires INTEGER,
+        platform TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX containers_image ON containers (image);
+    CREATE INDEX containers_created ON containers (created DESC, container_id DESC);
+    CREATE INDEX containers_expires ON containers (expires) WHERE expires IS NOT NULL;
+
+    CREATE TABLE lease_images (
+        lease_id TEXT NOT NULL REFERENCES leases ON DELETE CASCADE,
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        PRIMARY KEY (lease_id, image)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX lease_images_image ON lease_images (image);
+    CREATE INDEX lease_digests_digest ON lease_digests (digest);
+    CREATE INDEX links_digest ON links (digest);
+
+    CREATE TABLE events (
+        cursor INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        action TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        attributes TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_time ON events (time);
+
+    CREATE TABLE answers (
+        request_id TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        answer BLOB NOT NULL,
+        expires INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX answers_expires ON answers (expires);
+    """,
 )
 
 

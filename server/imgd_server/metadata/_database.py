@@ -1,0 +1,30 @@
+"""What all queries share: the connection, and values as columns."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from imgd_server.oci import Descriptor
+
+__all__ = ["Queries", "dump", "target_of"]
+
+
+def dump(value: object) -> str:
+    """A JSON value as a column; the same value gives the same text."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def target_of(text: str) -> Descriptor:
+    """The descriptor in a column."""
+    return Descriptor.from_json(json.loads(text))
+
+
+class Queries:
+    """Queries over one SQLite connection in a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def _changed(self, statement: str, *values: object) -> int:
+        return self._db.execute(statement, values).rowcount

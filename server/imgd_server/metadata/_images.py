@@ -1,0 +1,344 @@
+"""The queries on images and their names."""
+
+# Queries are put together from constants and "?" marks only; values are always bound.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from imgd_server.metadata._database import Queries, dump, target_of
+from imgd_server.metadata._listing import conditions_of
+from imgd_server.metadata._query import ImageQuery
+from imgd_server.metadata._records import BlobRef, ImageRecord, Name, PlatformRecord
+from imgd_server.oci import Digest
+
+__all__ = ["ImageQueries"]
+
+# Images without a create time come last in lists; no real time is this small.
+_NO_TIME = -(2**62)
+
+_IMAGE = (
+    "row, uid, target, image_id, kind, artifact_type, created, stored, last_used, content_size, "
+    "unpacked_size, pinned, complete, platform, labels, doomed, place"
+)
+
+
+class ImageQueries(Queries):
+    """The part of a session that is about images."""
+
+    def image(self, uid: str) -> ImageRecord | None:
+        """See ReadSession."""
+        return self._one_image("uid = ?", (uid,))
+
+    def image_by_name(self, name: str) -> ImageRecord | None:
+        """See ReadSession."""
+        return self._one_image("row = (SELECT image FROM names WHERE name = ?)", (name,))
+
+    def image_by_target(self, digest: str) -> ImageRecord | None:
+        """See ReadSession."""
+        return self._one_image("digest = ?", (digest,))
+
+    def images_by_id_prefix(self, prefix: str, limit: int) -> list[ImageRecord]:
+        """See ReadSession."""
+        prefixes = [prefix] if ":" in prefix else [f"sha256:{prefix}", f"sha512:{prefix}"]
+        found: dict[int, ImageRecord] = {}
+        for start in prefixes:
+            # A range instead of LIKE: no wildcards, and the index serves it. "g" follows "f".
+            rows = self._db.execute(
+                f"SELECT {_IMAGE} FROM images WHERE row IN ("
+                "SELECT row FROM images WHERE image_id >= :low AND image_id < :high "
+                "UNION SELECT row FROM images WHERE digest >= :low AND digest < :high "
+                "UNION SELECT image FROM image_platforms "
+                "WHERE image_id >= :low AND image_id < :high) "
+                "ORDER BY stored DESC LIMIT :limit",
+                {"low": start, "high": f"{start}g", "limit": limit},
+            )
+            found |= {record[0]: record[1] for record in self._images(rows.fetchall())}
+        return list(found.values())[:limit]
+
+    def images_by_repo_digest(self, repo_digest: str) -> list[ImageRecord]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            f"SELECT {_IMAGE} FROM images WHERE row IN ("
+            "SELECT image FROM repo_digests WHERE name = :name "
+            "UNION SELECT image FROM names WHERE name = :name)",
+            {"name": repo_digest},
+        )
+        return [record for _, record in self._images(rows.fetchall())]
+
+    def list_images(
+        self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
+    ) -> list[tuple[tuple[int, int], ImageRecord]]:
+        """See ReadSession."""
+        conditions, values = conditions_of(query) if query else ([], [])
+        if after:
+            conditions.append("(place, row) < (?, ?)")
+            values += after
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        rows = self._db.execute(
+            f"SELECT {_IMAGE} FROM images {where}ORDER BY place DESC, row DESC LIMIT ?",
+            (*values, limit),
+        ).fetchall()
+        records = self._images(rows)
+        return [((row[-1], row[0]), one) for row, (_, one) in zip(rows, records, strict=True)]
+
+    def count_images(self) -> int:
+        """See ReadSession."""
+        return int(self._db.execute("SELECT count(*) FROM images").fetchone()[0])
+
+    def image_platforms(self, uid: str) -> list[PlatformRecord]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT platform, manifest, image_id, complete, content_size FROM image_platforms "
+            "WHERE image = (SELECT row FROM images WHERE uid = ?) ORDER BY position",
+            (uid,),
+        )
+        return [
+            PlatformRecord(platform, target_of(manifest), image_id, bool(complete), size)
+            for platform, manifest, image_id, complete, size in rows
+        ]
+
+    def image_blobs(self, uid: str) -> list[BlobRef]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT digest, size, media_type, stored FROM image_blobs "
+            "WHERE image = (SELECT row FROM images WHERE uid = ?)",
+            (uid,),
+        )
+        return [BlobRef(Digest(row[0]), row[1], row[2], bool(row[3])) for row in rows]
+
+    def exclusive_blobs(self, uid: str, now: int) -> list[BlobRef]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT digest, size, media_type FROM image_blobs AS own "
+            "WHERE image = (SELECT row FROM images WHERE uid = ?) AND stored "
+            "AND NOT EXISTS (SELECT 1 FROM image_blobs AS other "
+            "WHERE other.digest = own.digest AND other.image <> own.image AND other.stored) "
+            "AND NOT EXISTS (SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
+            "WHERE lease_digests.digest = own.digest AND leases.expires > ?)",
+            (uid, now),
+        )
+        return [BlobRef(Digest(digest), size, media_type) for digest, size, media_type in rows]
+
+    def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT container_id, state IN ('RUNNING', 'PAUSED') FROM containers "
+            "WHERE image = (SELECT row FROM images WHERE uid = ?) ORDER BY container_id",
+            (uid,),
+        ).fetchall()
+        return [one for one, runs in rows if runs], [one for one, runs in rows if not runs]
+
+    def image_leases(self, uid: str, now: int) -> list[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT lease_id FROM lease_images JOIN leases USING (lease_id) "
+            "WHERE image = (SELECT row FROM images WHERE uid = ?) AND expires > ? "
+            "ORDER BY lease_id",
+            (uid, now),
+        )
+        return [lease_id for (lease_id,) in rows]
+
+    def _one_image(self, condition: str, values: Sequence[object]) -> ImageRecord | None:
+        rows = self._db.execute(
+            f"SELECT {_IMAGE} FROM images WHERE {condition}",
+            values,
+        ).fetchall()
+        found = self._images(rows)
+        return found[0][1] if found else None
+
+    def _images(self, rows: list[Any]) -> list[tuple[int, ImageRecord]]:
+        """The records of rows, with their names: two more queries, however many rows."""
+        marks = ",".join("?" * len(rows))
+        keys = [row[0] for row in rows]
+        names: dict[int, list[Name]] = defaultdict(list)
+        learned: dict[int, list[str]] = defaultdict(list)
+        for image, name, repository, by_digest in self._db.execute(
+            "SELECT image, name, repository, by_digest FROM names "
+            f"WHERE image IN ({marks}) ORDER BY name",
+            keys,
+        ):
+            names[image].append(Name(name, repository, bool(by_digest)))
+        for image, name in self._db.execute(
+            f"SELECT image, name FROM repo_digests WHERE image IN ({marks}) ORDER BY name",
+            keys,
+        ):
+            learned[image].append(name)
+        return [(row[0], _image(row, names[row[0]], learned[row[0]])) for row in rows]
+
+    def put_image(
+        self,
+        record: ImageRecord,
+        platforms: Sequence[PlatformRecord],
+        blobs: Iterable[BlobRef],
+    ) -> ImageRecord:
+        """See WriteSession."""
+        place = _NO_TIME if record.created is None else record.created
+        self._db.execute(
+            "INSERT INTO images (uid, digest, target, image_id, kind, artifact_type, created, "
+            "stored, last_used, content_size, unpacked_size, pinned, complete, platform, labels, "
+            "place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (digest) DO UPDATE SET target = excluded.target, "
+            "image_id = excluded.image_id, kind = excluded.kind, "
+            "artifact_type = excluded.artifact_type, created = excluded.created, "
+            "last_used = coalesce(excluded.last_used, last_used), "
+            "unpacked_size = coalesce(excluded.unpacked_size, unpacked_size), "
+            "platform = excluded.platform, labels = excluded.labels, place = excluded.place",
+            (
+                record.uid,
+                record.target.digest,
+                dump(record.target.to_json()),
+                record.image_id,
+                record.kind,
+                record.artifact_type,
+                record.created,
+                record.stored,
+                record.last_used,
+                record.unpacked_size,
+                record.pinned,
+                record.complete,
+                record.platform,
+                dump(dict(record.labels)),
+                place,
+            ),
+        )
+        row, uid = self._db.execute(
+            "SELECT row, uid FROM images WHERE digest = ?", (record.target.digest,)
+        ).fetchone()
+        self._put_parts(row, platforms, blobs)
+        self._db.execute("DELETE FROM image_labels WHERE image = ?", (row,))
+        self._db.executemany(
+            "INSERT INTO image_labels (image, key, value) VALUES (?, ?, ?)",
+            [(row, key, value) for key, value in record.labels.items()],
+        )
+        for name in record.names:
+            self.put_name(name, uid)
+        for learned in record.repo_digests:
+            self._db.execute(
+                "INSERT OR IGNORE INTO repo_digests (name, image, repository) VALUES (?, ?, ?)",
+                (learned, row, learned.partition("@")[0]),
+            )
+        known = self.image(uid)
+        assert known is not None
+        return known
+
+    def _put_parts(
+        self, row: int, platforms: Sequence[PlatformRecord], blobs: Iterable[BlobRef]
+    ) -> None:
+        self._db.executemany(
+            "INSERT INTO image_platforms VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (image, digest) DO UPDATE SET position = excluded.position, "
+            "platform = excluded.platform, image_id = max(image_id, excluded.image_id), "
+            "complete = max(complete, excluded.complete), "
+            "content_size = max(content_size, excluded.content_size)",
+            [
+                (
+                    row,
+                    one.manifest.digest,
+                    position,
+                    one.platform,
+                    dump(one.manifest.to_json()),
+                    one.image_id,
+                    one.complete,
+                    one.content_size,
+                )
+                for position, one in enumerate(platforms)
+            ],
+        )
+        self._db.executemany(
+            "INSERT INTO image_blobs VALUES (?, ?, ?, ?, ?) ON CONFLICT (image, digest) "
+            "DO UPDATE SET stored = max(stored, excluded.stored)",
+            [(row, one.digest, one.size, one.media_type, one.stored) for one in blobs],
+        )
+        self._db.execute(
+            "UPDATE images SET "
+            "content_size = (SELECT coalesce(sum(size), 0) FROM image_blobs "
+            "WHERE image = :row AND stored), "
+            "complete = NOT EXISTS (SELECT 1 FROM image_blobs WHERE image = :row AND NOT stored) "
+            "WHERE row = :row",
+            {"row": row},
+        )
+
+    def put_name(self, name: Name, uid: str) -> str | None:
+        """See WriteSession."""
+        before = self._db.execute(
+            "SELECT digest FROM images WHERE row = (SELECT image FROM names WHERE name = ?)",
+            (name.name,),
+        ).fetchone()
+        self._db.execute(
+            "INSERT INTO names (name, image, repository, by_digest) "
+            "VALUES (?, (SELECT row FROM images WHERE uid = ?), ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET image = excluded.image",
+            (name.name, uid, name.repository, name.by_digest),
+        )
+        self.set_doomed(uid, False)
+        return before[0] if before else None
+
+    def delete_name(self, name: str) -> bool:
+        """See WriteSession."""
+        return self._changed("DELETE FROM names WHERE name = ?", name) > 0
+
+    def delete_image(self, uid: str) -> None:
+        """See WriteSession."""
+        self._changed("DELETE FROM images WHERE uid = ?", uid)
+
+    def touch_image(self, uid: str, now: int) -> None:
+        """See WriteSession."""
+        self._changed("UPDATE images SET last_used = ? WHERE uid = ?", now, uid)
+
+    def set_pinned(self, uid: str, pinned: bool) -> None:
+        """See WriteSession."""
+        self._changed("UPDATE images SET pinned = ? WHERE uid = ?", pinned, uid)
+
+    def set_unpacked_size(self, uid: str, size: int) -> None:
+        """See WriteSession."""
+        self._changed("UPDATE images SET unpacked_size = ? WHERE uid = ?", size, uid)
+
+    def set_doomed(self, uid: str, doomed: bool) -> None:
+        """See WriteSession."""
+        self._changed("UPDATE images SET doomed = ? WHERE uid = ?", doomed, uid)
+
+
+def _image(row: Any, names: Sequence[Name], learned: Sequence[str]) -> ImageRecord:
+    (
+        _,
+        uid,
+        target,
+        image_id,
+        kind,
+        artifact_type,
+        created,
+        stored,
+        last_used,
+        content_size,
+        unpacked_size,
+        pinned,
+        complete,
+        platform,
+        labels,
+        doomed,
+        _,
+    ) = row
+    return ImageRecord(
+        uid,
+        target_of(target),
+        image_id,
+        kind,
+        artifact_type,
+        created,
+        stored,
+        last_used,
+        content_size,
+        unpacked_size,
+        bool(pinned),
+        bool(complete),
+        platform,
+        json.loads(labels),
+        tuple(names),
+        tuple(learned),
+        bool(doomed),
+    )

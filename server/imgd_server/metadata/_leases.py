@@ -1,0 +1,109 @@
+"""The queries on leases, and on what is held."""
+
+# Queries are put together from constants and "?" marks only; values are always bound.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from imgd_server.metadata._database import Queries, dump
+from imgd_server.metadata._records import LeaseRecord
+from imgd_server.oci import Digest
+
+__all__ = ["LeaseQueries"]
+
+
+class LeaseQueries(Queries):
+    """The part of a session that is about leases."""
+
+    def lease(self, lease_id: str) -> LeaseRecord | None:
+        """See ReadSession."""
+        found = self._leases("WHERE lease_id = ?", (lease_id,))
+        return found[0] if found else None
+
+    def leases(self) -> list[LeaseRecord]:
+        """See ReadSession."""
+        return self._leases("ORDER BY lease_id", ())
+
+    def _leases(self, condition: str, values: Sequence[object]) -> list[LeaseRecord]:
+        rows = self._db.execute(
+            f"SELECT lease_id, created, expires, labels FROM leases {condition}",
+            values,
+        ).fetchall()
+        return [
+            LeaseRecord(
+                lease_id,
+                created,
+                expires,
+                json.loads(labels),
+                self._held(lease_id),
+                self._leased_images(lease_id),
+            )
+            for lease_id, created, expires, labels in rows
+        ]
+
+    def _held(self, lease_id: str) -> tuple[Digest, ...]:
+        rows = self._db.execute("SELECT digest FROM lease_digests WHERE lease_id = ?", (lease_id,))
+        return tuple(Digest(digest) for (digest,) in rows)
+
+    def _leased_images(self, lease_id: str) -> tuple[str, ...]:
+        rows = self._db.execute(
+            "SELECT uid FROM lease_images JOIN images ON images.row = lease_images.image "
+            "WHERE lease_id = ? ORDER BY uid",
+            (lease_id,),
+        )
+        return tuple(uid for (uid,) in rows)
+
+    def held_among(self, digests: Sequence[str], now: int) -> set[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT value FROM json_each(?) WHERE EXISTS "
+            "(SELECT 1 FROM image_blobs WHERE digest = value AND stored) OR EXISTS "
+            "(SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
+            "WHERE lease_digests.digest = value AND expires > ?)",
+            (json.dumps(list(digests)), now),
+        )
+        return {digest for (digest,) in rows}
+
+    def held_digests(self, now: int) -> set[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT digest FROM image_blobs WHERE stored UNION SELECT digest FROM lease_digests "
+            "WHERE lease_id IN (SELECT lease_id FROM leases WHERE expires > ?)",
+            (now,),
+        )
+        return {digest for (digest,) in rows}
+
+    def put_lease(self, record: LeaseRecord) -> None:
+        """See WriteSession."""
+        self._changed(
+            "INSERT INTO leases (lease_id, created, expires, labels) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (lease_id) DO UPDATE SET expires = excluded.expires, "
+            "labels = excluded.labels",
+            record.lease_id,
+            record.created,
+            record.expires,
+            dump(dict(record.labels)),
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO lease_digests (lease_id, digest) VALUES (?, ?)",
+            [(record.lease_id, digest) for digest in record.digests],
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO lease_images (lease_id, image) "
+            "VALUES (?, (SELECT row FROM images WHERE uid = ?))",
+            [(record.lease_id, uid) for uid in record.images],
+        )
+
+    def delete_lease(self, lease_id: str) -> bool:
+        """See WriteSession."""
+        return self._changed("DELETE FROM leases WHERE lease_id = ?", lease_id) > 0
+
+    def delete_expired_leases(self, now: int) -> list[str]:
+        """See WriteSession."""
+        rows = self._db.execute(
+            "DELETE FROM leases WHERE expires <= ? RETURNING lease_id", (now,)
+        ).fetchall()
+        return [lease_id for (lease_id,) in rows]

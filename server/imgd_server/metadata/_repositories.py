@@ -1,0 +1,105 @@
+"""The queries of the registry inside: what a repository shows."""
+
+# Queries are put together from constants and "?" marks only; values are always bound.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imgd_server.metadata._database import Queries, dump, target_of
+from imgd_server.oci import Descriptor, Digest
+
+__all__ = ["RepositoryQueries"]
+
+# An image belongs to a repository by a name there, or by a digest that was learned there.
+_IN_REPOSITORY = (
+    "SELECT image FROM names WHERE repository = :repository "
+    "UNION SELECT image FROM repo_digests WHERE repository = :repository"
+)
+
+
+class RepositoryQueries(Queries):
+    """The part of a session that is about repositories."""
+
+    def repository_tags(self, repository: str, after: str, limit: int) -> list[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT name FROM names WHERE repository = ? AND by_digest = 0 AND name > ? "
+            "ORDER BY name LIMIT ?",
+            (repository, f"{repository}:{after}", limit),
+        )
+        return [name[len(repository) + 1 :] for (name,) in rows]
+
+    def repositories(self, after: str, limit: int) -> list[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT repository FROM names WHERE repository > :after "
+            "UNION SELECT repository FROM links WHERE repository > :after "
+            "ORDER BY repository LIMIT :limit",
+            {"after": after, "limit": limit},
+        )
+        return [repository for (repository,) in rows]
+
+    def repository_manifest(self, repository: str, digest: str) -> Descriptor | None:
+        """See ReadSession."""
+        row = self._db.execute(
+            "SELECT target FROM links WHERE repository = :repository AND digest = :digest "
+            "AND target IS NOT NULL "
+            "UNION ALL SELECT target FROM images WHERE digest = :digest "
+            f"AND row IN ({_IN_REPOSITORY}) "
+            "UNION ALL SELECT manifest FROM image_platforms WHERE digest = :digest "
+            f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
+            {"repository": repository, "digest": digest},
+        ).fetchone()
+        if row:
+            return target_of(row[0])
+        # A nested index or an attestation: a blob of the image like any other.
+        row = self._db.execute(
+            "SELECT digest, size, media_type FROM image_blobs WHERE digest = :digest AND stored "
+            f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
+            {"repository": repository, "digest": digest},
+        ).fetchone()
+        if row and ("manifest" in row[2] or "index" in row[2]):
+            return Descriptor(row[2], Digest(row[0]), row[1])
+        return None
+
+    def repository_has_blob(self, repository: str, digest: str) -> bool:
+        """See ReadSession."""
+        row = self._db.execute(
+            "SELECT 1 FROM links WHERE repository = :repository AND digest = :digest "
+            "UNION ALL SELECT 1 FROM image_blobs WHERE digest = :digest "
+            f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
+            {"repository": repository, "digest": digest},
+        ).fetchone()
+        return row is not None
+
+    def link_blob(self, repository: str, digest: str) -> None:
+        """See WriteSession."""
+        self._changed(
+            "INSERT OR IGNORE INTO links (repository, digest) VALUES (?, ?)", repository, digest
+        )
+
+    def link_manifest(self, repository: str, target: Descriptor) -> None:
+        """See WriteSession."""
+        self._changed(
+            "INSERT OR REPLACE INTO links (repository, digest, target) VALUES (?, ?, ?)",
+            repository,
+            target.digest,
+            dump(target.to_json()),
+        )
+
+    def unlink(self, repository: str, digest: str) -> bool:
+        """See WriteSession."""
+        return (
+            self._changed(
+                "DELETE FROM links WHERE repository = ? AND digest = ?", repository, digest
+            )
+            > 0
+        )
+
+    def forget_links(self, digests: Sequence[str]) -> None:
+        """See WriteSession."""
+        self._db.executemany(
+            "DELETE FROM links WHERE digest = ?", [(digest,) for digest in digests]
+        )
