@@ -11,15 +11,17 @@ import ctypes
 import errno
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from imgd_server.content._protocol import BlobInfo, Buffer, Ingest, PartialInfo, Reader
 from imgd_server.errors import Error, FieldError, Reason
-from imgd_server.oci import Digest, Hasher
+from imgd_server.oci import Digest, FormatError, Hasher
 
 __all__ = ["LocalContentStore"]
 
@@ -32,7 +34,10 @@ _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ALGORITHMS = ("sha256", "sha512")
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+# Blobs may be private: nobody but the daemon reaches them, and nobody at all writes to them.
+_FOLDER_MODE, _PARTIAL_MODE, _BLOB_MODE = 0o700, 0o600, 0o444
 
 
 class _File:
@@ -79,9 +84,8 @@ class _Writer:
         self._store, self._key = store, key
         self._digest, self._size = digest, size
         self._path = store.partial_path(key)
-        self._file = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(self._path, flags, _PARTIAL_MODE)
         self._hasher = self._fresh()
         self._offset = 0
         self._flushed = 0
@@ -115,11 +119,12 @@ class _Writer:
         self._hasher.update(view)
         while view:
             try:
-                written = os.write(self._file, view)
-            except OSError as error:
+                with _room():
+                    written = os.write(self._file, view)
+            except BaseException:
                 # The hash has run ahead of the file: the next ingest starts from the file.
                 self.close()
-                raise _no_room(error) from error
+                raise
             self._offset += written
             view = view[written:]
         if self._offset - self._flushed >= _WRITE_BACK:
@@ -152,9 +157,8 @@ class _Writer:
                 digest=expected,
             )
         try:
-            return self._store.show(self._file, self._path, expected)
-        except OSError as error:
-            raise _no_room(error) from error
+            with _room():
+                return self._store.show(self._file, self._path, expected)
         finally:
             self.close()
 
@@ -188,31 +192,40 @@ class _Writer:
 
 
 class LocalContentStore:
-    """A `ContentStore` in a folder. One process uses it at a time: the daemon locks its root."""
+    """A `ContentStore` in a folder. One process uses it at a time: the daemon locks its root.
+
+    Opening it drops the unfinished ingests of blobs that have come another way since: nobody would
+    go on with them. Raises DISK_FULL.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
         self._writing: set[str] = set()
-        for folder in (root, root / "blobs", root / "ingest"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-        for algorithm in ("sha256", "sha512"):
-            (root / "blobs" / algorithm).mkdir(exist_ok=True, mode=0o711)
+        with _room():
+            self._lay_out()
+        for partial in list(self.partials()):
+            digest = _as_digest(partial.key)
+            if digest and self.find(digest):
+                self.drop_partial(partial.key)
+
+    def _lay_out(self) -> None:
+        root = self._root
+        root.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+        for name in ("blobs", "ingest", *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS)):
+            (root / name).mkdir(exist_ok=True, mode=_FOLDER_MODE)
         layout = root / "oci-layout"
-        if not layout.exists():
+        if not layout.exists() or layout.read_bytes() != _LAYOUT:
             layout.write_bytes(_LAYOUT)
-        for folder in (root / "blobs", root):
+        for folder in (root / "blobs", root, root.parent):
             _sync_folder(folder)
 
     # --- blobs
 
     def find(self, digest: Digest) -> BlobInfo | None:
         """See ContentStore."""
-        try:
-            status = self._blob(digest).lstat()
-        except FileNotFoundError:
-            return None
-        return BlobInfo(digest, status.st_size, status.st_mtime)
+        status = _regular(self._blob(digest))
+        return BlobInfo(digest, status.st_size, status.st_mtime) if status else None
 
     def info(self, digest: Digest) -> BlobInfo:
         """See ContentStore."""
@@ -222,6 +235,7 @@ class LocalContentStore:
 
     def open(self, digest: Digest) -> Reader:
         """See ContentStore."""
+        self.info(digest)
         try:
             return _File(os.open(self._blob(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
         except FileNotFoundError:
@@ -241,22 +255,44 @@ class LocalContentStore:
     def delete(self, digest: Digest) -> int:
         """See ContentStore."""
         found = self.find(digest)
+        if found is None:
+            return 0
         self._blob(digest).unlink(missing_ok=True)
-        return found.size if found else 0
+        return found.size
 
     def blobs(self) -> Iterator[BlobInfo]:
         """See ContentStore."""
-        for algorithm in ("sha256", "sha512"):
+        for algorithm in _ALGORITHMS:
             with os.scandir(self._root / "blobs" / algorithm) as entries:
                 for entry in entries:
-                    digest = Digest.parse(f"{algorithm}:{entry.name}")
-                    if found := self.find(digest):
+                    digest = _as_digest(f"{algorithm}:{entry.name}")
+                    if digest and (found := self.find(digest)):
                         yield found
+
+    def strays(self) -> Iterator[str]:
+        """See ContentStore."""
+        for folder in ("blobs", *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS), "ingest"):
+            with os.scandir(self._root / folder) as entries:
+                for entry in entries:
+                    if not self._is_ours(folder, entry):
+                        yield f"{folder}/{entry.name}"
+
+    def _is_ours(self, folder: str, entry: os.DirEntry[str]) -> bool:
+        if folder == "blobs":
+            return entry.name in _ALGORITHMS
+        if not entry.is_file(follow_symlinks=False):
+            return False
+        if folder == "ingest":
+            return _KEY.fullmatch(entry.name) is not None
+        return _as_digest(f"{folder.rpartition('/')[2]}:{entry.name}") is not None
 
     def verify(self, digest: Digest) -> bool:
         """See ContentStore."""
         with self.open(digest) as reader:
-            return _hash_file(reader.fileno(), digest.algorithm) == digest
+            try:
+                return _hash_file(reader.fileno(), digest.algorithm) == digest
+            except OSError:  # a bad block, say
+                return False
 
     # --- ingests
 
@@ -275,15 +311,17 @@ class LocalContentStore:
                 raise Error(Reason.TOO_BUSY, f"{key} is being written by another transfer")
             self._writing.add(key)
         try:
-            writer = _Writer(self, key, digest, size)
+            with _room():
+                writer = _Writer(self, key, digest, size)
         except BaseException:
             self.release(key)
             raise
         try:
-            if resume:
-                writer.take_up()
-            else:
-                writer.restart()
+            with _room():
+                if resume:
+                    writer.take_up()
+                else:
+                    writer.restart()
         except BaseException:
             writer.close()
             raise
@@ -293,19 +331,28 @@ class LocalContentStore:
         """See ContentStore."""
         with os.scandir(self._root / "ingest") as entries:
             for entry in entries:
-                if entry.name not in self._writing:
-                    status = entry.stat(follow_symlinks=False)
-                    yield PartialInfo(entry.name, status.st_size, status.st_mtime)
+                if not _KEY.fullmatch(entry.name):
+                    continue
+                with self._lock:
+                    idle = entry.name not in self._writing
+                    found = self.partial(entry.name) if idle else None
+                if found:
+                    yield found
+
+    def partial(self, key: str) -> PartialInfo | None:
+        """See ContentStore."""
+        status = _regular(self.partial_path(key))
+        return PartialInfo(key, status.st_size, status.st_mtime) if status else None
 
     def drop_partial(self, key: str) -> int:
         """See ContentStore."""
         path = self.partial_path(key)
         with self._lock:
-            if key in self._writing or not path.exists():
+            found = None if key in self._writing else self.partial(key)
+            if found is None:
                 return 0
-            size = path.stat().st_size
             path.unlink()
-            return size
+            return found.size
 
     def free_bytes(self) -> int:
         """See ContentStore."""
@@ -316,11 +363,24 @@ class LocalContentStore:
 
     def show(self, file: int, partial: Path, digest: Digest) -> BlobInfo:
         """Makes a verified file the blob, durably: data, then name."""
-        os.fsync(file)
-        os.fchmod(file, 0o444)
+        try:
+            os.fsync(file)
+        except OSError:
+            # What could not be written counts as written from now on (fsync(2), "Notes"): another
+            # try with this file would succeed and store nothing.
+            partial.unlink(missing_ok=True)
+            raise
         blob = self._blob(digest)
+        is_new = self.find(digest) is None
         partial.rename(blob)
-        _sync_folder(blob.parent)
+        # Not before: a partial that a crash leaves read-only could not be gone on with.
+        os.fchmod(file, _BLOB_MODE)
+        try:
+            _sync_folder(blob.parent)
+        except OSError:
+            if is_new:
+                blob.unlink(missing_ok=True)
+            raise
         status = os.fstat(file)
         return BlobInfo(digest, status.st_size, status.st_mtime)
 
@@ -368,10 +428,31 @@ def _missing(digest: Digest) -> Error:
     return Error(Reason.BLOB_NOT_FOUND, f"no such blob: {digest}", digest=digest)
 
 
-def _no_room(error: OSError) -> BaseException:
-    if error.errno in _NO_ROOM:
-        return Error(
+@contextmanager
+def _room() -> Iterator[None]:
+    """Tells a full disk from the disk's other faults, which stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise Error(
             Reason.DISK_FULL,
             f"no room for the blob: {os.strerror(error.errno or 0)}; free some, and try again",
-        )
-    return error
+        ) from error
+
+
+def _regular(path: Path) -> os.stat_result | None:
+    """A file's status; None where there is none, or something else than a file of ours."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _as_digest(text: str) -> Digest | None:
+    try:
+        return Digest.parse(text)
+    except FormatError:
+        return None

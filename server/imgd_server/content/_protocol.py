@@ -80,7 +80,8 @@ class Ingest(Protocol):
 
     def write(self, data: Buffer) -> None:
         """Appends. Hashes as it writes. Raises SIZE_MISMATCH past the expected size (and keeps
-        nothing of that write), DISK_FULL when there is no room."""
+        nothing of that write), DISK_FULL when there is no room; that ends the ingest, and a later
+        one goes on with what was written."""
         ...
 
     def restart(self) -> None:
@@ -91,7 +92,8 @@ class Ingest(Protocol):
         """Verifies, makes durable (data, then name), and only then shows the blob.
 
         `digest` is needed when the ingest was started without one. Raises DIGEST_MISMATCH or
-        SIZE_MISMATCH, after which the bytes are gone. A blob that is there already is fine.
+        SIZE_MISMATCH, after which the bytes are gone, and DISK_FULL. A blob that is there already
+        is fine. Ends the ingest, whatever comes of it.
         """
         ...
 
@@ -117,7 +119,7 @@ class ContentStore(Protocol):
     """Blobs by digest."""
 
     def info(self, digest: Digest) -> BlobInfo:
-        """A blob's size and time. Raises BLOB_NOT_FOUND."""
+        """A blob's size and the time of its last commit. Raises BLOB_NOT_FOUND."""
         ...
 
     def find(self, digest: Digest) -> BlobInfo | None:
@@ -146,7 +148,8 @@ class ContentStore(Protocol):
         `key` names the unfinished bytes ([A-Za-z0-9_.:-], at most 255 characters): the digest for
         downloads, the upload's ID for uploads. `size` is the exact size expected, None when not
         known. With `resume`, bytes left under the key are kept, hashed anew and counted in
-        `offset`. Raises TOO_BUSY while the key is being written.
+        `offset`; more than `size` of them can't be the blob, and are dropped. Raises TOO_BUSY while
+        the key is being written, FIELD_INVALID for what is no key, DISK_FULL.
         """
         ...
 
@@ -158,16 +161,32 @@ class ContentStore(Protocol):
         """Every blob, in no order. What is added or deleted meanwhile may or may not appear."""
         ...
 
+    def strays(self) -> Iterator[str]:
+        """What is in the store and is neither a blob nor an unfinished ingest, by its name there:
+        somebody else put it there. No other method sees or touches it."""
+        ...
+
     def partials(self) -> Iterator[PartialInfo]:
         """Every unfinished ingest that nobody is writing."""
         ...
 
+    def partial(self, key: str) -> PartialInfo | None:
+        """One unfinished ingest, whether it is being written or not; None when there is none.
+
+        Cheap: looks at nothing else. Raises FIELD_INVALID for what is no key.
+        """
+        ...
+
     def drop_partial(self, key: str) -> int:
-        """Forgets an unfinished ingest unless it is being written; returns the bytes freed."""
+        """Forgets an unfinished ingest unless it is being written; returns the bytes freed.
+
+        Raises FIELD_INVALID for what is no key."""
         ...
 
     def verify(self, digest: Digest) -> bool:
-        """Reads a blob again, and says whether it still has its digest. Raises BLOB_NOT_FOUND."""
+        """Reads a blob again, and says whether it can be read and still has its digest.
+
+        Raises BLOB_NOT_FOUND."""
         ...
 
     def free_bytes(self) -> int:
