@@ -9,8 +9,8 @@ from typing import Any
 import grpc.aio
 
 from imgd.v1 import content_pb2, content_service_pb2, content_service_pb2_grpc
-from imgd_server.content import ContentStore
-from imgd_server.errors import FieldError, Reason
+from imgd_server.content import ContentStore, Reader
+from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.oci import Digest
 from imgd_server.rpc import _convert
 
@@ -45,7 +45,7 @@ class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
         self, request: content_service_pb2.ReadBlobRequest, context: Context
     ) -> AsyncIterator[content_service_pb2.ReadBlobResponse]:
         """Streams a blob or a range of it."""
-        with await asyncio.to_thread(self._content.open, Digest.parse(request.digest)) as reader:
+        with await self._open(Digest.parse(request.digest)) as reader:
             if request.offset > reader.size:
                 raise FieldError(
                     "offset",
@@ -59,8 +59,28 @@ class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
             while first or offset < end:
                 length = min(_CHUNK, end - offset)
                 data = await asyncio.to_thread(reader.pread, length, offset) if length else b""
+                if len(data) < length:
+                    raise Error(
+                        Reason.STORE_CORRUPT,
+                        f"{request.digest} ends at byte {offset + len(data)}; run `imgd fsck`",
+                        digest=request.digest,
+                    )
                 yield content_service_pb2.ReadBlobResponse(
                     offset=offset, data=data, total_size=reader.size if first else 0
                 )
                 first = False
                 offset += len(data)
+
+    async def _open(self, digest: Digest) -> Reader:
+        opening = asyncio.ensure_future(asyncio.to_thread(self._content.open, digest))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The thread goes on without us, and nobody else would close what it opens.
+            opening.add_done_callback(_close)
+            raise
+
+
+def _close(opening: asyncio.Future[Reader]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        opening.result().close()

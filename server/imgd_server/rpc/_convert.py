@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from imgd.v1 import descriptor_pb2, errors_pb2, image_pb2, transfer_pb2
 from imgd_server.errors import Error
 from imgd_server.metadata import ImageRecord, PlatformRecord, TransferRecord
-from imgd_server.oci import Descriptor, Platform, Reference
+from imgd_server.oci import Descriptor, FormatError, Platform, Reference
+from imgd_server.rpc._limits import MAX_ANSWER_BYTES
+from imgd_server.rpc._status import cut
 from imgd_server.transfer import (
     Activity,
     Node,
@@ -29,6 +32,7 @@ __all__ = [
     "descriptor",
     "duration",
     "image",
+    "microseconds",
     "platform",
     "reference",
     "timestamp",
@@ -54,24 +58,34 @@ def duration(seconds: float) -> duration_pb2.Duration:
     return duration_pb2.Duration(seconds=whole, nanos=rest * 1000)
 
 
+def microseconds(value: duration_pb2.Duration) -> int:
+    """A Duration in microseconds."""
+    return value.seconds * 1_000_000 + value.nanos // 1000
+
+
+# Media types have at most 255 characters (RFC 6838, 4.2), and parts of platforms fewer. Manifests
+# are strangers' work: longer ones are cut, so that an answer holds them.
+_MAX_WORD = 255
+
+
 def platform(value: Platform) -> descriptor_pb2.Platform:
     """A platform."""
     return descriptor_pb2.Platform(
-        os=value.os,
-        architecture=value.architecture,
-        variant=value.variant,
-        os_version=value.os_version,
-        os_features=value.os_features,
+        os=cut(value.os, _MAX_WORD),
+        architecture=cut(value.architecture, _MAX_WORD),
+        variant=cut(value.variant, _MAX_WORD),
+        os_version=cut(value.os_version, _MAX_WORD),
+        os_features=[cut(feature, _MAX_WORD) for feature in value.os_features[:16]],
     )
 
 
 def descriptor(value: Descriptor, *, brief: bool = False) -> descriptor_pb2.Descriptor:
     """A descriptor; `brief` leaves out what can be long (annotations, URLs), and always data."""
     message = descriptor_pb2.Descriptor(
-        media_type=value.media_type,
+        media_type=cut(value.media_type, _MAX_WORD),
         digest=value.digest,
         size=value.size,
-        artifact_type=value.artifact_type,
+        artifact_type=cut(value.artifact_type, _MAX_WORD),
     )
     if not brief:
         message.urls.extend(value.urls)
@@ -95,19 +109,23 @@ def reference(value: Reference, own_hosts: Iterable[str]) -> image_pb2.Reference
     )
 
 
+# As in a status: for people to read, and never long.
+_MAX_TEXT = 1024
+
+
 def failure(error: Error) -> errors_pb2.Failure:
     """An error as data."""
     message = errors_pb2.Failure(
         code=error.kind.value,
         reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.name}"),
-        message=error.message,
+        message=cut(error.message, _MAX_TEXT),
         origin=errors_pb2.FailureOrigin.Name(error.origin.value),  # type: ignore[arg-type]
         reference=error.reference,
         digest=error.digest,
         host=error.host,
         http_status=error.http_status,
         registry_code=error.registry_code,
-        metadata=error.metadata,
+        metadata={key: cut(value, _MAX_TEXT) for key, value in error.metadata.items()},
     )
     if error.retry_after is not None:
         message.retry_delay.CopyFrom(duration(error.retry_after))
@@ -120,18 +138,15 @@ def failure(error: Error) -> errors_pb2.Failure:
 def image(
     record: ImageRecord, platforms: Iterable[PlatformRecord] = (), *, full: bool = False
 ) -> image_pb2.Image:
-    """An image; the FULL view wants its platforms."""
+    """An image; the FULL view wants its platforms. What a message can't hold is left out."""
     unpacked = record.unpacked_size
     message = image_pb2.Image(
         name=f"images/{record.uid}",
         image_id=record.image_id,
-        target=descriptor(record.target),
-        tags=[name.name for name in record.names if not name.by_digest],
-        digest_references=[name.name for name in record.names if name.by_digest],
-        repo_digests=record.repo_digests,
+        target=descriptor(record.target, brief=True),
         dangling=not record.names,
         kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{record.kind.upper()}"),
-        artifact_type=record.artifact_type,
+        artifact_type=cut(record.artifact_type, _MAX_WORD),
         store_time=timestamp(record.stored),
         size=record.content_size if unpacked is None else unpacked,
         content_size=record.content_size,
@@ -142,13 +157,50 @@ def image(
     if record.created is not None:
         message.create_time.CopyFrom(timestamp(record.created))
     if record.platform:
-        message.platform.CopyFrom(platform(Platform.parse(record.platform)))
+        message.platform.CopyFrom(stored_platform(record.platform))
+    room = _Room(MAX_ANSWER_BYTES - message.ByteSize() - _ENVELOPE)
+    message.tags.extend(room.take(name.name for name in record.names if not name.by_digest))
+    by_digest = (name.name for name in record.names if name.by_digest)
+    message.digest_references.extend(room.take(by_digest))
+    message.repo_digests.extend(room.take(record.repo_digests))
     if full:
-        message.labels.update(record.labels)
         if record.last_used is not None:
             message.last_use_time.CopyFrom(timestamp(record.last_used))
-        message.platforms.extend(_image_platform(one) for one in platforms)
+        message.platforms.extend(room.take(_image_platform(one) for one in platforms))
+        message.labels.update(room.take(record.labels.items()))
+    message.truncated = room.full
     return message
+
+
+# What surrounds an image's lists in an answer.
+_ENVELOPE = 1024
+
+T = TypeVar("T", str, tuple[str, str], image_pb2.ImagePlatform)
+
+
+class _Room:
+    """How many bytes a message may still take."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self.full = False
+
+    def take(self, values: Iterable[T]) -> Iterator[T]:
+        """The first values, as many as there is room for."""
+        for value in values:
+            self._left -= _size(value) + 16
+            if self._left < 0:
+                self.full = True
+                return
+            yield value
+
+
+def _size(value: str | tuple[str, str] | image_pb2.ImagePlatform) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, tuple):
+        return sum(len(part.encode()) for part in value)
+    return value.ByteSize()
 
 
 def _image_platform(value: PlatformRecord) -> image_pb2.ImagePlatform:
@@ -159,8 +211,18 @@ def _image_platform(value: PlatformRecord) -> image_pb2.ImagePlatform:
         content_size=value.content_size,
     )
     if value.platform:
-        message.platform.CopyFrom(platform(Platform.parse(value.platform)))
+        message.platform.CopyFrom(stored_platform(value.platform))
     return message
+
+
+def stored_platform(text: str) -> descriptor_pb2.Platform:
+    """A platform as a manifest or config states it, which may be anything."""
+    try:
+        return platform(Platform.parse(text))
+    except FormatError:
+        os, _, rest = text.partition("/")
+        architecture, _, variant = rest.partition("/")
+        return platform(Platform(os, architecture, variant))
 
 
 # --- transfers

@@ -15,14 +15,12 @@ from imgd_server.images import Inspection, find_image, inspect
 from imgd_server.metadata import ImageRecord, MetadataStore, PlatformRecord, ReadSession
 from imgd_server.oci import Platform, Reference
 from imgd_server.rpc import _convert
-from imgd_server.rpc._pages import decode_token, encode_token, page_size
+from imgd_server.rpc._limits import check_answer
+from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 
 __all__ = ["ImageServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-# An answer stays well below 1 MiB, so that no client needs a larger limit.
-_PAGE_BYTES = 900_000
 
 _Row = tuple[tuple[int, int], ImageRecord, list[PlatformRecord]]
 
@@ -49,29 +47,28 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
                 reason=Reason.FILTER_INVALID,
             )
         query = ["ListImages", list(request.filters)]
-        after = decode_token(query, request.page_token) if request.page_token else None
+        after = None
+        if request.page_token:
+            after = decode_token(query, request.page_token, (int, int))
         limit = page_size(request.page_size)
         full = request.view == image_pb2.IMAGE_VIEW_FULL
 
         def page(session: ReadSession) -> list[_Row]:
-            found = session.list_images(tuple(after) if after else None, limit + 1)
+            found = session.list_images(after, limit + 1)
             return [
                 (place, one, session.image_platforms(one.uid) if full else [])
                 for place, one in found
             ]
 
         rows = await self._metadata.read(page)
-        answer = image_service_pb2.ListImagesResponse()
-        size, last = 0, None
-        for place, record, platforms in rows[:limit]:
-            message = _convert.image(record, platforms, full=full)
-            size += message.ByteSize()
-            if answer.images and size > _PAGE_BYTES:
-                break
-            answer.images.append(message)
-            last = place
+        answer = image_service_pb2.ListImagesResponse(
+            images=fitting(
+                _convert.image(record, platforms, full=full)
+                for _, record, platforms in rows[:limit]
+            )
+        )
         if len(answer.images) < len(rows):
-            answer.next_page_token = encode_token(query, last)
+            answer.next_page_token = encode_token(query, rows[len(answer.images) - 1][0])
         return answer
 
     async def GetImage(
@@ -102,6 +99,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             answer.author = config.author
             answer.diff_ids.extend(config.diff_ids)
             answer.comment = config.history[-1].comment if config.history else ""
+        check_answer(answer, found.target.digest, found.manifest.config.digest)
         return answer
 
     async def GetImageHistory(
@@ -123,6 +121,7 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             if not entry.empty_layer and (pair := next(layers, None)):
                 step.layer.CopyFrom(_convert.descriptor(pair[0]))
                 step.diff_id = pair[1]
+        check_answer(answer, found.target.digest, found.manifest.config.digest)
         if answer.entries:
             answer.entries[-1].tags.extend(name.name for name in record.names if not name.by_digest)
         return answer

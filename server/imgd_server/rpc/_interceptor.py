@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -22,9 +23,19 @@ _log = structlog.get_logger(__name__)
 # The standard services (health, reflection, channelz) have statuses of their own.
 _OURS = "/imgd.v1."
 
+# From a request, or a stream of them, to the same, checked.
+Check = Callable[[Any], Any]
+
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
-    """Checks requests before handlers see them, and turns what handlers raise into statuses."""
+    """Checks requests before handlers see them, and turns what handlers raise into statuses.
+
+    `methods` are those that are implemented, each `Service/Method`; others are refused whatever
+    they are asked.
+    """
+
+    def __init__(self, methods: Collection[str]) -> None:
+        self._methods = frozenset(methods)
 
     async def intercept_service(
         self,
@@ -36,10 +47,14 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith(_OURS):
             return handler
+        method = method.removeprefix(_OURS)
         make, inner = _shape(handler)
+        check: Check = _check_each if handler.request_streaming else _check
+        if method not in self._methods:
+            check = _unsupported(method)
         wrap = _guard_stream if handler.response_streaming else _guard_unary
         return make(
-            wrap(inner, method, check=not handler.request_streaming),
+            wrap(inner, method, check),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -55,30 +70,43 @@ def _shape(handler: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return grpc.unary_unary_rpc_method_handler, handler.unary_unary
 
 
-def _guard_unary(inner: Callable[..., Any], method: str, *, check: bool) -> Callable[..., Any]:
+def _check(request: Any) -> Any:
+    check_rules(request)
+    return request
+
+
+async def _check_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        check_rules(request)
+        yield request
+
+
+def _unsupported(method: str) -> Check:
+    def refuse(_: Any) -> Any:
+        raise Error(
+            Reason.UNSUPPORTED,
+            f"this daemon does not implement {method}; GetCapabilities lists what it does",
+        )
+
+    return refuse
+
+
+def _guard_unary(inner: Callable[..., Any], method: str, check: Check) -> Callable[..., Any]:
     async def call(request: Any, context: Any) -> Any:
         try:
-            if check:
-                check_rules(request)
-            return await inner(request, context)
+            return await inner(check(request), context)
         except Exception as error:  # noqa: BLE001 - the translator
             await _refuse(context, method, error)
 
     return call
 
 
-def _guard_stream(inner: Callable[..., Any], method: str, *, check: bool) -> Callable[..., Any]:
+def _guard_stream(inner: Callable[..., Any], method: str, check: Check) -> Callable[..., Any]:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
-            if check:
-                check_rules(request)
-            answers = inner(request, context)
-            if not hasattr(answers, "__aiter__"):
-                # The base class's refusal of what is not implemented is a plain coroutine.
-                await answers
-                return
-            async for answer in answers:
-                yield answer
+            async with aclosing(inner(check(request), context)) as answers:
+                async for answer in answers:
+                    yield answer
         except Exception as error:  # noqa: BLE001 - the translator
             await _refuse(context, method, error)
 
@@ -97,12 +125,6 @@ def _as_ours(error: Exception, method: str) -> Error:
         return error
     if isinstance(error, FormatError):
         return from_format(error)
-    if isinstance(error, NotImplementedError):
-        return Error(
-            Reason.UNSUPPORTED,
-            f"this daemon does not implement {method.removeprefix('/')}; GetCapabilities lists "
-            "what it does",
-        )
     incident = secrets.token_hex(6)
     _log.error("defect in a call", method=method, incident=incident, exc_info=error)
     return Error(Reason.INTERNAL, f"a defect in the daemon; its log explains incident {incident}")

@@ -20,6 +20,8 @@ __all__ = ["Claim", "claim"]
 
 # sockaddr_un.sun_path holds 108 bytes with the final zero (unix(7)).
 _MAX_SOCKET_PATH = 107
+# A listener whose backlog is full lets a connection wait; it lives all the same.
+_PROBE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -30,11 +32,6 @@ class Claim:
     path: Path | None = None
     lock: int = -1
 
-    def protect(self) -> None:
-        """Lets the socket's owner and group in, and no one else."""
-        if self.path:
-            self.path.chmod(0o660)
-
     def release(self) -> None:
         """Gives the address up."""
         if self.lock >= 0:
@@ -43,49 +40,79 @@ class Claim:
 
 
 def claim(address: str) -> Claim:
-    """Claims `unix:PATH` or `HOST:PORT`. Raises FIELD_INVALID, TOO_BUSY when it is taken."""
+    """Claims `unix:PATH` or `HOST:PORT`.
+
+    Raises FIELD_INVALID for an address that can't be served, TOO_BUSY when somebody serves it.
+    """
     if address.startswith("unix:"):
-        return _claim_socket(Path(address.removeprefix("unix:").replace("///", "/", 1)))
+        return _claim_socket(address, _socket_path(address))
     return _claim_port(address)
 
 
-def _claim_socket(path: Path) -> Claim:
-    if not path.is_absolute():
-        path = Path.cwd() / path
+def _socket_path(address: str) -> Path:
+    text = address.removeprefix("unix:")
+    # gRPC's absolute form has an empty authority: unix:///path.
+    if text.startswith("//"):
+        if not text.startswith("///"):
+            raise _invalid(address, "write unix:PATH or unix:///PATH")
+        text = text[2:]
+    if not text or "\0" in text:
+        raise _invalid(address, "it names no socket")
+    path = Path(text).absolute()
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
-        raise _invalid(f"unix:{path}", f"a socket's path has at most {_MAX_SOCKET_PATH} bytes")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        raise _invalid(address, f"a socket's path has at most {_MAX_SOCKET_PATH} bytes")
+    return path
+
+
+def _claim_socket(address: str, path: Path) -> Claim:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        owner = path.parent.stat().st_uid
+    except OSError as error:
+        raise _invalid(address, f"{error.filename}: {error.strerror}") from None
+    try:
+        # Whoever owns the folder can put a socket of his own in the place of ours.
+        if owner not in (0, os.geteuid()) and os.geteuid() != 0:
+            raise _invalid(address, "its folder belongs to another user")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and not path.is_socket():
-            raise _invalid(f"unix:{path}", "something that is no socket is there")
-        if _answers(path):
-            raise _taken(f"unix:{path}")
+        _clear(address, path)
     except BlockingIOError:
         os.close(lock)
-        raise _taken(f"unix:{path}") from None
-    except Error:
+        raise _taken(address) from None
+    except BaseException:
         os.close(lock)
         raise
-    path.unlink(missing_ok=True)
     return Claim(f"unix:{path}", path, lock)
 
 
-def _answers(path: Path) -> bool:
-    """Whether somebody accepts connections there, who does not know our lock."""
+def _clear(address: str, path: Path) -> None:
+    """Removes the socket that a killed daemon left; refuses when anything else is there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))
-        except OSError:
-            return False
-        return True
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if not path.is_socket():
+                raise _invalid(address, "something that is no socket is there") from None
+        except OSError as error:
+            # A socket of another type, one that we may not connect to, one with a full backlog.
+            raise _taken(address, f" ({error.strerror or error})") from None
+        else:
+            # Somebody who does not know our lock.
+            raise _taken(address)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise _invalid(address, f"{path}: {error.strerror}") from None
 
 
 def _claim_port(address: str) -> Claim:
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         raise _invalid(address, "an address is unix:PATH or HOST:PORT")
     if not _is_loopback(host):
         raise _invalid(address, "only loopback addresses are served until there is access control")
@@ -113,8 +140,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _invalid(address: str, why: str) -> Error:
-    return Error(Reason.FIELD_INVALID, f"can't listen on {address}: {why}")
+    return Error(Reason.FIELD_INVALID, f"listen: can't serve {address}: {why}")
 
 
-def _taken(address: str) -> Error:
-    return Error(Reason.TOO_BUSY, f"can't listen on {address}: another process serves it")
+def _taken(address: str, more: str = "") -> Error:
+    return Error(Reason.TOO_BUSY, f"listen: {address} is served by another process already{more}")

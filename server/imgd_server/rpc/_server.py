@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import grpc.aio
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from imgd.v1 import (
-    archive_service_pb2_grpc,
-    container_service_pb2_grpc,
-    content_service_pb2_grpc,
-    event_service_pb2_grpc,
-    filesystem_service_pb2_grpc,
-    image_service_pb2_grpc,
-    lease_service_pb2_grpc,
-    registry_service_pb2_grpc,
-    system_service_pb2_grpc,
-    transfer_service_pb2_grpc,
+from imgd.v1.archive_service_pb2_grpc import (
+    ArchiveServiceServicer,
+    add_ArchiveServiceServicer_to_server,
+)
+from imgd.v1.container_service_pb2_grpc import (
+    ContainerServiceServicer,
+    add_ContainerServiceServicer_to_server,
+)
+from imgd.v1.content_service_pb2_grpc import (
+    ContentServiceServicer,
+    add_ContentServiceServicer_to_server,
+)
+from imgd.v1.event_service_pb2_grpc import EventServiceServicer, add_EventServiceServicer_to_server
+from imgd.v1.filesystem_service_pb2_grpc import (
+    FilesystemServiceServicer,
+    add_FilesystemServiceServicer_to_server,
+)
+from imgd.v1.image_service_pb2_grpc import ImageServiceServicer, add_ImageServiceServicer_to_server
+from imgd.v1.lease_service_pb2_grpc import LeaseServiceServicer, add_LeaseServiceServicer_to_server
+from imgd.v1.registry_service_pb2_grpc import (
+    RegistryServiceServicer,
+    add_RegistryServiceServicer_to_server,
+)
+from imgd.v1.system_service_pb2_grpc import (
+    SystemServiceServicer,
+    add_SystemServiceServicer_to_server,
+)
+from imgd.v1.transfer_service_pb2_grpc import (
+    TransferServiceServicer,
+    add_TransferServiceServicer_to_server,
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
@@ -46,6 +69,24 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+# A socket's owner and group may call, and no one else.
+_SOCKET_UMASK = 0o117
+# Health watchers are told of a stop; one that does not read must not hold it up.
+_ANNOUNCE_SECONDS = 1.0
+
+# The base class of each service, which refuses what is not implemented, and how it is added.
+_SERVICES: Mapping[str, tuple[type, Callable[[Any, grpc.aio.Server], None]]] = {
+    "ArchiveService": (ArchiveServiceServicer, add_ArchiveServiceServicer_to_server),
+    "ContainerService": (ContainerServiceServicer, add_ContainerServiceServicer_to_server),
+    "ContentService": (ContentServiceServicer, add_ContentServiceServicer_to_server),
+    "EventService": (EventServiceServicer, add_EventServiceServicer_to_server),
+    "FilesystemService": (FilesystemServiceServicer, add_FilesystemServiceServicer_to_server),
+    "ImageService": (ImageServiceServicer, add_ImageServiceServicer_to_server),
+    "LeaseService": (LeaseServiceServicer, add_LeaseServiceServicer_to_server),
+    "RegistryService": (RegistryServiceServicer, add_RegistryServiceServicer_to_server),
+    "SystemService": (SystemServiceServicer, add_SystemServiceServicer_to_server),
+    "TransferService": (TransferServiceServicer, add_TransferServiceServicer_to_server),
+}
 
 
 class GrpcServer:
@@ -59,79 +100,78 @@ class GrpcServer:
         inside: RegistryInside,
         own_hosts: Collection[str],
     ) -> None:
-        self._server = grpc.aio.server(interceptors=[GuardInterceptor()], options=_OPTIONS)
-        self._claims: list[Claim] = []
-        services: dict[str, object] = {}
-        # The base classes answer UNIMPLEMENTED, with a reason, for what is still to come.
-        archive = archive_service_pb2_grpc.ArchiveServiceServicer()
-        container = container_service_pb2_grpc.ContainerServiceServicer()
-        event = event_service_pb2_grpc.EventServiceServicer()
-        filesystem = filesystem_service_pb2_grpc.FilesystemServiceServicer()
-        lease = lease_service_pb2_grpc.LeaseServiceServicer()
-        registry = registry_service_pb2_grpc.RegistryServiceServicer()
-        images = ImageServicer(metadata, content, own_hosts)
-        transfers = TransferServicer(manager)
-        contents = ContentServicer(content)
-        system = SystemServicer(metadata, content, manager, inside, services)
-        services |= {
-            "ContentService": contents,
-            "ImageService": images,
+        system = SystemServicer(metadata, content, manager, inside)
+        served: dict[str, object] = {
+            "ContentService": ContentServicer(content),
+            "ImageService": ImageServicer(metadata, content, own_hosts),
             "SystemService": system,
-            "TransferService": transfers,
+            "TransferService": TransferServicer(manager),
         }
-        server = self._server
-        archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server(archive, server)
-        container_service_pb2_grpc.add_ContainerServiceServicer_to_server(container, server)
-        content_service_pb2_grpc.add_ContentServiceServicer_to_server(contents, server)
-        event_service_pb2_grpc.add_EventServiceServicer_to_server(event, server)
-        filesystem_service_pb2_grpc.add_FilesystemServiceServicer_to_server(filesystem, server)
-        image_service_pb2_grpc.add_ImageServiceServicer_to_server(images, server)
-        lease_service_pb2_grpc.add_LeaseServiceServicer_to_server(lease, server)
-        registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
-        system_service_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
-        transfer_service_pb2_grpc.add_TransferServiceServicer_to_server(transfers, server)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self._names = [f"imgd.v1.{name}" for name in sorted(services)]
-        reflection.enable_server_reflection(
-            [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+        system.methods = sorted(
+            f"{name}/{method}"
+            for name, servicer in served.items()
+            for method in _implemented(servicer, _SERVICES[name][0])
         )
-        channelz.add_channelz_servicer(server)
+        self._server = grpc.aio.server(
+            interceptors=[GuardInterceptor(system.methods)], options=_OPTIONS
+        )
+        self._claims: list[Claim] = []
+        for name, (base, add) in _SERVICES.items():
+            add(served.get(name) or base(), self._server)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = [f"imgd.v1.{name}" for name in sorted(served)]
+        reflection.enable_server_reflection(
+            [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        channelz.add_channelz_servicer(self._server)
 
     async def start(self, addresses: Sequence[str]) -> list[str]:
-        """Listens on every address (`unix:PATH`, `HOST:PORT`) or on none; returns those bound."""
-        bound = []
+        """Listens on every address (`unix:PATH`, `HOST:PORT`) or on none; returns those bound.
+
+        Raises FIELD_INVALID for an address that can't be served, TOO_BUSY for one that is taken.
+        """
         try:
             for address in addresses:
-                taken = claim(address)
-                self._claims.append(taken)
-                port = self._server.add_insecure_port(taken.target)
-                bound.append(
-                    taken.target if taken.path else f"{taken.target.rpartition(':')[0]}:{port}"
-                )
+                self._claims.append(claim(address))
+            bound = [self._bind(taken) for taken in self._claims]
+            for name in ["", *self._names]:
+                await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
             await self._server.start()
-        except RuntimeError as error:
-            self._release()
-            raise Error(Reason.TOO_BUSY, f"can't listen on {addresses}: {error}") from None
-        except Error:
-            self._release()
+        except BaseException:
+            await self.stop(0)
             raise
-        for taken in self._claims:
-            taken.protect()
-        for name in ["", *self._names]:
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    def _bind(self, taken: Claim) -> str:
+        umask = os.umask(_SOCKET_UMASK)
+        try:
+            port = self._server.add_insecure_port(taken.target)
+        except RuntimeError:
+            raise Error(
+                Reason.TOO_BUSY, f"listen: can't bind {taken.target}: another process took it"
+            ) from None
+        finally:
+            os.umask(umask)
+        return taken.target if taken.path else f"{taken.target.rpartition(':')[0]}:{port}"
 
     async def announce_stop(self) -> None:
         """Tells health watchers that no new work should come."""
-        await self._health.enter_graceful_shutdown()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _ANNOUNCE_SECONDS)
 
     async def stop(self, grace: float) -> None:
         """Refuses new calls, lets the open ones end for `grace` seconds, and stops."""
         await self._server.stop(grace)
-        self._release()
-
-    def _release(self) -> None:
         for taken in self._claims:
             taken.release()
         self._claims.clear()
+
+
+def _implemented(servicer: object, base: type) -> list[str]:
+    """The methods that a servicer overrides; the base class refuses them."""
+    return [
+        name
+        for name in vars(base)
+        if name[0].isupper() and getattr(type(servicer), name) is not getattr(base, name)
+    ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import json
 import platform
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc.aio
@@ -12,6 +14,7 @@ import grpc.aio
 from imgd.v1 import errors_pb2, system_pb2, system_service_pb2, system_service_pb2_grpc
 from imgd_server import __version__
 from imgd_server.content import ContentStore
+from imgd_server.errors import Error, Reason
 from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, check_store
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
@@ -35,7 +38,7 @@ class RegistryInside:
 
 
 class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
-    """The daemon itself. `services` is what it serves, by service name, for the capabilities."""
+    """The daemon itself. `methods` are those that it implements, each `Service/Method`, sorted."""
 
     def __init__(
         self,
@@ -43,26 +46,22 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         content: ContentStore,
         manager: TransferManager,
         inside: RegistryInside,
-        services: Mapping[str, object],
     ) -> None:
+        self.methods: Sequence[str] = ()
         self._metadata = metadata
         self._content = content
         self._manager = manager
         self._inside = inside
-        self._services = services
+        self._commit = _commit()
         self._started = now_us()
 
     async def GetCapabilities(
         self, request: system_service_pb2.GetCapabilitiesRequest, context: Context
     ) -> system_service_pb2.GetCapabilitiesResponse:
-        """Returns what is implemented, read off the servicers themselves."""
+        """Returns what is implemented."""
         config = self._manager.config
         capabilities = system_pb2.Capabilities(
-            methods=sorted(
-                f"{service}/{method}"
-                for service, servicer in self._services.items()
-                for method in implemented(servicer)
-            ),
+            methods=self.methods,
             transfers=TRANSFERS,
             limits=system_pb2.Limits(
                 max_message_bytes=MAX_MESSAGE_BYTES,
@@ -88,6 +87,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         return system_service_pb2.GetInfoResponse(
             info=system_pb2.SystemInfo(
                 version=__version__,
+                commit=self._commit,
                 api_versions=["imgd.v1"],
                 runtime_version=f"{platform.python_implementation()} {platform.python_version()}",
                 default_platform=_convert.platform(Platform.host()),
@@ -108,7 +108,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     ) -> AsyncIterator[system_service_pb2.CheckStoreResponse]:
         """Streams what a check finds."""
         if request.repair:
-            raise NotImplementedError
+            raise Error(Reason.UNSUPPORTED, "this daemon does not repair its store yet")
         checked = 0
         async for checked, problems in check_store(
             self._metadata, self._content, verify_content=request.verify_content
@@ -128,7 +128,12 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         yield system_service_pb2.CheckStoreResponse(checked_blobs=checked, total_blobs=checked)
 
 
-def implemented(servicer: object) -> list[str]:
-    """The methods that a servicer overrides; what it inherits answers UNIMPLEMENTED."""
-    base = type(servicer).__mro__[1]
-    return [name for name in vars(base) if name in vars(type(servicer)) and name[0].isupper()]
+def _commit() -> str:
+    """The commit that the installed package was built from, as its installer recorded it (PEP 610);
+    empty where it was not built from a repository."""
+    try:
+        origin = importlib.metadata.distribution("imgd").read_text("direct_url.json")
+        commit = json.loads(origin or "{}").get("vcs_info", {}).get("commit_id", "")
+    except (importlib.metadata.PackageNotFoundError, ValueError, AttributeError):
+        return ""
+    return commit if isinstance(commit, str) else ""

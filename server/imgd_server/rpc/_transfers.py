@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -11,9 +12,10 @@ from google.protobuf import duration_pb2
 
 from imgd.v1 import transfer_pb2, transfer_service_pb2, transfer_service_pb2_grpc
 from imgd_server.errors import Error, Reason
+from imgd_server.metadata import TransferRecord
 from imgd_server.registry import Credentials
 from imgd_server.rpc import _convert
-from imgd_server.rpc._pages import decode_token, encode_token, page_size
+from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import (
     LeaseRequest,
     PullPolicy,
@@ -73,15 +75,17 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
     ) -> transfer_service_pb2.ListTransfersResponse:
         """Lists a page."""
         states = [TransferState(state) for state in request.states if state]
-        query = ["ListTransfers", [state.name for state in states]]
-        after = decode_token(query, request.page_token) if request.page_token else None
+        query = ["ListTransfers", sorted({state.name for state in states})]
+        after = None
+        if request.page_token:
+            after = decode_token(query, request.page_token, (int, str))
         limit = page_size(request.page_size)
-        found = await self._manager.list(states, tuple(after) if after else None, limit + 1)
+        found = await self._manager.list(states, after, limit + 1)
         answer = transfer_service_pb2.ListTransfersResponse(
-            transfers=[_convert.transfer(record) for record in found[:limit]]
+            transfers=fitting(_convert.transfer(record) for record in found[:limit])
         )
-        if len(found) > limit:
-            last = found[limit - 1]
+        if len(answer.transfers) < len(found):
+            last = found[len(answer.transfers) - 1]
             answer.next_page_token = encode_token(query, [last.created, last.uid])
         return answer
 
@@ -112,17 +116,27 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
         self, request: transfer_service_pb2.PullRequest, context: Context
     ) -> AsyncIterator[transfer_service_pb2.PullResponse]:
         """Starts a pull and streams its events; leaving cancels it unless detached."""
-        record = await self._manager.start(_pull_spec(request), request.request_id)
+        starting = asyncio.ensure_future(
+            self._manager.start(_pull_spec(request), request.request_id)
+        )
         interval = _seconds(request.min_interval) if request.HasField("min_interval") else None
         try:
+            # A caller who leaves while it is accepted must not leave it behind unwatched.
+            record = await asyncio.shield(starting)
             async for event in self._manager.watch(record.uid, interval):
                 yield transfer_service_pb2.PullResponse(event=_convert.transfer_event(event))
         finally:
-            # After the end, this finds nothing to cancel. Held here, for the call is gone.
             if not request.detach:
-                task = asyncio.ensure_future(self._manager.cancel(record.uid))
+                # The call is gone: nobody waits for this here, and the task has to be held.
+                task = asyncio.create_task(self._leave(starting))
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, starting: asyncio.Future[TransferRecord]) -> None:
+        """Cancels a pull whose caller left; one that has ended stays as it is."""
+        # What start raised was the call's answer; a record that is gone needs no cancelling.
+        with suppress(Error):
+            await self._manager.cancel((await starting).uid)
 
 
 def _uid(name: str) -> str:
@@ -171,8 +185,6 @@ def _registry_to_store(
     for name, wish in wished.items():
         if wish:
             raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
-    if platforms.all and platforms.platforms:
-        raise Error(Reason.FIELD_INVALID, "platforms.all excludes platforms.platforms")
     lease = store.lease
     return TransferSpec(
         source=RegistryEndpoint(

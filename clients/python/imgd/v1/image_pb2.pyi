@@ -295,6 +295,7 @@ class Image(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
     PLATFORMS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
@@ -329,6 +330,10 @@ class Image(_message.Message):
     complete: _builtins.bool
     """Whether everything that the target refers to is stored here. False for an index that was pulled
     for some platforms only.
+    """
+    truncated: _builtins.bool
+    """Whether names, platforms or labels were left out, so that the answer stays below 1 MiB: an image
+    can have thousands of tags. A `reference` filter gets at the rest of the names.
     """
     holder_count: _builtins.int
     """How many holders there are."""
@@ -407,6 +412,7 @@ class Image(_message.Message):
         pinned: _builtins.bool = ...,
         complete: _builtins.bool = ...,
         platform: _descriptor_pb2.Platform | None = ...,
+        truncated: _builtins.bool = ...,
         platforms: _abc.Iterable[Global___ImagePlatform] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
@@ -418,7 +424,7 @@ class Image(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_create_time", b"_create_time", "_last_use_time", b"_last_use_time", "_platform", b"_platform", "_shared_size", b"_shared_size", "_unique_size", b"_unique_size", "_unpacked_size", b"_unpacked_size", "create_time", b"create_time", "last_use_time", b"last_use_time", "platform", b"platform", "shared_size", b"shared_size", "store_time", b"store_time", "target", b"target", "unique_size", b"unique_size", "unpacked_size", b"unpacked_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_create_time", b"_create_time", "_last_use_time", b"_last_use_time", "_platform", b"_platform", "_shared_size", b"_shared_size", "_unique_size", b"_unique_size", "_unpacked_size", b"_unpacked_size", "artifact_type", b"artifact_type", "complete", b"complete", "container_count", b"container_count", "content_size", b"content_size", "create_time", b"create_time", "dangling", b"dangling", "digest_references", b"digest_references", "holder_count", b"holder_count", "holders", b"holders", "image_id", b"image_id", "kind", b"kind", "labels", b"labels", "last_use_time", b"last_use_time", "name", b"name", "pinned", b"pinned", "platform", b"platform", "platforms", b"platforms", "repo_digests", b"repo_digests", "shared_size", b"shared_size", "size", b"size", "store_time", b"store_time", "tags", b"tags", "target", b"target", "unique_size", b"unique_size", "unpacked_size", b"unpacked_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_create_time", b"_create_time", "_last_use_time", b"_last_use_time", "_platform", b"_platform", "_shared_size", b"_shared_size", "_unique_size", b"_unique_size", "_unpacked_size", b"_unpacked_size", "artifact_type", b"artifact_type", "complete", b"complete", "container_count", b"container_count", "content_size", b"content_size", "create_time", b"create_time", "dangling", b"dangling", "digest_references", b"digest_references", "holder_count", b"holder_count", "holders", b"holders", "image_id", b"image_id", "kind", b"kind", "labels", b"labels", "last_use_time", b"last_use_time", "name", b"name", "pinned", b"pinned", "platform", b"platform", "platforms", b"platforms", "repo_digests", b"repo_digests", "shared_size", b"shared_size", "size", b"size", "store_time", b"store_time", "tags", b"tags", "target", b"target", "truncated", b"truncated", "unique_size", b"unique_size", "unpacked_size", b"unpacked_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__create_time: _TypeAlias = _typing.Literal["create_time"]  # noqa: Y015
     _WhichOneofArgType__create_time: _TypeAlias = _typing.Literal["_create_time", b"_create_time"]  # noqa: Y015

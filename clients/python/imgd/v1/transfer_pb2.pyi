@@ -399,7 +399,9 @@ class StoreEndpoint(_message.Message):
     """As a destination: also unpack the layers into snapshots for the wanted platforms."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As a destination: names to give to what arrives. Empty means the source's own name."""
+        """As a destination: names to give to what arrives, references without a digest. Empty means the
+        source's own name. At most 100.
+        """
 
     @_builtins.property
     def lease(self) -> Global___LeaseSpec:
