@@ -8,7 +8,7 @@ import socket
 import hypothesis
 import pytest
 
-from tests import peers
+from tests import peers, real_images
 
 # No example is too slow (nothing in the tests is timed), and CI tries the same examples each time.
 hypothesis.settings.register_profile("local", deadline=None)
@@ -23,6 +23,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture(scope="session", name="real_images")
+def build_real_images(tmp_path_factory: pytest.TempPathFactory) -> real_images.RealImages:
+    """Images with real files by real builders, in OCI layouts; built once."""
+    return real_images.build_images(tmp_path_factory.mktemp("real-images"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,221 @@
+"""Real images: real files, packed by real builders (umoci, buildah, skopeo), in OCI layouts.
+
+They differ from run to run (the builders write the time into them), so a test asks skopeo what it
+should find: `raw_manifest` and `raw_config`.
+"""
+
+from __future__ import annotations
+
+import email
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fake_images import OCI_MANIFEST, descriptor
+from tests.peers import require
+
+__all__ = ["RealImages", "build_images", "raw_config", "raw_manifest", "run"]
+
+PATIENCE = 60.0
+
+ARTIFACT_TYPE = "application/vnd.cyclonedx+json"
+_EMPTY = "application/vnd.oci.empty.v1+json"
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Images by name, each one an entry of an OCI layout; `push` brings them to a registry.
+
+    | name | what it is |
+    | --- | --- |
+    | `app` | four gzip layers (umoci): a root, changes, deletions (whiteouts), an opaque folder |
+    | `app-next` | `app` with a layer more, and another config |
+    | `multi` | an index for linux/amd64 and linux/arm64/v8 (buildah), which share a layer |
+    | `zstd`, `plain` | `app` with zstd layers, and with layers that are not compressed (skopeo) |
+    | `schema2`, `schema2-list` | `app` and `multi`, pushed in Docker's schema 2 (skopeo) |
+    | `artifact` | a JSON document with an `artifactType` and the empty config |
+    """
+
+    folder: Path
+    files: Mapping[str, bytes | None]
+    """What a container of `app` finds: path and bytes, or None for what a layer took away."""
+
+    def push(self, name: str, reference: str) -> None:
+        """Pushes an image to a registry without TLS, as it is (schema 2 apart)."""
+        source = name.replace("schema2-list", "multi").replace("schema2", "app")
+        form = ["--preserve-digests"] if source == name else ["--format", "v2s2"]
+        layout = f"oci:{self.folder / source}:{source}"
+        target = f"docker://{reference}"
+        run("skopeo", "copy", "--quiet", "--all", *form, "--dest-tls-verify=false", layout, target)
+
+
+def run(program: str, *words: str | Path) -> bytes:
+    """Runs a peer to its end; returns what it prints. Raises RuntimeError with what it said."""
+    command = [str(require(program)), *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
+    if ended.returncode:
+        raise RuntimeError(f"{command!r} ended with {ended.returncode}: {ended.stderr.decode()}")
+    return ended.stdout
+
+
+def raw_manifest(reference: str) -> bytes:
+    """The bytes of the manifest or index at a reference, as skopeo gets them."""
+    return run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference}")
+
+
+def raw_config(reference: str, platform: str = "") -> bytes:
+    """The bytes of an image's config, for this machine or for `os/architecture[/variant]`."""
+    words = ["inspect", "--config", "--raw", "--tls-verify=false", f"docker://{reference}"]
+    flags = ("--override-os", "--override-arch", "--override-variant")
+    for flag, value in zip(flags, platform.split("/") if platform else (), strict=False):
+        words[:0] = [flag, value]
+    return run("skopeo", *words)
+
+
+def build_images(folder: Path) -> RealImages:
+    """Builds them all below `folder`, which takes about three seconds."""
+    files = _build_app(folder)
+    _build_multi(folder)
+    unpacked = f"dir:{folder / 'unpacked'}"
+    copy = ("copy", "--quiet")
+    # By way of layers that are not compressed: skopeo leaves those that are as they are.
+    run("skopeo", *copy, "--dest-decompress", _layout(folder, "app"), unpacked)
+    zstd = ("--dest-compress", "--dest-compress-format", "zstd")
+    run("skopeo", *copy, *zstd, unpacked, _layout(folder, "zstd"))
+    plain = "--dest-oci-accept-uncompressed-layers"
+    run("skopeo", *copy, plain, unpacked, _layout(folder, "plain"))
+    _write_artifact(folder / "artifact")
+    return RealImages(folder, files)
+
+
+def _layout(folder: Path, name: str) -> str:
+    return f"oci:{folder / name}:{name}"
+
+
+def _write_root(root: Path) -> None:
+    """A root with files of many sizes, links of both kinds, and a program that runs."""
+    for name in ("bin", "etc/app", "tmp", "usr/lib", "var/cache/app"):
+        (root / name).mkdir(parents=True)
+    shutil.copy2(require("busybox"), root / "bin/busybox")
+    os.link(root / "bin/busybox", root / "bin/sh")
+    (root / "bin/cat").symlink_to("busybox")
+    library = Path(email.__file__).parent
+    shutil.copytree(library, root / "usr/lib/email", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
+    (root / "etc/app/app.conf").write_text("answer = 41\n")
+    (root / "etc/app/old.conf").write_text("retired = true\n")
+    (root / "var/cache/app/stale").write_text("to be hidden\n")
+
+
+def _build_app(folder: Path) -> dict[str, bytes | None]:
+    """`app` and `app-next` with umoci: a layer a step, as `umoci repack` finds what changed."""
+    image, bundle = f"{folder / 'app'}:app", folder / "bundle"
+    root = bundle / "rootfs"
+    rootless = [] if os.geteuid() == 0 else ["--rootless"]
+
+    def layer(step: str, change: Callable[[], object]) -> None:
+        change()
+        history = ("--history.created_by", step)
+        run("umoci", "repack", "--refresh-bundle", *history, "--image", image, bundle)
+
+    def change_files() -> None:
+        (root / "etc/app/app.conf").write_text("answer = 42\n")
+        (root / "bin/cat").unlink()
+        (root / "bin/cat").symlink_to("sh")
+        (root / "usr/lib/new.txt").write_text("added\n" * 1000)
+
+    def delete_files() -> None:
+        (root / "etc/app/old.conf").unlink()
+        shutil.rmtree(root / "usr/lib/email/mime")
+
+    run("umoci", "init", "--layout", folder / "app")
+    run("umoci", "new", "--image", image)
+    run("umoci", "unpack", *rootless, "--image", image, bundle)
+    layer("a root with busybox", lambda: _write_root(root))
+    layer("changes", change_files)
+    layer("deletions", delete_files)
+    fresh = folder / "fresh"
+    fresh.mkdir()
+    (fresh / "fresh").write_text("the folder hides what was in it\n")
+    opaque = ("--opaque", *rootless, "--history.created_by", "an opaque folder")
+    run("umoci", "insert", *opaque, "--image", image, fresh, "/var/cache/app")
+    config = ("config", "--image", image, "--os", "linux", "--author", "imgd's tests")
+    run(
+        "umoci", *config, "--config.env", "PATH=/bin", "--config.entrypoint", "/bin/sh",
+        "--config.cmd", "-c", "--config.workingdir", "/var", "--config.user", "root",
+        "--config.exposedports", "80/tcp", "--config.label", "org.example.tier=web",
+        "--config.stopsignal", "SIGINT",
+    )  # fmt: skip
+    shutil.copytree(folder / "app", folder / "app-next")
+    later = f"{folder / 'app-next'}:app"
+    run("umoci", "insert", *rootless, "--image", later, fresh, "/opt/next")
+    run("umoci", "config", "--image", later, "--tag", "app-next", "--config.label", "version=2")
+    return {
+        "bin/busybox": require("busybox").read_bytes(),
+        "bin/sh": require("busybox").read_bytes(),
+        "etc/app/app.conf": b"answer = 42\n",
+        "etc/app/old.conf": None,
+        "usr/lib/email/__init__.py": Path(email.__file__).read_bytes(),
+        "usr/lib/email/mime": None,
+        "usr/lib/new.txt": b"added\n" * 1000,
+        "var/cache/app/stale": None,
+        "var/cache/app/fresh": b"the folder hides what was in it\n",
+    }
+
+
+def _build_multi(folder: Path) -> None:
+    """`multi` with buildah: for each platform an image, then an index of both."""
+    store = folder / "buildah"
+    where = ("--root", store / "root", "--runroot", store / "run", "--storage-driver", "vfs")
+
+    def buildah(*words: str | Path) -> str:
+        return run("buildah", *where, *words).decode().strip()
+
+    root = store / "base"
+    _write_root(root)
+    container = buildah("from", "scratch")
+    buildah("copy", "--quiet", container, root, "/")
+    buildah("config", "--cmd", '["/bin/sh"]', "--label", "org.example.tier=base", container)
+    buildah("commit", "--quiet", container, "base")
+    for architecture, variant in (("amd64", ""), ("arm64", "v8")):
+        mark = store / "platform"
+        mark.write_text(f"made for {architecture}\n" * 100)
+        container = buildah("from", "--pull-never", "base")
+        buildah("copy", "--quiet", container, mark, "/etc/platform")
+        more = ("--variant", variant) if variant else ()
+        buildah("config", "--os", "linux", "--arch", architecture, *more, container)
+        buildah("commit", "--quiet", container, architecture)
+    buildah("manifest", "create", "multi", "amd64", "arm64")
+    buildah("manifest", "push", "--quiet", "--all", "multi", _layout(folder, "multi"))
+    buildah("rm", "--all")
+
+
+def _write_artifact(folder: Path) -> None:
+    """An artifact as OCI image 1.1 has it (manifest.md, guidelines for artifact usage)."""
+    blobs = folder / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
+        found = descriptor(data, media_type, **more)
+        (blobs / found["digest"].removeprefix("sha256:")).write_bytes(data)
+        return found
+
+    document = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6"}).encode()
+    title = {"org.opencontainers.image.title": "bom.json"}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": put(b"{}", _EMPTY),
+        "layers": [put(document, ARTIFACT_TYPE, annotations=title)],
+        "annotations": {"org.opencontainers.image.description": "what is inside"},
+    }
+    entry = put(json.dumps(manifest).encode(), OCI_MANIFEST, annotations={_REF_NAME: "artifact"})
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
