@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
+
+# gRPC's core reads this when it is loaded. What it would print, in a form of its own, reaches us as
+# an error or a status too.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from imgd_server import __version__
 from imgd_server.app import check, configure_logs, serve
@@ -18,6 +23,7 @@ __all__ = ["main"]
 # Docker's: wrong usage is no failure of the work.
 EXIT_FAILURE = 1
 EXIT_USAGE = 125
+EXIT_INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,12 +34,18 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="imgd", description="The container image daemon.")
     commands = parser.add_subparsers(dest="command", required=True)
-    add_flags(commands.add_parser("serve", help="run the daemon"))
+    run_daemon = commands.add_parser(
+        "serve",
+        help="run the daemon",
+        description="Runs the daemon until SIGTERM or SIGINT. A flag wins over the environment, "
+        "which wins over the file.",
+    )
+    add_flags(run_daemon)
     fsck = commands.add_parser("fsck", help="check a store that no daemon uses")
-    add_flags(fsck)
+    add_flags(fsck, "root", "log_level", "log_format")
     fsck.add_argument("--verify-content", action="store_true", help="read every blob again")
-    run = commands.add_parser("demo", help="serve samples from a fresh state and pull one")
-    run.add_argument("--once", action="store_true", help="end after the pull")
+    show = commands.add_parser("demo", help="serve samples from a fresh state and pull one")
+    show.add_argument("--once", action="store_true", help="end after the pull")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -46,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Error as error:
         sys.stderr.write(f"imgd: {error.message} ({error.reason.name})\n")
         return EXIT_FAILURE
+    except OSError as error:
+        sys.stderr.write(f"imgd: {error}\n")
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:

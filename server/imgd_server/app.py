@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -28,26 +30,42 @@ __all__ = ["check", "configure_logs", "lock_root", "serve"]
 
 _log = structlog.get_logger(__name__)
 
+# Threads that look at files for calls and plans. asyncio's default is six on two processors, and
+# they wait for the disk more than for a processor.
+_IO_THREADS = 32
+
 
 def configure_logs(config: Config) -> None:
-    """Structured lines on standard error: JSON for machines, or text for people."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if config.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    """Structured lines on standard error: JSON for machines, or text for people.
+
+    What libraries log takes the same way. A line that can't be written is lost, and nothing else.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Without the values of local variables: a secret may be among them.
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer()
+    if config.log_format == "text":
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            getattr(logging, config.log_level.upper())
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(config.log_level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
     )
 
 
@@ -77,42 +95,34 @@ async def serve(
     """Runs the daemon until SIGTERM, SIGINT or `stop`, then drains it.
 
     `ready` is called when it serves, with the host that names the images of the registry inside
-    (empty when that is off).
+    (empty when that is off). Raises Error when it can't serve all that it shall; it then leaves
+    nothing behind.
     """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    root = Path(config.root)
+    loop.set_default_executor(ThreadPoolExecutor(_IO_THREADS, "io"))
     async with AsyncExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+            stack.callback(loop.remove_signal_handler, number)
+        root = Path(config.root)
         stack.callback(os.close, lock_root(root))
         content = await asyncio.to_thread(LocalContentStore, root / "content")
         metadata = await SqliteMetadataStore.open(root / "metadata.db")
         stack.push_async_callback(metadata.close)
-        registry = HttpRegistryClient(
-            RegistryConfig(
-                connect_timeout=config.connect_timeout,
-                read_timeout=config.read_timeout,
-                plain_http=frozenset(config.plain_http),
-                allowed_hosts=frozenset(config.allowed_hosts),
-            )
-        )
+        registry = _registry_client(config)
         stack.callback(registry.close)
-        manager = TransferManager(
-            metadata,
-            content,
-            registry,
-            TransferConfig(
-                max_running=config.max_running_transfers,
-                max_concurrent_blobs=config.max_concurrent_blobs,
-                retention=config.transfer_retention,
-            ),
-        )
+        manager = TransferManager(metadata, content, registry, _transfers(config))
         await manager.open()
         inside = await _registry_inside(config, root, content, metadata, stack)
         server = GrpcServer(
             metadata, content, manager, inside, [inside.host] if inside.host else []
         )
+        # From here on, the end is: health says so, transfers are interrupted and watches end with a
+        # reason (gRPC alone would only cut them), then the open calls get their time.
+        stack.push_async_callback(server.stop, config.drain)
+        stack.push_async_callback(manager.close)
+        stack.push_async_callback(server.announce_stop)
         bound = await server.start(config.listen)
         _log.info(
             "serving", listen=bound, registry=inside.address, samples=inside.samples, root=str(root)
@@ -120,11 +130,26 @@ async def serve(
         ready(inside.host)
         await stop.wait()
         _log.info("stopping")
-        # Watches end before the server does, with a reason: gRPC alone would only cut them.
-        await server.announce_stop()
-        await manager.close()
-        await server.stop(config.drain)
     _log.info("stopped")
+
+
+def _registry_client(config: Config) -> HttpRegistryClient:
+    return HttpRegistryClient(
+        RegistryConfig(
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            plain_http=frozenset(config.plain_http),
+            allowed_hosts=frozenset(config.allowed_hosts),
+        )
+    )
+
+
+def _transfers(config: Config) -> TransferConfig:
+    return TransferConfig(
+        max_running=config.max_running_transfers,
+        max_concurrent_blobs=config.max_concurrent_blobs,
+        retention=config.transfer_retention,
+    )
 
 
 async def _registry_inside(
@@ -146,8 +171,6 @@ async def _registry_inside(
         content, metadata, own_host=config.registry_host or None, samples=samples
     )
     host, _, port = config.registry_listen.rpartition(":")
-    if not host or not port.isdigit():
-        raise Error(Reason.FIELD_INVALID, "registry_listen: wants HOST:PORT")
     bound_host, bound_port = await server.start(host.strip("[]"), int(port))
     stack.push_async_callback(server.stop)
     repositories = [f"{server.own_host}/{one}" for one in samples.repositories] if samples else []
@@ -155,8 +178,13 @@ async def _registry_inside(
 
 
 async def check(config: Config, *, verify_content: bool) -> list[str]:
-    """Checks a store that no daemon uses; returns a line for each problem."""
+    """Checks a store that no daemon uses; returns a line for each problem.
+
+    Raises FIELD_INVALID where there is no store, TOO_BUSY while a daemon uses it.
+    """
     root = Path(config.root)
+    if not (root / "metadata.db").exists():
+        raise Error(Reason.FIELD_INVALID, f"root: there is no store in {root}")
     lock = lock_root(root)
     try:
         content = LocalContentStore(root / "content")

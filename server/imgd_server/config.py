@@ -8,6 +8,8 @@ the key's name and where it came from.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imgd_server.errors import Error, Reason
+from imgd_server.oci import FormatError, Reference
 
 __all__ = ["Config", "add_flags", "load"]
 
@@ -40,12 +43,54 @@ def _text(value: object) -> str:
     return value
 
 
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-        raise ValueError("wants a list of texts")
-    return value
+def _texts(parse: Callable[[object], str], least: int = 0) -> Callable[[object], list[str]]:
+    """A list of texts; as one text, they are separated by commas."""
+
+    def parse_all(value: object) -> list[str]:
+        if isinstance(value, str):
+            value = [one.strip() for one in value.split(",")]
+        if not isinstance(value, list) or len(value) < least:
+            raise ValueError("wants a list of texts")
+        return [parse(one) for one in value]
+
+    return parse_all
+
+
+def _registry(value: object) -> str:
+    """A registry's host as image names have it."""
+    text = _text(value)
+    if not _is_domain(text):
+        raise ValueError(f"{text!r} is no registry's HOST[:PORT]")
+    return text
+
+
+def _host(value: object) -> str:
+    """Any host; unlike a registry's, it can be a single word without a port."""
+    text = _text(value)
+    if not _is_domain(text) and not _is_domain(f"{text}:80"):
+        raise ValueError(f"{text!r} is no HOST[:PORT]")
+    return text
+
+
+def _is_domain(text: str) -> bool:
+    try:
+        return Reference.parse(f"{text}/x").domain == text
+    except FormatError:
+        return False
+
+
+def _address(value: object) -> str:
+    """`unix:PATH` or `HOST:PORT`; whether it can be served shows when it is."""
+    text = _text(value)
+    return text if text.startswith("unix:") else _host_port(text)
+
+
+def _host_port(value: object) -> str:
+    text = _text(value)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        raise ValueError(f"{text!r} is no HOST:PORT")
+    return text
 
 
 def _switch(value: object) -> bool:
@@ -61,9 +106,12 @@ def _number(low: float, high: float) -> Callable[[object], float]:
     def parse(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError("wants a number")
-        number = float(value)
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
         if not low <= number <= high:
-            raise ValueError(f"must be from {low:g} to {high:g}")
+            raise ValueError(f"wants a number from {low:g} to {high:g}")
         return number
 
     return parse
@@ -100,56 +148,89 @@ class Config:
 
     root: str = _key(_text, _default_root, "where the state is kept", "DIR")
     listen: list[str] = _key(
-        _texts, _default_listen, "serve gRPC here; repeats", "unix:PATH|HOST:PORT"
+        _texts(_address, 1), _default_listen, "serve gRPC here", "unix:PATH|HOST:PORT"
     )
-    registry_listen: str = _key(_text, str, "serve the registry inside here", "HOST:PORT")
+    registry_listen: str = _key(
+        _host_port, str, "serve the registry inside here; off if not set", "HOST:PORT"
+    )
     registry_host: str = _key(
-        _text, str, "the host that names the registry's own images", "HOST[:PORT]"
+        _registry,
+        str,
+        "the host that names the registry's own images; its address if not set",
+        "HOST[:PORT]",
     )
     samples: bool = _key(_switch, bool, "fill the registry inside with sample images")
     plain_http: list[str] = _key(
-        _texts, list, "registries that are called without TLS; repeats", "HOST[:PORT]"
+        _texts(_registry), list, "a registry that is called without TLS", "HOST[:PORT]"
     )
     allowed_hosts: list[str] = _key(
-        _texts,
+        _texts(_host),
         list,
-        "private hosts that redirects and token realms may name; repeats",
+        "a private host that redirects and token realms may name",
         "HOST[:PORT]",
     )
     connect_timeout: float = _key(
-        _number(0.1, 300), lambda: 10.0, "to connect to a registry", "SECONDS"
+        _number(0.1, 300), lambda: 10.0, "how long a registry may take to accept", "SECONDS"
     )
     read_timeout: float = _key(
-        _number(0.1, 3600), lambda: 30.0, "without a byte from a registry", "SECONDS"
+        _number(0.1, 3600), lambda: 30.0, "how long a registry may send nothing", "SECONDS"
     )
     max_running_transfers: int = _key(
-        _integer(1, 10_000), lambda: 64, "transfers that run at once", "N"
+        _integer(1, 10_000), lambda: 64, "how many transfers run at once", "N"
     )
     max_concurrent_blobs: int = _key(
-        _integer(1, 64), lambda: 6, "blobs that one transfer moves at once", "N"
+        _integer(1, 64), lambda: 6, "how many blobs one transfer moves at once", "N"
     )
     transfer_retention: float = _key(
-        _number(1, 365 * 86400), lambda: 86400.0, "that ended transfers are remembered", "SECONDS"
+        _number(1, 365 * 86400),
+        lambda: 86400.0,
+        "how long ended transfers are remembered",
+        "SECONDS",
     )
     drain: float = _key(
-        _number(0, 600), lambda: 5.0, "that open calls get to end at a stop", "SECONDS"
+        _number(0, 600), lambda: 5.0, "how long open calls get to end at a stop", "SECONDS"
     )
     log_level: str = _key(
-        _choice("debug", "info", "warning", "error"), lambda: "info", "what to log", "LEVEL"
+        _choice("debug", "info", "warning", "error"),
+        lambda: "info",
+        "the least to log",
+        "debug|info|warning|error",
     )
     log_format: str = _key(_choice("json", "text"), lambda: "json", "how to log", "json|text")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and a flag for every key."""
-    parser.add_argument("--config", metavar="FILE", help="a TOML file with these keys")
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds `--config` and a flag for each of the keys, by default for every one."""
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with keys (IMGD_CONFIG)")
     for key in fields(Config):
-        flag, text = f"--{key.name.replace('_', '-')}", key.metadata["help"]
-        if key.metadata["parse"] is _switch:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-        else:
-            action = "append" if key.metadata["parse"] is _texts else "store"
-            parser.add_argument(flag, action=action, metavar=key.metadata["unit"], help=text)
+        if names and key.name not in names:
+            continue
+        assert key.default_factory is not dataclasses.MISSING
+        default = key.default_factory()
+        parser.add_argument(
+            f"--{key.name.replace('_', '-')}",
+            # argparse expands % in help texts.
+            help=f"{key.metadata['help']} ({_source(key.name, default)})".replace("%", "%%"),
+            **_behaviour(default, key.metadata["unit"]),
+        )
+
+
+def _behaviour(default: object, unit: str) -> dict[str, Any]:
+    if isinstance(default, bool):
+        return {"action": argparse.BooleanOptionalAction}
+    return {"action": "append" if isinstance(default, list) else "store", "metavar": unit}
+
+
+def _source(name: str, default: object) -> str:
+    """Where else a key can be set, and what it is when nobody sets it."""
+    values = default if isinstance(default, list) else [default]
+    shown = [f"{one:g}" if isinstance(one, float) else f"{one}" for one in values if one]
+    repeats = ["repeats"] if values is default else []
+    return "; ".join([*repeats, _variable(name), *(f"default {one}" for one in shown)])
+
+
+def _variable(name: str) -> str:
+    return f"IMGD_{name.upper()}"
 
 
 def load(
@@ -165,7 +246,7 @@ def load(
         raise _invalid(unknown[0], f"the file {path}", "no such key")
     values: dict[str, Any] = {}
     for key in fields(Config):
-        variable = f"IMGD_{key.name.upper()}"
+        variable = _variable(key.name)
         places: Sequence[tuple[str, object]] = (
             (f"the flag --{key.name.replace('_', '-')}", flags.get(key.name)),
             (f"the environment's {variable}", environment.get(variable) or None),
@@ -184,7 +265,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise Error(Reason.FIELD_INVALID, f"configuration file {path}: {error}") from None
 
 

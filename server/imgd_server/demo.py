@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from imgd_server.config import Config
 __all__ = ["demo"]
 
 SAMPLE = "samples/python:latest"
+# As a shell says it (128 and SIGINT).
+_INTERRUPTED = 130
 
 
 class Serve(Protocol):
@@ -53,26 +56,37 @@ async def demo(serve: Serve, *, once: bool) -> int:
             await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
             if not host.done():
                 return 0  # stopped before it served; a failure is raised below
-            if (status := await _walk(address, host.result())) or once:
-                return status
-            _say(f"serving; call it with: imgctl --address {address} images   (Ctrl-C ends it)")
-            await daemon
+            for words in (["pull", f"{host.result()}/{SAMPLE}"], ["images"]):
+                if status := await _imgctl(stop, address, *words):
+                    return status
+            if not once:
+                _say(f"serving; call it with: {_program()} --address {address} images")
+                _say("Ctrl-C ends it")
+                await daemon
             return 0
         finally:
             stop.set()
             await daemon
 
 
-async def _walk(address: str, host: str) -> int:
-    for words in (["pull", f"{host}/{SAMPLE}"], ["images"]):
-        _say(f"$ imgctl {' '.join(words)}")
-        process = await asyncio.create_subprocess_exec(_imgctl(), "--address", address, *words)
-        if status := await process.wait():
-            return status
-    return 0
+async def _imgctl(stop: asyncio.Event, address: str, *words: str) -> int:
+    """Runs imgctl to its end, or to the daemon's; returns its exit status."""
+    _say(f"$ imgctl {' '.join(words)}")
+    process = await asyncio.create_subprocess_exec(_program(), "--address", address, *words)
+    ended = asyncio.create_task(process.wait())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ended.done():
+        # It would wait for a daemon that does not come back.
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await ended
+        return _INTERRUPTED
+    return ended.result()
 
 
-def _imgctl() -> str:
+def _program() -> str:
     beside = Path(sys.executable).with_name("imgctl")
     return str(beside) if beside.exists() else shutil.which("imgctl") or "imgctl"
 
