@@ -1,18 +1,12 @@
 """Moving images: specs, runs, progress, outcomes.
 
-`TransferManager` runs transfers as tasks of the daemon; `Progress` is what a watcher sees. A pull
-is planned and carried out by `_pull`, blob by blob through single flights (`_flight`, `_fetch`),
-and made visible in one transaction (`_commit`).
+`TransferManager` runs transfers (`_run`) as tasks of the daemon; `Progress` is what a watcher
+(`_watch`) sees. A pull is planned and carried out by `_pull`, blob by blob through single flights
+(`_flight`, `_fetch`), and made visible in one transaction (`_commit`).
 """
 
 from imgd_server.transfer._fetch import RetryPolicy
-from imgd_server.transfer._manager import (
-    TransferConfig,
-    TransferManager,
-    TransferView,
-    WatchEvent,
-    WatchEventKind,
-)
+from imgd_server.transfer._manager import TransferConfig, TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import (
     Activity,
@@ -31,6 +25,7 @@ from imgd_server.transfer._spec import (
     StoreEndpoint,
     TransferSpec,
 )
+from imgd_server.transfer._watch import TransferView, WatchEvent, WatchEventKind
 
 __all__ = [
     "Activity",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import find_image, new_uid
@@ -11,12 +12,20 @@ from imgd_server.metadata import (
     ImageRecord,
     LeaseRecord,
     Name,
+    PlatformRecord,
     ReadSession,
     TransferRecord,
     WriteSession,
 )
-from imgd_server.oci import Descriptor, Digest, Platform, Reference, select_platforms
-from imgd_server.transfer._outcome import Outcome, PullResult
+from imgd_server.oci import (
+    Descriptor,
+    Digest,
+    FormatError,
+    Platform,
+    Reference,
+    select_platforms,
+)
+from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import now_us
 from imgd_server.transfer._pull import Pulled
 from imgd_server.transfer._spec import StoreEndpoint
@@ -73,73 +82,106 @@ def present_image(
         return record
     if all_platforms:
         return None
-    stored = [
-        replace(one.manifest, platform=Platform.parse(one.platform))
-        for one in session.image_platforms(record.uid)
-        if one.complete and one.platform
+    platforms = session.image_platforms(record.uid)
+    complete = {one.manifest.digest for one in platforms if one.complete}
+    stated = [
+        replace(one.manifest, platform=platform)
+        for one in platforms
+        if (platform := _platform_of(one))
     ]
-    return record if all(select_platforms(stored, one) for one in wanted) else None
+    # The best one counts, as when it is pulled: one that would do is no reason to leave it out.
+    best = [select_platforms(stated, one)[:1] for one in wanted]
+    return record if all(one and one[0].digest in complete for one in best) else None
+
+
+def _platform_of(record: PlatformRecord) -> Platform | None:
+    """The platform that the index states, or else the config."""
+    if record.manifest.platform or not record.platform:
+        return record.manifest.platform
+    try:
+        return Platform.parse(record.platform)
+    except FormatError:
+        return None
 
 
 def commit_present(
-    session: WriteSession, record: TransferRecord, image: ImageRecord, destination: StoreEndpoint
+    session: WriteSession,
+    record: TransferRecord,
+    *,
+    present: Callable[[ReadSession], ImageRecord | None],
+    reference: Reference,
+    destination: StoreEndpoint,
 ) -> TransferRecord:
-    """Ends a pull that had nothing to do."""
+    """Ends a pull that had nothing to do but to give names. Raises IMAGE_NOT_FOUND when the image
+    that `present` finds has gone meanwhile."""
+    image = present(session)
+    if image is None:
+        raise not_here(reference)
     session.touch_image(image.uid, now_us())
-    lease = _take_lease(session, destination, image)
-    outcome = Outcome(
-        PullResult.UP_TO_DATE,
-        image.target,
-        image.uid,
-        image.image_id,
-        tuple(name.name for name in image.names),
-        reused_bytes=image.content_size,
-        lease=lease,
-    )
-    record = replace(record, state="SUCCEEDED", outcome=outcome.to_json())
-    session.put_transfer(record)
-    return record
+    return _commit(session, record, image, reference, destination, reused_bytes=image.content_size)
 
 
 def commit_pull(
     session: WriteSession,
     record: TransferRecord,
+    *,
     pulled: Pulled,
     reference: Reference,
     destination: StoreEndpoint,
 ) -> TransferRecord:
     """Shows what a pull stored: image, names, lease and the transfer's end, all or nothing."""
     now = now_us()
-    repo_digest = f"{reference.name}@{pulled.target.digest}"
     description = pulled.description
     image = session.put_image(
-        replace(description.record, last_used=now, repo_digests=(repo_digest,)),
+        replace(
+            description.record,
+            last_used=now,
+            repo_digests=(f"{reference.name}@{pulled.target.digest}",),
+        ),
         description.platforms,
         description.blobs,
     )
-    session.touch_image(image.uid, now)
+    session.delete_lease(holding_lease(record.uid))
+    return _commit(
+        session,
+        record,
+        image,
+        reference,
+        destination,
+        fetched_bytes=pulled.fetched_bytes,
+        reused_bytes=pulled.reused_bytes,
+        warnings=pulled.warnings,
+    )
+
+
+def _commit(
+    session: WriteSession,
+    record: TransferRecord,
+    image: ImageRecord,
+    reference: Reference,
+    destination: StoreEndpoint,
+    **facts: Any,
+) -> TransferRecord:
+    """Names an image, takes the lease, and ends the transfer; `facts` are more of its outcome."""
     names = names_of(reference, destination)
     before = [session.put_name(name, image.uid) for name in names]
-    if all(digest == pulled.target.digest for digest in before):
+    digest = image.target.digest
+    if all(known == digest for known in before):
         result = PullResult.UP_TO_DATE
-    elif any(digest not in (None, pulled.target.digest) for digest in before):
+    elif any(known not in (None, digest) for known in before):
         result = PullResult.UPDATED
     else:
         result = PullResult.DOWNLOADED
-    lease = _take_lease(session, destination, image)
-    session.delete_lease(holding_lease(record.uid))
     outcome = Outcome(
         result,
-        pulled.target,
+        image.target,
         image.uid,
         image.image_id,
         tuple(name.name for name in names),
-        pulled.fetched_bytes,
-        pulled.reused_bytes,
-        lease,
-        pulled.warnings,
+        lease=_take_lease(session, destination, image),
+        **facts,
     )
-    record = replace(record, state="SUCCEEDED", outcome=outcome.to_json())
+    record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
     session.put_transfer(record)
     return record
 
@@ -176,7 +218,8 @@ def not_here(reference: Reference) -> Error:
     """The refusal of a pull that may not ask the registry."""
     return Error(
         Reason.IMAGE_NOT_FOUND,
-        f"{reference.familiar()} is not here for the wanted platform, and the pull policy is NEVER",
+        f"{reference.familiar()} is not here for the wanted platform, and the pull policy did not "
+        "let the registry be asked",
         origin=Origin.DESTINATION,
         reference=str(reference),
     )

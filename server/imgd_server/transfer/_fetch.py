@@ -10,17 +10,18 @@ import asyncio
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from imgd_server.content import ContentStore, Ingest
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.oci import Descriptor, Reference
-from imgd_server.registry import BlobStream, Credentials, FetchedManifest, RegistryClient, Resolved
-from imgd_server.transfer._flight import Flight
+from imgd_server.oci import Descriptor, Digest, Reference
+from imgd_server.registry import BlobStream, Credentials, RegistryClient, Resolved
+from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._progress import Retry, now_us
 
-__all__ = ["Fetcher", "RetryPolicy", "in_thread"]
+__all__ = ["Fetcher", "RetryPolicy", "blame", "in_thread", "is_here"]
 
 T = TypeVar("T")
 
@@ -28,24 +29,28 @@ T = TypeVar("T")
 # of 1 MiB and more cost the kernel half as much time again.
 _CHUNK = 1 << 19
 
-# What may go away by itself. A wrong digest may be a resumed blob that the server has changed, or a
-# page of zeros after a power cut; it was thrown away, and one clean attempt tells.
+# An attempt that gains less than this gained nothing: a registry that hands a layer out byte by
+# byte, one connection each, is not worth the connections.
+_GAIN = 64 << 10
+
 _TRANSIENT = {
     Reason.REGISTRY_UNREACHABLE,
     Reason.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_TIMEOUT,
     Reason.REGISTRY_RATE_LIMITED,
-    Reason.SIZE_MISMATCH,
     Reason.TOO_BUSY,
 }
-_STORE_SIDE = {Reason.DISK_FULL, Reason.TOO_BUSY, Reason.STORE_CORRUPT}
+# The bytes may be those of an earlier attempt, which the server has changed since, or which a power
+# cut has damaged. They were thrown away, and one clean attempt tells.
+_SPOILT = {Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH}
+_STORE_SIDE = {Reason.BLOB_NOT_FOUND, Reason.DISK_FULL, Reason.STORE_CORRUPT, Reason.TOO_BUSY}
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how soon to try again; seconds.
 
-    `attempts` are in a row without a byte gained: a connection that breaks now and then is no
+    `attempts` are in a row without bytes gained: a connection that breaks now and then is no
     reason to give a large layer up. `longest` bounds what a registry's Retry-After may ask for.
     """
 
@@ -62,28 +67,56 @@ class RetryPolicy:
 
 
 async def in_thread(executor: Executor, function: Callable[[], T]) -> T:
-    """Runs a blocking function in a thread and does not return before it ended, cancelled or not.
+    """Runs a blocking function in a thread. Once it began, does not return before it ended,
+    cancelled or not: it holds files.
 
-    Whoever cancels must also make the function end (Cancellation): it holds files.
+    Whoever cancels must also make the function end (Cancellation).
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, function)
+    job = executor.submit(function)
+    future = asyncio.wrap_future(job)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait([future])
-        if not future.cancelled():
+        if not job.cancel():
+            await asyncio.wait([future])
             future.exception()
         raise
 
 
+def blame(error: Error) -> Error:
+    """The error of a pull with the side at fault, where nobody has said so yet."""
+    if error.origin is Origin.UNSPECIFIED:
+        error.origin = Origin.DESTINATION if error.reason in _STORE_SIDE else Origin.SOURCE
+    return error
+
+
+def is_here(content: ContentStore, target: Descriptor) -> bool:
+    """Whether the store has the content. Raises SIZE_MISMATCH when the descriptor lies about it."""
+    found = content.find(target.digest)
+    if found is not None and found.size != target.size:
+        raise Error(
+            Reason.SIZE_MISMATCH,
+            f"{target.digest} has {found.size} bytes, and its descriptor says {target.size}",
+            origin=Origin.SOURCE,
+            digest=target.digest,
+        )
+    return found is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Gets things from registries into the store. Its methods are flights' work."""
+    """Gets things from registries into the store. Its methods are flights' work.
+
+    Several flights may want one digest: from different repositories, or with different credentials.
+    They take turns, attempt by attempt, so that each finds the blob there or goes on where another
+    stopped, and none waits while another pauses.
+    """
 
     registry: RegistryClient
     content: ContentStore
     executor: Executor
     policy: RetryPolicy
+    _writers: Turns = field(default_factory=Turns)
 
     async def resolve(
         self, flight: Flight[Any], reference: Reference, credentials: Credentials | None
@@ -103,21 +136,22 @@ class Fetcher:
         """A manifest or index, verified and durable."""
 
         def fetch() -> None:
+            if is_here(self.content, target):
+                return
             fetched = self.registry.fetch_manifest(
                 reference, target, credentials, flight.cancellation
             )
             flight.host = fetched.host
-            self._store(flight, target, fetched)
+            if target.data is None:
+                flight.moved_bytes += len(fetched.raw)
+            with self.content.ingest(
+                target.digest, target.digest, target.size, resume=False
+            ) as ingest:
+                ingest.write(fetched.raw)
+                flight.done_bytes = ingest.offset
+                ingest.commit()
 
-        await self._persist(flight, fetch)
-
-    def _store(self, flight: Flight[None], target: Descriptor, fetched: FetchedManifest) -> None:
-        with self.content.ingest(
-            target.digest, target.digest, len(fetched.raw), resume=False
-        ) as ingest:
-            ingest.write(fetched.raw)
-            ingest.commit()
-        flight.done_bytes = flight.moved_bytes = len(fetched.raw)
+        await self._persist(flight, fetch, target.digest)
 
     async def blob(
         self,
@@ -129,11 +163,15 @@ class Fetcher:
         """A blob, verified and durable; goes on where an earlier attempt stopped."""
 
         def fetch() -> None:
+            if is_here(self.content, target):
+                return
             with self.content.ingest(target.digest, target.digest, target.size) as ingest:
-                if flight.moved_bytes == 0:
-                    flight.resumed_bytes = ingest.offset
+                known = flight.resumed_bytes if flight.moved_bytes else ingest.offset
+                flight.resumed_bytes = min(known, ingest.offset)
+                flight.done_bytes = ingest.offset
                 if target.data is not None:
                     ingest.restart()
+                    flight.resumed_bytes = 0
                     ingest.write(target.data)
                 elif ingest.offset < target.size or target.size == 0:
                     with self.registry.open_blob(
@@ -143,7 +181,7 @@ class Fetcher:
                 flight.done_bytes = ingest.offset
                 ingest.commit()
 
-        await self._persist(flight, fetch)
+        await self._persist(flight, fetch, target.digest)
 
     def _pour(self, flight: Flight[None], stream: BlobStream, ingest: Ingest) -> None:
         flight.host = stream.host
@@ -153,38 +191,50 @@ class Fetcher:
             flight.resumed_bytes = 0
         flight.done_bytes = ingest.offset
         buffer = memoryview(bytearray(_CHUNK))
-        while length := stream.readinto(buffer):
-            ingest.write(buffer[:length])
-            flight.done_bytes += length
-            flight.moved_bytes += length
+        try:
+            while length := stream.readinto(buffer):
+                ingest.write(buffer[:length])
+                flight.done_bytes += length
+                flight.moved_bytes += length
+        except Error as error:
+            if error.reason is Reason.SIZE_MISMATCH:
+                ingest.abort()
+            raise
         flight.cancellation.check()
 
-    async def _persist(self, flight: Flight[Any], fetch: Callable[[], T]) -> T:
-        failures, attempt, mismatches = 0, 1, 0
+    async def _persist(
+        self, flight: Flight[Any], fetch: Callable[[], T], digest: Digest | None = None
+    ) -> T:
+        """Attempts until one succeeds, or it is no use; alone with what is stored as `digest`."""
+
+        def attempt() -> T:
+            flight.cancellation.check()
+            return fetch()
+
+        failures, number, spoilt, furthest = 0, 1, 0, 0
         while True:
-            moved = flight.moved_bytes
             try:
-                return await in_thread(self.executor, fetch)
+                async with self._writers.take(digest) if digest else nullcontext():
+                    furthest = max(furthest, flight.done_bytes)
+                    return await in_thread(self.executor, attempt)
             except Error as error:
                 flight.cancellation.check()
-                failures = 1 if flight.moved_bytes > moved else failures + 1
-                mismatches += error.reason is Reason.DIGEST_MISMATCH
-                wait = self._pause(error, failures, mismatches)
+                if blame(error).origin is Origin.SOURCE:
+                    # The store that finds bytes wrong does not know whose they are.
+                    error.host = error.host or flight.host
+                # Bytes that were fetched before are no gain: a server may start over each time.
+                failures = 1 if flight.done_bytes >= furthest + _GAIN else failures + 1
+                spoilt += error.reason in _SPOILT
+                wait = self._pause(error, failures, spoilt)
                 if wait is None:
-                    if error.origin is Origin.UNSPECIFIED:
-                        error.origin = (
-                            Origin.DESTINATION if error.reason in _STORE_SIDE else Origin.SOURCE
-                        )
                     raise
-                attempt += 1
-                flight.retry = Retry(attempt, now_us() + int(wait * 1e6), error)
+                number += 1
+                flight.retry = Retry(number, now_us() + int(wait * 1e6), error)
             await asyncio.sleep(wait)
             flight.retry = None
 
-    def _pause(self, error: Error, failures: int, mismatches: int) -> float | None:
-        again = error.reason in _TRANSIENT or (
-            error.reason is Reason.DIGEST_MISMATCH and mismatches == 1
-        )
+    def _pause(self, error: Error, failures: int, spoilt: int) -> float | None:
+        again = error.reason in _TRANSIENT or (error.reason in _SPOILT and spoilt == 1)
         if not again or failures >= self.policy.attempts:
             return None
         if error.retry_after is not None and error.retry_after > self.policy.longest:

@@ -11,13 +11,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from imgd_server.registry import Cancellation
 from imgd_server.transfer._progress import Retry
 
-__all__ = ["Flight", "FlightTable"]
+__all__ = ["Flight", "FlightTable", "Turns"]
 
 T = TypeVar("T")
+
+
+class Turns:
+    """One at a time for a key. The others wait in the order of their coming, and may give up."""
+
+    def __init__(self) -> None:
+        # A lock lives for as long as somebody has it or waits for it.
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def take(self, key: Hashable) -> AsyncIterator[None]:
+        """Waits for the turn, and keeps it until left."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        async with lock:
+            yield
 
 
 @dataclass(eq=False)
@@ -25,8 +43,7 @@ class Flight(Generic[T]):
     """Work under way, as its sharers see it (a `Work`).
 
     Written by the thread that does the work, read by the event loop: each figure is one reference,
-    so a reader sees the old or the new one. `sharers` are in the order of joining; the first one
-    is who the moved bytes are counted for.
+    so a reader sees the old or the new one. `sharers` are in the order of joining.
     """
 
     key: Hashable
@@ -38,11 +55,22 @@ class Flight(Generic[T]):
     retry: Retry | None = None
     sharers: list[str] = field(default_factory=list)
     task: asyncio.Task[T] | None = None
+    _claimed: int = 0
 
     async def result(self) -> T:
         """Waits for the end. Being cancelled here cancels the waiting only."""
         assert self.task is not None
         return await asyncio.shield(self.task)
+
+    def claim(self, sharer: str) -> int:
+        """The moved bytes that count for a sharer who leaves now.
+
+        They count once: for whoever is the first of the list, from when it came to be so.
+        """
+        if self.sharers[0] != sharer:
+            return 0
+        before, self._claimed = self._claimed, self.moved_bytes
+        return self._claimed - before
 
 
 class FlightTable:
@@ -50,13 +78,17 @@ class FlightTable:
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, Flight[Any]] = {}
-        self._leaving: dict[Hashable, asyncio.Task[Any]] = {}
+        self._turns = Turns()
+        self._leaving: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def join(
         self, key: Hashable, sharer: str, work: Callable[[Flight[T]], Awaitable[T]]
     ) -> AsyncIterator[Flight[T]]:
-        """Takes a share in the work under `key`, which `work` begins when there is none."""
+        """Takes a share in the work under `key`, which `work` begins when there is none.
+
+        Of one key one work runs at a time: what was abandoned ends before the next begins.
+        """
         known: Flight[T] | None = self._flights.get(key)
         flight: Flight[T] = known or Flight(key)
         if known is None:
@@ -71,34 +103,30 @@ class FlightTable:
             if not flight.sharers:
                 self._abandon(flight)
 
+    async def _run(self, flight: Flight[T], work: Callable[[Flight[T]], Awaitable[T]]) -> T:
+        try:
+            async with self._turns.take(flight.key):
+                return await work(flight)
+        finally:
+            self._forget(flight)
+
     def _abandon(self, flight: Flight[Any]) -> None:
         assert flight.task is not None
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
+        self._forget(flight)
         if not flight.task.done():
             flight.cancellation.cancel()
             flight.task.cancel()
-            self._leaving[flight.key] = flight.task
-            flight.task.add_done_callback(lambda task: self._left(flight.key, task))
+            self._leaving.add(flight.task)
+            flight.task.add_done_callback(self._leaving.discard)
 
-    def _left(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        if self._leaving.get(key) is task:
-            del self._leaving[key]
-
-    async def _run(self, flight: Flight[T], work: Callable[[Flight[T]], Awaitable[T]]) -> T:
-        # What is still leaving holds the partial bytes that this one goes on with.
-        if leaving := self._leaving.get(flight.key):
-            await asyncio.wait([leaving])
-        try:
-            return await work(flight)
-        finally:
-            if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
+    def _forget(self, flight: Flight[Any]) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
 
     async def drain(self) -> None:
         """Waits until whatever was abandoned has let go of its files."""
         if self._leaving:
-            await asyncio.wait(list(self._leaving.values()))
+            await asyncio.wait(self._leaving)
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

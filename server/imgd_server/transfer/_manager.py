@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -19,18 +20,20 @@ import structlog
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
 from imgd_server.images import new_uid
-from imgd_server.metadata import MetadataStore, TransferRecord, WriteSession
+from imgd_server.metadata import MetadataStore, ReadSession, TransferRecord, WriteSession
 from imgd_server.oci import Descriptor, FormatError, Platform, Reference
 from imgd_server.registry import Credentials, RegistryClient
 from imgd_server.transfer import _commit
-from imgd_server.transfer._fetch import Fetcher, RetryPolicy
+from imgd_server.transfer._fetch import Fetcher, RetryPolicy, blame
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._outcome import Outcome, TransferState
-from imgd_server.transfer._progress import Node, Progress, now_us
+from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._pull import Pull
+from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._spec import PullPolicy, TransferSpec
+from imgd_server.transfer._watch import WatchEvent, watch
 
-__all__ = ["TransferConfig", "TransferManager", "TransferView", "WatchEvent", "WatchEventKind"]
+__all__ = ["TransferConfig", "TransferManager"]
 
 T = TypeVar("T")
 
@@ -38,6 +41,7 @@ _log = structlog.get_logger(__name__)
 
 # 21 bits of starts and 32 of changes: sequence numbers stay below 2^53, which JavaScript can count.
 _EPOCH_SHIFT = 32
+_UNDER_WAY = (TransferState.PENDING.name, TransferState.RUNNING.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,59 +59,9 @@ class TransferConfig:
     min_watch_interval: float = 0.02
     default_watch_interval: float = 0.1
     heartbeat: float = 15.0
+    # An end that could not be recorded is tried again so often.
+    record_interval: float = 5.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-
-
-@dataclass(frozen=True, slots=True)
-class TransferView:
-    """A transfer as a watcher sees it now. Valid until the watcher next waits."""
-
-    record: TransferRecord
-    progress: Progress
-    leader: str
-    followers: int
-
-
-class WatchEventKind:
-    """What a watch event is."""
-
-    SNAPSHOT, UPDATE, HEARTBEAT, FINISHED = range(4)
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One event of a watch. `nodes` are those that the event is about."""
-
-    kind: int
-    sequence: int
-    view: TransferView
-    nodes: Sequence[Node] = ()
-
-
-# No event holds more nodes than this, so that none exceeds 1 MiB.
-_NODES_PER_EVENT = 1000
-
-
-class _Run:
-    """One run of a transfer."""
-
-    def __init__(self, record: TransferRecord, spec: TransferSpec, progress: Progress) -> None:
-        self.record = record
-        self.spec = spec
-        self.progress = progress
-        self.ended = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-        self.stopping = False
-
-    @property
-    def share_key(self) -> tuple[Any, ...]:
-        credentials = self.spec.source.credentials
-        return (
-            self.spec.source.reference,
-            self.spec.platforms,
-            self.spec.all_platforms,
-            credentials.scope if credentials else "",
-        )
 
 
 class TransferManager:
@@ -125,9 +79,11 @@ class TransferManager:
         self._threads = ThreadPoolExecutor(self.config.max_threads, "transfer")
         self._fetcher = Fetcher(registry, content, self._threads, self.config.retry)
         self._flights = FlightTable()
-        self._runs: dict[str, _Run] = {}
-        self._sharing: dict[tuple[Any, ...], list[_Run]] = {}
+        # Every run whose end is not in the metadata yet.
+        self._runs: dict[str, Run] = {}
+        self._sharing: dict[tuple[Any, ...], list[Run]] = {}
         self._slots = asyncio.Semaphore(self.config.max_running)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
         self._epoch = 0
 
@@ -139,8 +95,7 @@ class TransferManager:
             count = 0
             now = now_us()
             session.delete_expired_transfers(now)
-            states = [TransferState.PENDING.name, TransferState.RUNNING.name]
-            while page := session.list_transfers(states, None, 1000):
+            while page := session.list_transfers(_UNDER_WAY, None, 1000):
                 for listed in page:
                     record = session.transfer(listed.uid)
                     assert record is not None
@@ -154,13 +109,10 @@ class TransferManager:
     async def close(self) -> None:
         """Interrupts what runs, resumably, ends every watch, and lets go of all files."""
         self._stopping.set()
-        runs = list(self._runs.values())
-        for run in runs:
-            run.stopping = True
-            if run.task:
-                run.task.cancel()
-        if runs:
-            await asyncio.wait([run.task for run in runs if run.task])
+        for run in self._runs.values():
+            run.stop(interrupted=True)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         await self._flights.drain()
         await asyncio.to_thread(self._threads.shutdown)
 
@@ -169,7 +121,8 @@ class TransferManager:
     async def start(self, spec: TransferSpec, request_id: str = "") -> TransferRecord:
         """Accepts a transfer and returns its record at once.
 
-        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN.
+        A caller who is cancelled meanwhile leaves either nothing or a transfer that runs. Raises
+        REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN.
         """
         self._check_open()
         spec = _validated(spec)
@@ -183,6 +136,7 @@ class TransferManager:
         )
 
         def accept(session: WriteSession) -> TransferRecord:
+            session.delete_expired_transfers(record.created)
             known = session.transfer_by_request(request_id) if request_id else None
             if known is None:
                 session.put_transfer(record)
@@ -194,60 +148,67 @@ class TransferManager:
                 )
             return known
 
-        accepted = await self._metadata.write(accept)
-        if accepted is record:
-            self._launch(record, spec)
-        return accepted
+        run = Run(record, spec, Progress(self._epoch << _EPOCH_SHIFT))
+        return await asyncio.shield(self._own(self._accept(run, accept)))
 
     async def resume(self, uid: str, credentials: Credentials | None) -> TransferRecord:
-        """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_STATE."""
+        """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_NOT_FOUND,
+        TRANSFER_STATE."""
         self._check_open()
+        before = await self.get(uid)
+        state = TransferState[before.state]
+        if not state.ended or state is TransferState.SUCCEEDED:
+            raise _not_resumable(before)
+        record = replace(
+            before,
+            state=TransferState.PENDING.name,
+            attempt=before.attempt + 1,
+            started=None,
+            ended=None,
+            expires=None,
+            outcome=None,
+            nodes=(),
+        )
 
-        def take(session: WriteSession) -> TransferRecord:
-            record = session.transfer(uid)
-            if record is None:
+        def accept(session: WriteSession) -> TransferRecord:
+            known = session.transfer(uid)
+            if known is None:
                 raise _unknown(uid)
-            state = TransferState[record.state]
-            if not state.ended or state is TransferState.SUCCEEDED or uid in self._runs:
-                raise Error(
-                    Reason.TRANSFER_STATE,
-                    f"transfers/{uid} is {record.state}: only one that was interrupted, failed or "
-                    "cancelled can be resumed",
-                )
-            record = replace(
-                record,
-                state=TransferState.PENDING.name,
-                attempt=record.attempt + 1,
-                ended=None,
-                expires=None,
-                outcome=None,
-                nodes=(),
-            )
+            if known.attempt != before.attempt:
+                raise _not_resumable(known)
             session.put_transfer(record)
             return record
 
-        record = await self._metadata.write(take)
         spec = TransferSpec.from_json(record.spec)
         spec = replace(spec, source=replace(spec.source, credentials=credentials))
-        self._launch(record, spec)
-        return record
+        run = Run(record, spec, Progress(max(self._epoch << _EPOCH_SHIFT, record.sequence)))
+        return await asyncio.shield(self._own(self._accept(run, accept)))
 
     async def cancel(self, uid: str) -> TransferRecord:
         """Cancels a transfer and returns when it has ended; one that has ended stays as it is."""
         run = self._runs.get(uid)
         if run is None:
             return await self.get(uid)
-        if run.task:
-            run.task.cancel()
+        run.stop()
         await run.ended.wait()
         return run.record
 
     async def delete(self, uid: str) -> None:
         """Forgets the record of a transfer that has ended. Raises TRANSFER_STATE otherwise."""
-        if uid in self._runs:
-            raise Error(Reason.TRANSFER_STATE, f"transfers/{uid} is running: cancel it first")
-        if not await self._metadata.write(lambda session: session.delete_transfer(uid)):
+        run = self._runs.get(uid)
+        if run and not run.ended.is_set():
+            raise _running(uid)
+
+        def forget(session: WriteSession) -> bool:
+            record = session.transfer(uid)
+            if record and record.state in _UNDER_WAY and run is None:
+                raise _running(uid)  # resumed meanwhile
+            return session.delete_transfer(uid)
+
+        if not await self._metadata.write(forget):
             raise _unknown(uid)
+        if run and self._runs.get(uid) is run:
+            del self._runs[uid]
 
     # --- looking
 
@@ -258,137 +219,115 @@ class TransferManager:
         record = await self._metadata.read(lambda session: session.transfer(uid))
         if record is None:
             raise _unknown(uid)
-        return record
+        return self._newest(record)
 
     async def list(
         self, states: Sequence[TransferState], after: tuple[int, str] | None, limit: int
     ) -> list[TransferRecord]:
         """A page of records, newest first, without nodes."""
-        names = [state.name for state in states]
-        found = await self._metadata.read(
-            lambda session: session.list_transfers(names, after, limit)
-        )
-        return [self._runs[one.uid].record if one.uid in self._runs else one for one in found]
+        wanted = {state.name for state in states}
+        # What is under way is PENDING in the metadata, wherever it stands by now.
+        asked = sorted(wanted.union(_UNDER_WAY)) if wanted else []
+        found: list[TransferRecord] = []
+
+        def look(session: ReadSession) -> Sequence[TransferRecord]:
+            return session.list_transfers(asked, after, limit)
+
+        while len(found) < limit:
+            page = await self._metadata.read(look)
+            newest = map(self._newest, page)
+            found += [one for one in newest if not wanted or one.state in wanted]
+            if len(page) < limit:
+                break
+            after = (page[-1].created, page[-1].uid)
+        return found[:limit]
+
+    def _newest(self, record: TransferRecord) -> TransferRecord:
+        return self._runs[record.uid].record if record.uid in self._runs else record
 
     @property
     def running(self) -> int:
         """How many transfers are under way."""
-        return len(self._runs)
+        return sum(not run.ended.is_set() for run in self._runs.values())
 
     async def watch(self, uid: str, interval: float | None = None) -> AsyncIterator[WatchEvent]:
         """The events of a transfer: a snapshot, updates, one end.
 
-        Raises TRANSFER_NOT_FOUND, and SHUTTING_DOWN when the daemon stops before the end.
+        `interval` is the shortest time between two updates, in seconds. Raises TRANSFER_NOT_FOUND,
+        and SHUTTING_DOWN when the daemon stops before the end.
         """
-        pause = max(
-            self.config.default_watch_interval if interval is None else interval,
-            self.config.min_watch_interval,
-        )
-        run = self._runs.get(uid) or await self._past_run(uid)
-        progress = run.progress
-        progress.refresh()
-        # The version of the end belongs to the end, also for who comes after it.
-        seen = progress.version - run.ended.is_set()
-        nodes = list(progress.nodes.values())
-        view = self._view(run)
-        yield WatchEvent(
-            WatchEventKind.SNAPSHOT, progress.base + seen, view, nodes[:_NODES_PER_EVENT]
-        )
-        for start in range(_NODES_PER_EVENT, len(nodes), _NODES_PER_EVENT):
-            part = nodes[start : start + _NODES_PER_EVENT]
-            yield WatchEvent(WatchEventKind.UPDATE, progress.base + seen, self._view(run), part)
-        quiet = 0.0
-        while not run.ended.is_set():
-            self._check_open()
-            await self._pause(run, pause)
-            progress.refresh()
-            latest = progress.version - run.ended.is_set()
-            if latest > seen:
-                changed, seen, quiet = progress.changed(seen), latest, 0.0
-                yield WatchEvent(
-                    WatchEventKind.UPDATE, progress.base + seen, self._view(run), changed
-                )
-            elif (quiet := quiet + pause) >= self.config.heartbeat:
-                quiet = 0.0
-                yield WatchEvent(WatchEventKind.HEARTBEAT, progress.base + seen, self._view(run))
-        if run.stopping and run.record.state == TransferState.INTERRUPTED.name:
-            raise _shutting_down()
-        latest = progress.version - 1
-        if latest > seen:
-            yield WatchEvent(
-                WatchEventKind.UPDATE,
-                progress.base + latest,
-                self._view(run),
-                progress.changed(seen),
-            )
-        yield WatchEvent(WatchEventKind.FINISHED, progress.sequence, self._view(run))
-
-    async def _pause(self, run: _Run, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(run.ended.wait(), seconds)
-
-    async def _past_run(self, uid: str) -> _Run:
-        record = await self.get(uid)
-        if run := self._runs.get(uid):
-            return run
-        nodes = [Node.from_json(node) for node in record.nodes]
-        progress = Progress(record.sequence - 1, nodes)
-        progress.planned = record.state == TransferState.SUCCEEDED.name
-        run = _Run(record, TransferSpec.from_json(record.spec), progress)
-        run.ended.set()
-        return run
-
-    def _view(self, run: _Run) -> TransferView:
-        sharing = self._sharing.get(run.share_key, [])
-        leader = sharing[0].record.uid if sharing and sharing[0] is not run else ""
-        followers = len(sharing) - 1 if sharing and sharing[0] is run else 0
-        return TransferView(run.record, run.progress, leader, followers)
+        pause = self.config.default_watch_interval if interval is None else interval
+        run = self._runs.get(uid)
+        if run is None:
+            record = await self.get(uid)
+            # It may have been resumed meanwhile.
+            run = self._runs.get(uid) or Run.past(record)
+        pause = max(pause, self.config.min_watch_interval)
+        async for event in watch(run, pause, self.config.heartbeat, self._check_open):
+            yield event
 
     # --- running
 
-    def _launch(self, record: TransferRecord, spec: TransferSpec) -> None:
-        base = max(self._epoch << _EPOCH_SHIFT, record.sequence)
-        run = _Run(record, spec, Progress(base))
-        self._runs[record.uid] = run
-        self._sharing.setdefault(run.share_key, []).append(run)
-        run.task = asyncio.create_task(self._run(run), name=f"transfer-{record.uid}")
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that belongs to the daemon: no caller's cancellation reaches it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _run(self, run: _Run) -> None:
-        log = _log.bind(transfer=run.record.uid, reference=run.spec.source.reference)
+    async def _accept(
+        self, run: Run, accept: Callable[[WriteSession], TransferRecord]
+    ) -> TransferRecord:
+        """Writes a run's record, and starts the run: nothing between the two may stop it.
+
+        The run is known before, so that nobody takes a record without a run for one that ended.
+        """
+        uid = run.record.uid
+        before = self._runs.get(uid)
+        if before and not before.ended.is_set():
+            raise _not_resumable(before.record)
+        self._runs[uid] = run
         try:
-            record = await self._work(run)
-        except asyncio.CancelledError:
-            record = self._stopped(run)
-        except BaseException as error:  # noqa: BLE001 - a run must leave a record, whatever happens
-            record = self._failed(run, error, log)
-        # Nothing below may be lost to a cancellation that comes late.
-        await self._shielded(self._end(run, record))
-        log.info("transfer ended", state=run.record.state)
+            accepted = await self._metadata.write(accept)
+        except BaseException:
+            self._withdraw(run, before)
+            raise
+        if accepted is not run.record:
+            self._withdraw(run, before)
+            return self._newest(accepted)
+        run.launch(self._work(run), self._sharing.setdefault(run.share_key, []))
+        if self._stopping.is_set():
+            run.stop(interrupted=True)
+        self._own(self._conclude(run))
+        return run.record
 
-    async def _work(self, run: _Run) -> TransferRecord:
+    def _withdraw(self, run: Run, before: Run | None) -> None:
+        del self._runs[run.record.uid]
+        if before:
+            self._runs[run.record.uid] = before
+        run.progress.seal()
+        run.end(before.record if before else run.record)
+
+    async def _work(self, run: Run) -> Commit:
         async with self._slots:
-            run.record = replace(run.record, state=TransferState.RUNNING.name, started=now_us())
-            run.progress.touch()
+            run.begin()
             reference = Reference.parse(run.spec.source.reference)
             destination = run.spec.destination
             wanted = tuple(Platform.parse(one) for one in run.spec.platforms) or (Platform.host(),)
-            explicit = bool(run.spec.platforms)
             if destination.policy is not PullPolicy.ALWAYS:
-                image = await self._metadata.read(
-                    lambda session: _commit.present_image(
-                        session,
-                        reference,
-                        wanted,
-                        explicit=explicit,
-                        all_platforms=run.spec.all_platforms,
-                    )
+                present = partial(
+                    _commit.present_image,
+                    reference=reference,
+                    wanted=wanted,
+                    explicit=bool(run.spec.platforms),
+                    all_platforms=run.spec.all_platforms,
                 )
-                if image:
-                    return await self._commit(
-                        run,
-                        lambda session: _commit.commit_present(
-                            session, self._sealed(run), image, destination
-                        ),
+                if await self._metadata.read(present):
+                    return partial(
+                        _commit.commit_present,
+                        present=present,
+                        reference=reference,
+                        destination=destination,
                     )
                 if destination.policy is PullPolicy.NEVER:
                     raise _commit.not_here(reference)
@@ -399,11 +338,11 @@ class TransferManager:
                     lambda session: _commit.hold(session, run.record.uid, targets, lifetime)
                 )
 
-            pulled = await Pull(
+            run.pull = Pull(
                 uid=run.record.uid,
                 reference=reference,
                 platforms=wanted,
-                explicit=explicit,
+                explicit=bool(run.spec.platforms),
                 all_platforms=run.spec.all_platforms,
                 credentials=run.spec.source.credentials,
                 concurrency=run.spec.max_concurrency or self.config.max_concurrent_blobs,
@@ -411,58 +350,89 @@ class TransferManager:
                 flights=self._flights,
                 progress=run.progress,
                 protect=protect,
-            ).run()
-            return await self._commit(
-                run,
-                lambda session: _commit.commit_pull(
-                    session, self._sealed(run), pulled, reference, destination
-                ),
+            )
+            return partial(
+                _commit.commit_pull,
+                pulled=await run.pull.run(),
+                reference=reference,
+                destination=destination,
             )
 
-    async def _commit(
-        self, run: _Run, function: Callable[[WriteSession], TransferRecord]
-    ) -> TransferRecord:
-        # A cancellation that comes during the commit comes too late: the tag may have moved.
-        return await self._shielded(self._metadata.write(function))
+    async def _conclude(self, run: Run) -> None:
+        """Waits for a run's work, shows what it stored, and records its end.
 
-    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.ensure_future(work)
-        while not task.done():
+        A cancellation reaches the work alone: once that is done it comes too late, for the name may
+        have moved.
+        """
+        assert run.work is not None
+        await asyncio.wait([run.work])
+        record = await self._result(run, run.work)
+        stored = record.state == TransferState.SUCCEEDED.name or await self._store(record)
+        run.end(record)
+        if not self._sharing[run.share_key]:
+            del self._sharing[run.share_key]
+        failure = Outcome.from_json(record.outcome or {}).failure
+        _log.info(
+            "transfer ended",
+            transfer=record.uid,
+            reference=run.spec.source.reference,
+            state=record.state,
+            reason=failure.reason.name if failure else "",
+        )
+        while not stored and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self.config.record_interval)
+            stored = await self._store(record)
+        if self._runs.get(record.uid) is run:
+            del self._runs[record.uid]
+
+    async def _result(self, run: Run, work: asyncio.Task[Commit]) -> TransferRecord:
+        if work.cancelled():
+            return self._stopped(run)
+        error = work.exception()
+        if error is None:
+            commit, sealed = work.result(), run.seal(self.config.retention)
             try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if task.cancelled():
-                    raise
-            except Exception:  # noqa: BLE001 - raised by task.result() below
-                break
-        return task.result()
+                return await self._metadata.write(lambda session: commit(session, sealed))
+            except Exception as refused:  # noqa: BLE001 - a run leaves a record, whatever happens
+                error = refused
+        failure = self._failure(run, error)
+        if run.stopped and failure.reason is Reason.CANCELLED:
+            return self._stopped(run)
+        return self._ended(run, TransferState.FAILED, failure)
 
-    def _sealed(self, run: _Run) -> TransferRecord:
-        """The record as it is at the end, without state and outcome."""
-        now = now_us()
-        return replace(
-            run.record,
-            ended=now,
-            expires=now + int(self.config.retention * 1_000_000),
-            # The end has a version of its own.
-            sequence=run.progress.sequence + 1,
-            nodes=tuple(node.to_json() for node in run.progress.nodes.values()),
+    async def _store(self, record: TransferRecord) -> bool:
+        """Writes an end, unless the record was deleted, or belongs to a later run by now."""
+
+        def put(session: WriteSession) -> None:
+            known = session.transfer(record.uid)
+            if known and known.attempt == record.attempt:
+                session.put_transfer(record)
+
+        try:
+            await self._metadata.write(put)
+        except Exception as error:  # noqa: BLE001 - whatever the disk or the database says
+            # Until it can be written it is known from memory; a daemon that is stopped before finds
+            # the transfer as running, and interrupts it.
+            _log.error("the end of a transfer was not stored", transfer=record.uid, exc_info=error)
+            return False
+        return True
+
+    def _ended(self, run: Run, state: TransferState, failure: Error) -> TransferRecord:
+        run.progress.settle()
+        pull = run.pull
+        outcome = Outcome(
+            target=pull.target if pull else None,
+            fetched_bytes=pull.fetched if pull else 0,
+            reused_bytes=pull.reused if pull else 0,
+            failure=failure,
         )
+        return replace(run.seal(self.config.retention), state=state.name, outcome=outcome.to_json())
 
-    def _settle(self, run: _Run) -> None:
-        for node in run.progress.nodes.values():
-            if not node.state.final and node.activities:
-                run.progress.end(node)
-
-    def _stopped(self, run: _Run) -> TransferRecord:
-        self._settle(run)
-        if run.stopping:
-            return self._interrupted(self._sealed(run), now_us())
+    def _stopped(self, run: Run) -> TransferRecord:
         failure = Error(Reason.CANCELLED, "the transfer was cancelled; it can be resumed")
-        outcome = Outcome(failure=failure)
-        return replace(
-            self._sealed(run), state=TransferState.CANCELLED.name, outcome=outcome.to_json()
-        )
+        record = self._ended(run, TransferState.CANCELLED, failure)
+        return self._interrupted(record, now_us()) if run.interrupted else record
 
     def _interrupted(self, record: TransferRecord, now: int) -> TransferRecord:
         failure = Error(
@@ -470,53 +440,43 @@ class TransferManager:
             "the daemon stopped while the transfer ran; resume it to go on where it was",
             origin=Origin.DAEMON,
         )
-        base = self._epoch << _EPOCH_SHIFT
+        outcome = Outcome.from_json(record.outcome) if record.outcome else Outcome()
         return replace(
             record,
             state=TransferState.INTERRUPTED.name,
             ended=record.ended or now,
             expires=now + int(self.config.retention * 1_000_000),
-            sequence=max(record.sequence, base + 2),
-            outcome=Outcome(failure=failure).to_json(),
+            # Two above all that the daemon before this one gave: a last picture, and the end.
+            sequence=max(record.sequence, (self._epoch << _EPOCH_SHIFT) + 2),
+            outcome=replace(outcome, failure=failure).to_json(),
         )
 
-    def _failed(self, run: _Run, error: BaseException, log: Any) -> TransferRecord:
-        failure = _first_error(error)
-        if failure is None:
-            incident = new_uid()[:12]
-            log.error("transfer failed on a defect", incident=incident, exc_info=error)
-            failure = Error(
-                Reason.INTERNAL,
-                f"a defect in the daemon; its log explains incident {incident}",
-                origin=Origin.DAEMON,
-            )
-        self._settle(run)
-        outcome = Outcome(failure=failure)
-        return replace(
-            self._sealed(run), state=TransferState.FAILED.name, outcome=outcome.to_json()
+    def _failure(self, run: Run, error: BaseException) -> Error:
+        cause = _cause(error)
+        if isinstance(cause, Error):
+            return blame(cause)
+        if isinstance(cause, FormatError):
+            return from_format(cause, origin=Origin.SOURCE)
+        incident = new_uid()[:12]
+        _log.error(
+            "transfer failed on a defect",
+            transfer=run.record.uid,
+            incident=incident,
+            exc_info=error,
         )
-
-    async def _end(self, run: _Run, record: TransferRecord) -> None:
-        if record.state != TransferState.SUCCEEDED.name:
-            try:
-                await self._metadata.write(lambda session: session.put_transfer(record))
-            except Error as error:
-                # Without its record it is found as running at the next start, and interrupted.
-                _log.error(
-                    "the end of a transfer was not stored", transfer=record.uid, error=str(error)
-                )
-        run.record = record
-        run.progress.touch()
-        del self._runs[record.uid]
-        sharing = self._sharing[run.share_key]
-        sharing.remove(run)
-        if not sharing:
-            del self._sharing[run.share_key]
-        run.ended.set()
+        return Error(
+            Reason.INTERNAL,
+            f"a defect in the daemon; its log explains incident {incident}",
+            origin=Origin.DAEMON,
+        )
 
     def _check_open(self) -> None:
         if self._stopping.is_set():
-            raise _shutting_down()
+            raise Error(
+                Reason.SHUTTING_DOWN,
+                "the daemon is shutting down; attach again soon",
+                retry_after=1.0,
+            )
 
 
 def _validated(spec: TransferSpec) -> TransferSpec:
@@ -535,17 +495,18 @@ def _validated(spec: TransferSpec) -> TransferSpec:
     )
 
 
-def _first_error(error: BaseException) -> Error | None:
-    """The failure to report: of several at once the first that is ours."""
-    if isinstance(error, Error):
+def _cause(error: BaseException) -> BaseException:
+    """Of several failures at once the first; those that only followed from others count last."""
+    if not isinstance(error, BaseExceptionGroup):
         return error
-    if isinstance(error, FormatError):
-        return from_format(error, origin=Origin.SOURCE)
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            if found := _first_error(inner):
-                return found
-    return None
+    causes = [_cause(inner) for inner in error.exceptions]
+    return min(causes, key=_is_cancellation)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError) or (
+        isinstance(error, Error) and error.reason is Reason.CANCELLED
+    )
 
 
 def _unknown(uid: str) -> Error:
@@ -554,7 +515,13 @@ def _unknown(uid: str) -> Error:
     )
 
 
-def _shutting_down() -> Error:
+def _running(uid: str) -> Error:
+    return Error(Reason.TRANSFER_STATE, f"transfers/{uid} is running: cancel it first")
+
+
+def _not_resumable(record: TransferRecord) -> Error:
     return Error(
-        Reason.SHUTTING_DOWN, "the daemon is shutting down; attach again soon", retry_after=1.0
+        Reason.TRANSFER_STATE,
+        f"transfers/{record.uid} is {record.state}: only one that was interrupted, failed or "
+        "cancelled can be resumed",
     )

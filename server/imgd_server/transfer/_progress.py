@@ -2,7 +2,7 @@
 
 Every change gives the nodes it touches a new version. A watcher remembers the version it saw and
 asks for what changed since, so that any number of watchers cost the transfer nothing, and one that
-is slow just sees fewer, larger steps.
+is slow just sees fewer, larger steps. Versions are also what events are numbered by.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,17 +27,43 @@ __all__ = [
     "Retry",
     "Work",
     "now_us",
+    "outline",
 ]
 
 # The span over which the rate is taken: long enough to be calm, short enough to be true.
 _RATE_SPAN = 5.0
 # Bytes are looked up at most this often, however many watchers ask.
 _REFRESH_FLOOR = 0.01
+# Real media types and platforms are far shorter (RFC 6838 ends types at 255 characters); manifests
+# can hold texts of megabytes in their place, and a node has to fit into an event.
+_MAX_SHOWN = 255
+# What the nodes of one event may weigh, in bytes: half of the 1 MiB that an answer may have. The
+# other half is for the record beside them, and for what a node gains until it is sent.
+_MAX_WEIGHT = 512 << 10
+# Of a node, an activity and a failure: tags, lengths, numbers and times, each at its longest; and
+# of a text beside its characters.
+_NODE_WEIGHT, _ACTIVITY_WEIGHT, _FAILURE_WEIGHT, _TEXT_WEIGHT = 256, 96, 128, 8
 
 
 def now_us() -> int:
     """The time in microseconds since the epoch."""
     return time.time_ns() // 1000
+
+
+def outline(target: Descriptor) -> Descriptor:
+    """What a node shows of a descriptor: no data, URLs and annotations, and no endless texts."""
+    platform = target.platform
+    if platform and sum(map(len, (str(platform), platform.os_version, *platform.os_features))) > (
+        _MAX_SHOWN
+    ):
+        platform = None
+    return Descriptor(
+        target.media_type[:_MAX_SHOWN],
+        target.digest,
+        target.size,
+        artifact_type=target.artifact_type[:_MAX_SHOWN],
+        platform=platform,
+    )
 
 
 class NodeKind(enum.Enum):
@@ -87,17 +113,25 @@ class Retry:
 
 
 class Work(Protocol):
-    """Something that moves bytes elsewhere, perhaps in another thread, and is watched from here."""
+    """Something that moves bytes elsewhere, perhaps in another thread, and is watched from here.
+
+    `done_bytes` is how far it is, and falls when it starts over; `resumed_bytes` of them were there
+    before. `moved_bytes` is what came over the network in all, and never falls.
+    """
 
     done_bytes: int
     resumed_bytes: int
+    moved_bytes: int
     host: str
     retry: Retry | None
 
 
 @dataclass(slots=True)
 class Activity:
-    """One activity of a node. Sizes in bytes, times in microseconds; `total` None when unknown."""
+    """One activity of a node. Sizes in bytes, times in microseconds; `total` None when unknown.
+
+    Of `moved` bytes over the network, `joined` had come before this transfer took its share.
+    """
 
     kind: ActivityKind
     started: int
@@ -105,6 +139,8 @@ class Activity:
     current: int = 0
     resumed: int = 0
     ended: int | None = None
+    moved: int = 0
+    joined: int = 0
 
 
 @dataclass(slots=True)
@@ -124,6 +160,27 @@ class Node:
     failure: Error | None = None
     version: int = 0
     work: Work | None = None
+
+    @property
+    def weight(self) -> int:
+        """At least as many bytes as the node takes in an event."""
+        texts = [self.node_id, self.parent_id, self.label, self.host]
+        if self.target:
+            texts += [self.target.media_type, self.target.digest, self.target.artifact_type]
+            if platform := self.target.platform:
+                texts += [platform.os, platform.architecture, platform.variant]
+                texts += [platform.os_version, *platform.os_features]
+        fixed = _NODE_WEIGHT + _ACTIVITY_WEIGHT * len(self.activities)
+        for failure in (self.failure, self.retry.failure if self.retry else None):
+            if failure:
+                fixed += _FAILURE_WEIGHT
+                texts += [failure.message, failure.reference, failure.digest, failure.host]
+                texts += [failure.registry_code]
+                for pair in failure.metadata.items():
+                    texts += pair
+        return fixed + sum(
+            _TEXT_WEIGHT + len(text) * (1 if text.isascii() else 4) for text in texts
+        )
 
     @property
     def size(self) -> int | None:
@@ -148,7 +205,7 @@ class Node:
             "label": self.label,
             "state": self.state.name,
             "activities": [
-                [a.kind.name, a.started, a.total, a.current, a.resumed, a.ended]
+                [a.kind.name, a.started, a.total, a.current, a.resumed, a.ended, a.moved]
                 for a in self.activities
             ],
             "host": self.host,
@@ -169,30 +226,57 @@ class Node:
         return cls(**facts)
 
 
+def _cut(nodes: Iterable[Node]) -> list[list[Node]]:
+    """Nodes in parts that each fit an event; one empty part when there are none."""
+    parts: list[list[Node]] = [[]]
+    weight = 0
+    for node in nodes:
+        weight += node.weight
+        if weight > _MAX_WEIGHT and parts[-1]:
+            parts.append([])
+            weight = node.weight
+        parts[-1].append(node)
+    return parts
+
+
 class Progress:
     """The nodes of one run of a transfer, and what is known of the whole.
 
     `base` is added to versions to make sequence numbers: it holds the daemon's start in its upper
-    bits, so that they rise across a crash.
+    bits, so that they rise across a crash. `clock` gives seconds that only rise.
     """
 
-    def __init__(self, base: int, nodes: Iterable[Node] = ()) -> None:
+    def __init__(
+        self, base: int, nodes: Iterable[Node] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.base = base
         self.version = 1
+        """The version of the last change."""
+        self.final = 0
+        """The version of the end; 0 before `seal`."""
         self.nodes: dict[str, Node] = {node.node_id: node for node in nodes}
         self.planned = False
-        self.uploaded = 0
-        self._moved = 0
+        self._numbered = 1
+        self._clock = clock
         self._samples: deque[tuple[float, int]] = deque()
-        self._refreshed = 0.0
+        self._refreshed = float("-inf")
 
     # --- changes
 
     def touch(self, node: Node | None = None) -> None:
         """Counts a change, of a node or of the whole."""
-        self.version += 1
+        self._numbered += 1
+        self.version = self._numbered
         if node is not None:
             node.version = self.version
+
+    def seal(self) -> int:
+        """Gives the end a version, with room below it for a late `picture`.
+
+        Returns the end's sequence number.
+        """
+        self._numbered = self.final = self._numbered + len(_cut(self.nodes.values()))
+        return self.base + self.final
 
     def add(self, node: Node) -> Node:
         """Adds a node, or returns the one that has its ID already."""
@@ -205,15 +289,19 @@ class Progress:
         self, node: Node, kind: ActivityKind, work: Work | None = None, total: int | None = None
     ) -> Activity:
         """Starts an activity of a node; `work` is looked at for its figures until the end."""
-        activity = Activity(kind, now_us(), total)
+        moved = work.moved_bytes if work else 0
+        activity = Activity(kind, now_us(), total, moved=moved, joined=moved)
         node.activities.append(activity)
         node.state = NodeState.ACTIVE
         node.work = work
         self.touch(node)
         return activity
 
-    def end(self, node: Node, state: NodeState | None = None, host: str = "") -> None:
-        """Ends a node's open activities; `state` is the node's state from now on."""
+    def end(self, node: Node, state: NodeState, host: str = "") -> None:
+        """Ends a node's open activities; `state` is the node's state from now on.
+
+        WAITING says that there is more to do, now or in a later run.
+        """
         self._look(node)
         node.work, node.retry = None, None
         for activity in node.activities:
@@ -222,7 +310,7 @@ class Progress:
                 if state in (NodeState.DONE, NodeState.EXISTS) and activity.total is not None:
                     activity.current = activity.total
         node.host = host or node.host
-        node.state = state or node.state
+        node.state = state
         self.touch(node)
 
     def fail(self, node: Node, failure: Error) -> None:
@@ -230,19 +318,24 @@ class Progress:
         node.failure = failure
         self.end(node, NodeState.FAILED)
 
+    def settle(self) -> None:
+        """Ends what a run leaves behind that was stopped: nothing is active any more."""
+        for node in self.nodes.values():
+            if node.state in (NodeState.ACTIVE, NodeState.RETRYING):
+                self.end(node, NodeState.WAITING)
+
     # --- looking
 
     def refresh(self) -> None:
         """Brings the figures of what runs elsewhere up to date."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._refreshed < _REFRESH_FLOOR:
             return
         self._refreshed = now
         for node in self.nodes.values():
             if node.work is not None and self._look(node):
                 self.touch(node)
-        moved = self.moved_bytes
-        self._samples.append((now, moved))
+        self._samples.append((now, self._received))
         while now - self._samples[0][0] > _RATE_SPAN and len(self._samples) > 2:
             self._samples.popleft()
 
@@ -251,20 +344,40 @@ class Progress:
         if work is None:
             return False
         activity = node.activities[-1]
-        before = (activity.current, node.host, node.retry, node.state)
+        before = (activity.current, activity.moved, node.host, node.retry, node.state)
         activity.current, activity.resumed = work.done_bytes, work.resumed_bytes
+        activity.moved = work.moved_bytes
         node.host, node.retry = work.host or node.host, work.retry
-        node.state = NodeState.RETRYING if work.retry else NodeState.ACTIVE
-        return before != (activity.current, node.host, node.retry, node.state)
+        node.state = NodeState.RETRYING if node.retry else NodeState.ACTIVE
+        return before != (activity.current, activity.moved, node.host, node.retry, node.state)
 
-    def changed(self, since: int) -> list[Node]:
-        """Nodes with a version above `since`, in the order of discovery."""
-        return [node for node in self.nodes.values() if node.version > since]
+    def picture(self) -> list[tuple[int, list[Node]]]:
+        """Every node, in the order of discovery, in parts that fit an event.
 
-    @property
-    def sequence(self) -> int:
-        """The sequence number of what is known now."""
-        return self.base + self.version
+        Each goes with a version; they rise strictly, from the highest that was given so far. After
+        `seal` they are the last ones before the end, whoever asks.
+        """
+        parts = _cut(self.nodes.values())
+        if self.final:
+            first = self.final - len(parts)
+        else:
+            first, self._numbered = self._numbered, self._numbered + len(parts) - 1
+        return list(enumerate(parts, first))
+
+    def changes(self, since: int) -> list[tuple[int, list[Node]]]:
+        """The nodes with a version above `since`, in parts that fit an event, with versions that
+        rise strictly; nothing when nothing happened since."""
+        if self.version <= since:
+            return []
+        nodes = [node for node in self.nodes.values() if node.version > since]
+        parts = _cut(nodes)
+        if len(parts) > 1:
+            # Then each part has told all up to the version of its last node.
+            parts = _cut(sorted(nodes, key=lambda node: node.version))
+        return [
+            *((part[-1].version, part) for part in parts[:-1]),
+            (self.version, parts[-1]),
+        ]
 
     @property
     def current_bytes(self) -> int:
@@ -278,13 +391,16 @@ class Progress:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes moved in this run."""
-        return sum(
-            max(a.current - a.resumed, 0)
-            for node in self.nodes.values()
-            for a in node.activities
-            if a.kind in (ActivityKind.DOWNLOAD, ActivityKind.UPLOAD)
-        )
+        """Of `current_bytes`, those that came over the network in this run."""
+        return sum(min(a.moved, a.current) for a in self._activities())
+
+    @property
+    def _received(self) -> int:
+        """Bytes that came over the network since this transfer took its shares; never falls."""
+        return sum(a.moved - a.joined for a in self._activities())
+
+    def _activities(self) -> Iterable[Activity]:
+        return (activity for node in self.nodes.values() for activity in node.activities)
 
     @property
     def rate(self) -> int:
@@ -292,7 +408,7 @@ class Progress:
         if len(self._samples) < 2:
             return 0
         (first, before), (last, now) = self._samples[0], self._samples[-1]
-        return max(int((now - before) / (last - first)), 0) if last > first else 0
+        return int((now - before) / (last - first)) if last > first else 0
 
     @property
     def remaining(self) -> float | None:

@@ -1,7 +1,7 @@
 """A pull, from a reference to a description of what is now stored.
 
-Nothing here changes metadata: the manager does that at the end, in one transaction, so that a pull
-that fails or dies shows nothing.
+Nothing here changes images and names: the manager does that at the end, in one transaction, so that
+a pull that fails or dies shows nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
 from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, Description, children, describe
 from imgd_server.oci import (
+    MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
     Descriptor,
     FormatError,
@@ -28,17 +29,26 @@ from imgd_server.oci import (
     select_platforms,
 )
 from imgd_server.registry import Credentials
-from imgd_server.transfer._fetch import Fetcher
-from imgd_server.transfer._flight import Flight, FlightTable
+from imgd_server.transfer._fetch import Fetcher, blame, is_here
+from imgd_server.transfer._flight import Flight, FlightTable, Turns
 from imgd_server.transfer._progress import (
     ActivityKind,
     Node,
     NodeKind,
     NodeState,
     Progress,
+    outline,
 )
 
 __all__ = ["Pull", "Pulled"]
+
+# All that the manifests of one target may refer to: a single one may have 4,096 layers, and real
+# indexes of many platforms reach some hundred. Each is a request, and a node that watchers see.
+_MAX_NODES = 10_000
+
+_Fetch = Callable[[Flight[None], Reference, Descriptor, Credentials | None], Awaitable[None]]
+# The children of an index to pull, by digest, and for which platforms.
+_Chosen = dict[str, tuple[Descriptor, tuple[Platform, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,10 @@ class Pulled:
 
 @dataclass(slots=True)
 class Pull:
-    """One caller's pull. `protect` must hold the digests that it is given before it returns."""
+    """One caller's pull. `protect` must hold the digests that it is given before it returns.
+
+    `target`, `fetched` and `reused` (bytes) tell how far it came, also when it fails.
+    """
 
     uid: str
     reference: Reference
@@ -67,11 +80,18 @@ class Pull:
     flights: FlightTable
     progress: Progress
     protect: Callable[[Sequence[Descriptor]], Awaitable[None]]
-    _fetched: int = 0
-    _reused: int = 0
+    target: Descriptor | None = None
+    fetched: int = 0
+    reused: int = 0
     _manifests: int = 0
     _warnings: list[str] = field(default_factory=list)
-    _blobs: dict[str, Node] = field(default_factory=dict)
+    _blobs: dict[str, tuple[Node, Descriptor]] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
+    _turns: Turns = field(default_factory=Turns)
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.concurrency)
 
     @property
     def _content(self) -> ContentStore:
@@ -84,24 +104,57 @@ class Pull:
         return self.reference.name, scope
 
     async def run(self) -> Pulled:
-        """Pulls. Raises Error, with its origin set."""
+        """Pulls. Raises Error, with its origin set, or a group of them."""
         root = self.progress.add(
             Node(str(self.reference), NodeKind.MANIFEST, None, label=self.reference.familiar())
         )
-        target = await self._resolve(root)
-        await self._plan(root, target, 0, self.platforms)
+        target = await self._find(root)
+        parsed = await self._plan(root, target, 0, self.platforms)
+        single = parsed if isinstance(parsed, Manifest) else None
+        if single and self.explicit:
+            await self._check_platform(root, single)
         self.progress.planned = True
         self.progress.touch()
         await self._fetch_blobs()
-        description = await asyncio.to_thread(
-            describe,
-            self._content,
-            target,
-            self.platforms[0] if self.platforms else Platform.host(),
-        )
-        return Pulled(target, description, self._fetched, self._reused, tuple(self._warnings))
+        if single and not self.explicit and not self.all_platforms:
+            await self._check_platform(root, single)
+        description = await asyncio.to_thread(describe, self._content, target, Platform.host())
+        self._check_stored(description)
+        return Pulled(target, description, self.fetched, self.reused, tuple(self._warnings))
 
     # --- planning: names and manifests
+
+    async def _find(self, root: Node) -> Descriptor:
+        """The target, with its manifest stored.
+
+        Between the two requests a tag may move, and the registry may collect what it pointed at:
+        then the name is asked once more.
+        """
+        while True:
+            before, target = self.target, await self._resolve(root)
+            try:
+                await self._get(
+                    root, target, self.fetcher.manifest, forgiven=Reason.REMOTE_NOT_FOUND
+                )
+                return target
+            except Error as error:
+                if error.reason is not Reason.REMOTE_NOT_FOUND:
+                    raise
+                if self.reference.digest:
+                    raise self._refuse(root, error) from None
+                if before:
+                    raise self._refuse(root, self._changed(target, error)) from error
+
+    def _changed(self, target: Descriptor, error: Error) -> Error:
+        return Error(
+            Reason.REMOTE_CHANGED,
+            f"{error.host} says that {self.reference.familiar()} is {target.digest}, and has no "
+            "such manifest: the tag is being moved; pull it again",
+            digest=target.digest,
+            host=error.host,
+            http_status=error.http_status,
+            registry_code=error.registry_code,
+        )
 
     async def _resolve(self, root: Node) -> Descriptor:
         key = ("resolve", *self._scope, self.reference.tag, self.reference.digest)
@@ -114,18 +167,28 @@ class Pull:
         async with self.flights.join(key, self.uid, work) as flight:
             self.progress.begin(root, ActivityKind.RESOLVE, flight)
             try:
-                root.target = await flight.result()
+                self.target = target = await flight.result()
             except Error as error:
-                self.progress.fail(root, error)
-                raise
-        self.progress.end(root, host=flight.host)
-        if media.is_index(root.target.media_type):
-            root.kind = NodeKind.INDEX
-        return root.target
+                raise self._refuse(root, self._own(error)) from error
+        root.target = outline(target)
+        root.kind = NodeKind.INDEX if media.is_index(target.media_type) else NodeKind.MANIFEST
+        self.progress.end(root, NodeState.WAITING, flight.host)
+        return target
 
     async def _plan(
         self, node: Node, target: Descriptor, depth: int, wanted: tuple[Platform, ...]
     ) -> Manifest | Index:
+        self._count(node, depth)
+        await self._get(node, target, self.fetcher.manifest)
+        parsed = await self._parse(node, target)
+        if isinstance(parsed, Index):
+            node.kind = NodeKind.INDEX
+            await self._plan_index(node, parsed, depth, wanted)
+        else:
+            await self._plan_manifest(node, parsed)
+        return parsed
+
+    def _count(self, node: Node, depth: int) -> None:
         self._manifests += 1
         if depth > MAX_INDEX_DEPTH or self._manifests > MAX_MANIFESTS:
             raise self._refuse(
@@ -136,65 +199,58 @@ class Pull:
                     f"or reaches more than {MAX_MANIFESTS} manifests",
                 ),
             )
-        await self._get(node, target, self.fetcher.manifest)
-        parsed = await self._parse(node, target)
-        if isinstance(parsed, Index):
-            node.kind = NodeKind.INDEX
-            await self._plan_index(node, parsed, depth, wanted)
-        else:
-            await self._plan_manifest(node, parsed, wanted)
-        return parsed
 
     async def _plan_index(
         self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
     ) -> None:
-        chosen: list[tuple[Descriptor, tuple[Platform, ...]]]
         if self.all_platforms:
-            chosen = [(child, ()) for child in index.manifests]
+            chosen: _Chosen = {child.digest: (child, ()) for child in index.manifests}
         else:
             chosen = await self._choose(node, index, depth, wanted)
-        nodes = [(self._child_node(node, child), child, platforms) for child, platforms in chosen]
+        await self._hold([child for child, _ in chosen.values()])
+        # All nodes before the first request, so that they stand in the index's order.
+        nodes = [(self._child_node(node, child), child, some) for child, some in chosen.values()]
         async with asyncio.TaskGroup() as group:
             for child_node, child, platforms in nodes:
                 group.create_task(self._plan(child_node, child, depth + 1, platforms))
 
     def _child_node(self, parent: Node, child: Descriptor) -> Node:
         kind = NodeKind.INDEX if media.is_index(child.media_type) else NodeKind.MANIFEST
-        label = str(child.platform) if child.platform else ""
+        shown = outline(child)
+        label = str(shown.platform) if shown.platform else ""
         return self.progress.add(
-            Node(child.digest, kind, child, parent_id=parent.node_id, label=label)
+            Node(child.digest, kind, shown, parent_id=parent.node_id, label=label)
         )
 
     async def _choose(
         self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
-    ) -> list[tuple[Descriptor, tuple[Platform, ...]]]:
+    ) -> _Chosen:
         """For each wanted platform the best child; nested indexes are chosen from in their turn."""
         candidates = [child for child in index.manifests if not is_attestation(child)]
         stated = [child for child in candidates if child.platform]
         unstated = [child for child in candidates if not child.platform]
-        chosen: dict[str, tuple[Descriptor, tuple[Platform, ...]]] = {}
+        chosen: _Chosen = {}
         missing: list[Platform] = []
         for platform in wanted:
             if fitting := select_platforms(stated, platform):
-                chosen[fitting[0].digest] = (fitting[0], (platform,))
+                _, others = chosen.get(fitting[0].digest, (None, ()))
+                chosen[fitting[0].digest] = (fitting[0], (*others, platform))
             else:
                 missing.append(platform)
         if missing and unstated:
             missing = await self._choose_unstated(node, unstated, depth, missing, chosen)
         if missing:
-            here = (
-                ", ".join(dict.fromkeys(str(child.platform) for child in stated)) or "none stated"
-            )
+            here = ", ".join(dict.fromkeys(str(child.platform) for child in stated))
             raise self._refuse(
                 node,
                 Error(
                     Reason.REMOTE_PLATFORM_NOT_FOUND,
                     f"{self.reference.familiar()} has no image for {missing[0]}; "
-                    f"it has: {here[:500]}",
+                    f"it has: {here[:500] or 'none stated'}",
                     metadata={"wanted": str(missing[0]), "platforms": here[:500]},
                 ),
             )
-        return list(chosen.values())
+        return chosen
 
     async def _choose_unstated(
         self,
@@ -202,13 +258,13 @@ class Pull:
         unstated: list[Descriptor],
         depth: int,
         missing: list[Platform],
-        chosen: dict[str, tuple[Descriptor, tuple[Platform, ...]]],
+        chosen: _Chosen,
     ) -> list[Platform]:
         """Looks into children whose platform the index does not state; returns what is still
         missing."""
         known: list[Descriptor] = []
         for child in unstated:
-            self._manifests += 1
+            self._count(node, depth + 1)
             child_node = self._child_node(node, child)
             await self._get(child_node, child, self.fetcher.manifest)
             parsed = await self._parse(child_node, child)
@@ -218,160 +274,200 @@ class Pull:
                     one for one in parsed.manifests if one.platform and not is_attestation(one)
                 ]
                 fitting = tuple(one for one in missing if select_platforms(inside, one))
-                if fitting and depth < MAX_INDEX_DEPTH:
+                if fitting:
                     chosen[child.digest] = (child, fitting)
                     missing = [one for one in missing if one not in fitting]
             elif media.is_image_config(parsed.config.media_type):
-                await self._get_now(child_node, parsed.config)
-                config = await self._config_platform(child_node, parsed.config)
+                config = await self._config_platform(child_node, parsed)
                 known.append(replace(child, platform=config))
         still = []
         for platform in missing:
             if fitting_children := select_platforms(known, platform):
-                found = fitting_children[0]
-                original = next(child for child in unstated if child.digest == found.digest)
-                chosen[found.digest] = (original, ())
+                chosen[fitting_children[0].digest] = (
+                    replace(fitting_children[0], platform=None),
+                    (),
+                )
             else:
                 still.append(platform)
         return still
 
-    async def _plan_manifest(
-        self, node: Node, manifest: Manifest, wanted: tuple[Platform, ...]
-    ) -> None:
-        for position, child in enumerate(children(manifest)):
+    async def _plan_manifest(self, node: Node, manifest: Manifest) -> None:
+        parts = children(manifest)
+        if len(self.progress.nodes) + len(parts) > _MAX_NODES:
+            raise self._refuse(
+                node,
+                Error(
+                    Reason.INDEX_TOO_DEEP,
+                    f"{self.reference.familiar()} is made of more than {_MAX_NODES} blobs",
+                ),
+            )
+        self._check_config_size(node, manifest.config)
+        for position, child in enumerate(parts):
             kind = NodeKind.LAYER if position else NodeKind.CONFIG
             if position and not media.is_layer(child.media_type):
                 kind = NodeKind.BLOB
-            self._blobs[child.digest] = self.progress.add(
+            found = self.progress.add(
                 Node(
                     child.digest,
                     kind,
-                    replace(child, data=None),
+                    outline(child),
                     parent_id=node.node_id,
                     layer_index=position - 1 if position else None,
                 )
             )
-        await self.protect(
-            [node.target, *children(manifest)] if node.target else children(manifest)
-        )
-        for child in children(manifest):
-            if child.data is not None and (found := self._blobs.pop(child.digest, None)):
-                await self._get(found, child, self.fetcher.blob)
-        if node.parent_id == "" and wanted and media.is_image_config(manifest.config.media_type):
-            await self._check_platform(node, manifest, wanted)
+            self._blobs[child.digest] = (found, child)
+        await self._hold(parts)
 
-    async def _check_platform(
-        self, node: Node, manifest: Manifest, wanted: tuple[Platform, ...]
-    ) -> None:
+    def _check_config_size(self, node: Node, config: Descriptor) -> None:
+        # It is read into memory later; an artifact's is a blob like any other.
+        if media.is_image_config(config.media_type) and config.size > MAX_CONFIG_BYTES:
+            raise self._refuse(
+                node,
+                Error(
+                    Reason.MANIFEST_TOO_LARGE,
+                    f"the config {config.digest} has {config.size} bytes, "
+                    f"and {MAX_CONFIG_BYTES} is the most",
+                    digest=config.digest,
+                ),
+            )
+
+    async def _check_platform(self, node: Node, manifest: Manifest) -> None:
         """A single manifest is pulled whatever it is for, unless the caller named a platform."""
-        await self._get_now(node, manifest.config)
-        platform = await self._config_platform(node, manifest.config)
+        if not media.is_image_config(manifest.config.media_type):
+            return
+        platform = await self._config_platform(node, manifest)
         if not platform.os or not platform.architecture:
             return
         stated = replace(manifest.config, platform=platform)
-        for one in wanted:
+        for one in self.platforms:
             if select_platforms([stated], one):
                 continue
+            shown = str(outline(stated).platform)
             if self.explicit:
                 raise self._refuse(
                     node,
                     Error(
                         Reason.REMOTE_PLATFORM_NOT_FOUND,
-                        f"{self.reference.familiar()} is for {platform}, not for {one}",
-                        metadata={"wanted": str(one), "platforms": str(platform)},
+                        f"{self.reference.familiar()} is for {shown}, not for {one}",
+                        metadata={"wanted": str(one), "platforms": shown},
                     ),
                 )
-            self._warnings.append(f"the image is for {platform}, and this machine is {one}")
+            self._warnings.append(f"the image is for {shown}, and this machine is {one}")
 
-    async def _get_now(self, parent: Node, target: Descriptor) -> None:
+    async def _config_platform(self, node: Node, manifest: Manifest) -> Platform:
+        config = manifest.config
+        self._check_config_size(node, config)
         child = self.progress.add(
-            Node(target.digest, NodeKind.CONFIG, target, parent_id=parent.node_id)
+            Node(config.digest, NodeKind.CONFIG, outline(config), parent_id=node.node_id)
         )
-        await self.protect([target])
-        self._blobs.pop(target.digest, None)
-        await self._get(child, target, self.fetcher.blob)
+        await self._get(child, config, self.fetcher.blob)
 
-    async def _config_platform(self, node: Node, target: Descriptor) -> Platform:
-        raw = await asyncio.to_thread(self._content.read, target.digest, MAX_MANIFEST_BYTES)
+        def read() -> Platform:
+            return parse_config(self._content.read(config.digest, MAX_CONFIG_BYTES)).platform
+
         try:
-            return parse_config(raw).platform
+            return await asyncio.to_thread(read)
         except FormatError as error:
-            raise self._refuse(node, from_format(error, digest=target.digest)) from error
+            raise self._refuse(node, from_format(error, digest=config.digest)) from error
 
     async def _parse(self, node: Node, target: Descriptor) -> Manifest | Index:
-        raw = await asyncio.to_thread(self._content.read, target.digest, MAX_MANIFEST_BYTES)
-        try:
+        def read() -> Manifest | Index:
+            raw = self._content.read(target.digest, MAX_MANIFEST_BYTES)
             return parse_manifest(raw, target.media_type)
+
+        try:
+            return await asyncio.to_thread(read)
         except FormatError as error:
             raise self._refuse(node, from_format(error, digest=target.digest)) from error
 
     def _refuse(self, node: Node, error: Error) -> Error:
-        error.origin = Origin.SOURCE
+        """Marks a node as failed, and returns the error to raise."""
+        blame(error)
         error.reference = error.reference or str(self.reference)
         self.progress.fail(node, error)
         return error
 
+    def _own(self, error: Error) -> Error:
+        """An error of shared work for this caller, whose reference may be another."""
+        own = Error.from_json(error.to_json())
+        own.reference = str(self.reference)
+        return own
+
     # --- fetching
 
     async def _fetch_blobs(self) -> None:
-        slots = asyncio.Semaphore(self.concurrency)
-
-        async def fetch(node: Node) -> None:
-            assert node.target is not None
-            async with slots:
-                await self._get(node, node.target, self.fetcher.blob)
-
         async with asyncio.TaskGroup() as group:
-            for node in self._blobs.values():
-                if not node.state.final:
-                    group.create_task(fetch(node))
+            for node, child in self._blobs.values():
+                group.create_task(self._get(node, child, self.fetcher.blob))
+
+    async def _hold(self, targets: Sequence[Descriptor]) -> None:
+        fresh = [target for target in targets if target.digest not in self._held]
+        if fresh:
+            await self.protect(fresh)
+            self._held.update(target.digest for target in fresh)
 
     async def _get(
-        self,
-        node: Node,
-        target: Descriptor,
-        fetch: Callable[[Flight[None], Reference, Descriptor, Credentials | None], Awaitable[None]],
+        self, node: Node, target: Descriptor, fetch: _Fetch, *, forgiven: Reason | None = None
     ) -> None:
-        """Brings one descriptor's content here, alone or with others who want it."""
-        if node.state.final:
-            return
-        if await self._exists(node, target):
-            return
+        """Brings one descriptor's content here, alone or with others who want it.
 
+        A failure is the node's as well, unless it has the reason `forgiven`.
+        """
+        await self._hold([target])
+        # Several manifests of one image may refer to it.
+        async with self._turns.take(node.node_id):
+            if node.failure:
+                raise node.failure
+            if node.state.final or await self._exists(node, target):
+                return
+            async with self._slots:
+                await self._share(node, target, fetch, forgiven)
+
+    async def _share(
+        self, node: Node, target: Descriptor, fetch: _Fetch, forgiven: Reason | None
+    ) -> None:
         async def work(flight: Flight[None]) -> None:
-            # Another flight may have landed between the look and the join.
-            if not await asyncio.to_thread(self._content.find, target.digest):
-                await fetch(flight, self.reference, target, self.credentials)
+            await fetch(flight, self.reference, target, self.credentials)
 
-        key = ("blob", *self._scope, target.digest)
+        # Whoever says something else of a digest is not to harm those who are right.
+        key = (fetch.__name__, *self._scope, target.digest, target.size, target.urls)
+        claimed = 0
         async with self.flights.join(key, self.uid, work) as flight:
             self.progress.begin(node, ActivityKind.DOWNLOAD, flight, target.size)
             try:
                 await flight.result()
             except Error as error:
-                error.reference = error.reference or str(self.reference)
-                error.digest = error.digest or target.digest
-                self.progress.fail(node, error)
-                raise
-            moved = flight.moved_bytes if flight.sharers[0] == self.uid else 0
-            self.progress.end(node, NodeState.DONE, flight.host)
-        self._fetched += moved
-        self._reused += max(target.size - moved, 0)
+                own = self._own(error)
+                own.digest = own.digest or target.digest
+                if own.reason is forgiven:
+                    self.progress.end(node, NodeState.WAITING)
+                    raise own from error
+                raise self._refuse(node, own) from error
+            finally:
+                claimed = flight.claim(self.uid)
+                self.fetched += claimed
+        self.progress.end(node, NodeState.DONE, flight.host)
+        self.reused += max(target.size - claimed, 0)
 
     async def _exists(self, node: Node, target: Descriptor) -> bool:
-        found = await asyncio.to_thread(self._content.find, target.digest)
-        if found is None:
-            return False
-        if found.size != target.size:
-            raise self._refuse(
-                node,
-                Error(
-                    Reason.SIZE_MISMATCH,
-                    f"{target.digest} has {found.size} bytes, "
-                    f"and its descriptor says {target.size}",
-                    digest=target.digest,
-                ),
-            )
-        self._reused += found.size
-        self.progress.end(node, NodeState.EXISTS)
-        return True
+        try:
+            here = await asyncio.to_thread(is_here, self._content, target)
+        except Error as error:
+            raise self._refuse(node, error) from None
+        if here:
+            self.reused += target.size
+            self.progress.end(node, NodeState.EXISTS)
+        return here
+
+    def _check_stored(self, description: Description) -> None:
+        """The last look before a name may point here."""
+        stored = {blob.digest for blob in description.blobs if blob.stored}
+        for node in self.progress.nodes.values():
+            if node.target and node.target.digest not in stored:
+                raise Error(
+                    Reason.STORE_CORRUPT,
+                    f"{node.target.digest} was taken away while its image was pulled; pull it "
+                    "again",
+                    origin=Origin.DESTINATION,
+                    digest=node.target.digest,
+                )

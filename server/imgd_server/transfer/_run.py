@@ -1,0 +1,111 @@
+"""One run of a transfer, for as long as the daemon has it in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Self
+
+from imgd_server.metadata import TransferRecord, WriteSession
+from imgd_server.transfer._outcome import TransferState
+from imgd_server.transfer._progress import Node, Progress, now_us
+from imgd_server.transfer._pull import Pull
+from imgd_server.transfer._spec import TransferSpec
+
+__all__ = ["Commit", "Run"]
+
+# Shows what a run stored, given the record as it is at the end but for its state and outcome;
+# returns the whole record.
+Commit = Callable[[WriteSession, TransferRecord], TransferRecord]
+
+
+class Run:
+    """One run of a transfer.
+
+    Its work is a task that may be cancelled at any time; whoever waits for its end waits for
+    `ended`, which comes after the record was written.
+    """
+
+    def __init__(self, record: TransferRecord, spec: TransferSpec, progress: Progress) -> None:
+        self.record = record
+        self.spec = spec
+        self.progress = progress
+        self.ended = asyncio.Event()
+        self.pull: Pull | None = None
+        self.stopped = False
+        """Somebody wanted it to end."""
+        self.interrupted = False
+        """The daemon wanted it to end."""
+        self.work: asyncio.Task[Commit] | None = None
+        self._sharing: list[Run] = [self]
+        self._role: tuple[str, int] | None = None
+
+    @classmethod
+    def past(cls, record: TransferRecord) -> Self:
+        """A run that has ended, from its record."""
+        progress = Progress(0, [Node.from_json(node) for node in record.nodes])
+        progress.final = record.sequence
+        progress.planned = record.state == TransferState.SUCCEEDED.name
+        run = cls(record, TransferSpec.from_json(record.spec), progress)
+        run.ended.set()
+        return run
+
+    @property
+    def share_key(self) -> tuple[Any, ...]:
+        """Equal for runs that do the same work."""
+        credentials = self.spec.source.credentials
+        return (
+            self.spec.source.reference,
+            self.spec.platforms,
+            self.spec.all_platforms,
+            credentials.scope if credentials else "",
+        )
+
+    @property
+    def role(self) -> tuple[str, int]:
+        """The uid of the run that leads this one, empty when it leads itself; and its followers."""
+        if self._role:
+            return self._role
+        leader = self._sharing[0]
+        return ("", len(self._sharing) - 1) if leader is self else (leader.record.uid, 0)
+
+    def launch(self, work: Coroutine[Any, Any, Commit], sharing: list[Run]) -> asyncio.Task[Commit]:
+        """Starts the work, beside others that do the same."""
+        sharing.append(self)
+        self._sharing = sharing
+        self.work = asyncio.create_task(work, name=f"transfer-{self.record.uid}")
+        if self.stopped:
+            self.work.cancel()
+        return self.work
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Cancels the work, also before its launch. Once it is done, this comes too late."""
+        if not self.stopped:
+            self.stopped, self.interrupted = True, interrupted
+        if self.work:
+            self.work.cancel()
+
+    def begin(self) -> None:
+        """Notes that its turn has come."""
+        self.record = replace(self.record, state=TransferState.RUNNING.name, started=now_us())
+        self.progress.touch()
+
+    def seal(self, retention: float) -> TransferRecord:
+        """The record as it is at the end, without state and outcome. Nothing moves any more."""
+        now = now_us()
+        return replace(
+            self.record,
+            ended=now,
+            expires=now + int(retention * 1_000_000),
+            sequence=self.progress.seal(),
+            nodes=tuple(node.to_json() for node in self.progress.nodes.values()),
+        )
+
+    def end(self, record: TransferRecord) -> None:
+        """Tells everybody who waits."""
+        self.record = record
+        self._role = self.role
+        if self in self._sharing:
+            self._sharing.remove(self)
+        self.ended.set()
