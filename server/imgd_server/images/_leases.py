@@ -114,11 +114,11 @@ def delete_lease(session: WriteSession, lease_id: str, now: int) -> bool:
     return True
 
 
-def expire_leases(session: WriteSession, now: int) -> int:
-    """Ends the leases whose time is over; returns how many."""
-    over = [one.lease_id for one in session.leases() if one.expires <= now]
-    for lease_id in over:
-        delete_lease(session, lease_id, now)
+def expire_leases(session: WriteSession, now: int, limit: int) -> int:
+    """Ends leases whose time is over, at most so many; returns how many."""
+    over = session.expired_leases(now, limit)
+    for record in over:
+        delete_lease(session, record.lease_id, now)
     return len(over)
 
 

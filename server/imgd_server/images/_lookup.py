@@ -9,7 +9,7 @@ from imgd_server.errors import Error, Reason, from_format
 from imgd_server.metadata import ImageRecord, ReadSession
 from imgd_server.oci import FormatError, Reference
 
-__all__ = ["find_image", "find_images_by_id", "new_uid"]
+__all__ = ["find_image", "find_images_by_id", "is_id", "new_uid"]
 
 # Crockford's alphabet: upper-case, and no letters that look like digits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -17,6 +17,11 @@ _UID = re.compile(rf"images/([{_ALPHABET}]{{26}})", re.ASCII)
 _ID_PREFIX = re.compile(
     r"(?:sha256:[0-9a-f]{4,64}|sha512:[0-9a-f]{4,128}|[0-9a-f]{4,128})", re.ASCII
 )
+# In full it is an ID and nothing else, although `sha256:…` could also be a repository and its tag
+# (distribution/reference, ParseAnyReference).
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+# How many images may share an ID, or its start; more can't be told apart here.
+_MAX_SAME = 1000
 # How many candidates an ambiguous prefix names: enough to choose from, and far below 4 KiB.
 _MAX_CANDIDATES = 10
 
@@ -29,9 +34,15 @@ def new_uid() -> str:
     return secrets.choice(_ALPHABET[10:]) + "".join(secrets.choice(_ALPHABET) for _ in range(25))
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an image ID in full, which no name can be."""
+    return _ID.fullmatch(text) is not None
+
+
 def find_image(session: ReadSession, text: str) -> ImageRecord:
     """The image that `text` names: a reference, an ID or repo digest in full, a unique ID prefix of
-    at least 4 hex digits, or a resource name. A tag wins over a prefix that looks the same.
+    at least 4 hex digits, or a resource name. A tag wins over a prefix that looks the same, and an
+    image's own ID over that of another image's platform.
 
     Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, REFERENCE_INVALID, DIGEST_*.
     """
@@ -40,14 +51,15 @@ def find_image(session: ReadSession, text: str) -> ImageRecord:
             return record
         raise _not_found(text)
     is_prefix = _ID_PREFIX.fullmatch(text)
-    try:
-        reference = Reference.parse(text).with_default_tag()
-    except FormatError as error:
-        if not is_prefix:
-            raise from_format(error) from error
-    else:
-        if record := _by_reference(session, reference):
-            return record
+    if not is_id(text):
+        try:
+            reference = Reference.parse(text).with_default_tag()
+        except FormatError as error:
+            if not is_prefix:
+                raise from_format(error) from error
+        else:
+            if record := _by_reference(session, reference):
+                return record
     if is_prefix and (record := _by_prefix(session, text)):
         return record
     raise _not_found(text)
@@ -59,7 +71,7 @@ def find_images_by_id(session: ReadSession, text: str) -> list[ImageRecord]:
     record = find_image(session, text)
     if _UID.fullmatch(text) or not _ID_PREFIX.fullmatch(text):
         return [record]
-    found = session.images_by_id_prefix(record.image_id, _MAX_CANDIDATES)
+    found = session.images_by_id_prefix(record.image_id, _MAX_SAME)
     same = [one for one in found if one.image_id == record.image_id]
     # The target's own digest means that image alone.
     exact = [one for one in same if text.removeprefix("sha256:") in one.target.digest]
@@ -78,14 +90,15 @@ def _by_reference(session: ReadSession, reference: Reference) -> ImageRecord | N
 
 
 def _by_prefix(session: ReadSession, prefix: str) -> ImageRecord | None:
-    found = session.images_by_id_prefix(prefix, _MAX_CANDIDATES + 1)
+    found = session.images_by_id_prefix(prefix, _MAX_SAME)
     # Two images can share a whole ID; then the newer one is as good as the other.
-    if len({record.image_id for record in found}) > 1:
-        candidates = ", ".join(sorted({record.image_id for record in found[:_MAX_CANDIDATES]}))
+    ids = sorted({record.image_id for record in found})
+    if len(ids) > 1:
+        candidates = ", ".join(ids[:_MAX_CANDIDATES])
         raise Error(
             Reason.IMAGE_AMBIGUOUS,
-            f"{prefix} fits several images; give more digits, or one of: {candidates}",
-            metadata={"candidates": candidates, "candidates_total": str(len(found))},
+            f"{prefix} fits {len(ids)} images; give more digits, or one of: {candidates}",
+            metadata={"candidates": candidates, "candidates_total": str(len(ids))},
         )
     return found[0] if found else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from imgd_server.errors import Error, HeldError, Reason
 from imgd_server.images._filters import parse_filters
 from imgd_server.images._holds import delete_image, holds_of, image_event
-from imgd_server.images._lookup import find_image, find_images_by_id
+from imgd_server.images._lookup import find_image, find_images_by_id, is_id
 from imgd_server.images._naming import find_name
 from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession, WriteSession
 
@@ -64,6 +64,8 @@ def remove_image(session: WriteSession, text: str, *, force: bool, now: int) -> 
 
 def _as_name(session: ReadSession, text: str) -> str | None:
     """The name that a text means, if an image has it."""
+    if is_id(text):
+        return None
     try:
         name, record = find_name(session, text)
     except Error:

@@ -26,5 +26,19 @@ class Queries:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
+    def _count(self, name: str, step: int) -> int:
+        """Counts a counter up, and returns its value."""
+        row = self._db.execute(
+            "INSERT INTO counters (name, value) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value RETURNING value",
+            (name, step),
+        ).fetchall()
+        return int(row[0][0])
+
+    def _counted(self, name: str) -> int:
+        """A counter's value."""
+        row = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
     def _changed(self, statement: str, *values: object) -> int:
         return self._db.execute(statement, values).rowcount

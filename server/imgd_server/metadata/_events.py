@@ -111,11 +111,3 @@ class EventQueries(Queries):
     def delete_expired_answers(self, now: int) -> int:
         """See WriteSession."""
         return self._db.execute("DELETE FROM answers WHERE expires <= ?", (now,)).rowcount
-
-    def _count(self, name: str, step: int) -> int:
-        row = self._db.execute(
-            "INSERT INTO counters (name, value) VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value RETURNING value",
-            (name, step),
-        ).fetchall()
-        return int(row[0][0])

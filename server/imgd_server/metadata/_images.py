@@ -10,24 +10,30 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from imgd_server.metadata._database import Queries, dump, target_of
+from imgd_server.errors import Error, Reason
+from imgd_server.metadata._database import dump, target_of
 from imgd_server.metadata._listing import conditions_of
+from imgd_server.metadata._places import PlaceQueries
 from imgd_server.metadata._query import ImageQuery
 from imgd_server.metadata._records import BlobRef, ImageRecord, Name, PlatformRecord
 from imgd_server.oci import Digest
 
 __all__ = ["ImageQueries"]
 
-# Images without a create time come last in lists; no real time is this small.
-_NO_TIME = -(2**62)
-
 _IMAGE = (
     "row, uid, target, image_id, kind, artifact_type, created, stored, last_used, content_size, "
-    "unpacked_size, pinned, complete, platform, labels, doomed, place"
+    "unpacked_size, pinned, complete, platform, labels, doomed"
 )
 
+# A range instead of LIKE: no wildcards, and the index serves it. "g" follows "f".
+_OWN_IDS = (
+    "SELECT row FROM images WHERE image_id >= :low AND image_id < :high "
+    "UNION SELECT row FROM images WHERE digest >= :low AND digest < :high"
+)
+_PLATFORM_IDS = "SELECT image FROM image_platforms WHERE image_id >= :low AND image_id < :high"
 
-class ImageQueries(Queries):
+
+class ImageQueries(PlaceQueries):
     """The part of a session that is about images."""
 
     def image(self, uid: str) -> ImageRecord | None:
@@ -44,21 +50,19 @@ class ImageQueries(Queries):
 
     def images_by_id_prefix(self, prefix: str, limit: int) -> list[ImageRecord]:
         """See ReadSession."""
-        prefixes = [prefix] if ":" in prefix else [f"sha256:{prefix}", f"sha512:{prefix}"]
-        found: dict[int, ImageRecord] = {}
-        for start in prefixes:
-            # A range instead of LIKE: no wildcards, and the index serves it. "g" follows "f".
-            rows = self._db.execute(
-                f"SELECT {_IMAGE} FROM images WHERE row IN ("
-                "SELECT row FROM images WHERE image_id >= :low AND image_id < :high "
-                "UNION SELECT row FROM images WHERE digest >= :low AND digest < :high "
-                "UNION SELECT image FROM image_platforms "
-                "WHERE image_id >= :low AND image_id < :high) "
-                "ORDER BY stored DESC LIMIT :limit",
-                {"low": start, "high": f"{start}g", "limit": limit},
-            )
-            found |= {record[0]: record[1] for record in self._images(rows.fetchall())}
-        return list(found.values())[:limit]
+        starts = [prefix] if ":" in prefix else [f"sha256:{prefix}", f"sha512:{prefix}"]
+        for ids in (_OWN_IDS, _PLATFORM_IDS):
+            rows: list[Any] = []
+            for start in starts:
+                rows += self._db.execute(
+                    f"SELECT {_IMAGE} FROM images WHERE row IN ({ids}) "
+                    "ORDER BY stored DESC, row DESC LIMIT :limit",
+                    {"low": start, "high": f"{start}g", "limit": limit},
+                )
+            if rows:
+                rows.sort(key=lambda row: (row[7], row[0]), reverse=True)
+                return [record for _, record in self._images(rows[:limit])]
+        return []
 
     def images_by_repo_digest(self, repo_digest: str) -> list[ImageRecord]:
         """See ReadSession."""
@@ -75,16 +79,21 @@ class ImageQueries(Queries):
     ) -> list[tuple[tuple[int, int], ImageRecord]]:
         """See ReadSession."""
         conditions, values = conditions_of(query) if query else ([], [])
-        if after:
-            conditions.append("(place, row) < (?, ?)")
-            values += after
-        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        asof, behind = self._list_from(after)
+        where = " AND ".join(
+            (
+                "(age, first_row, change) > (?, ?, ?) AND change <= ?",
+                "(until IS NULL OR until > ?)",
+                *conditions,
+            )
+        )
         rows = self._db.execute(
-            f"SELECT {_IMAGE} FROM images {where}ORDER BY place DESC, row DESC LIMIT ?",
-            (*values, limit),
+            f"SELECT {_IMAGE}, change FROM image_places JOIN images ON row = image "
+            f"WHERE {where} ORDER BY age, first_row, change LIMIT ?",
+            (*behind, asof, asof, *values, limit),
         ).fetchall()
         records = self._images(rows)
-        return [((row[-1], row[0]), one) for row, (_, one) in zip(rows, records, strict=True)]
+        return [((asof, row[-1]), one) for row, (_, one) in zip(rows, records, strict=True)]
 
     def count_images(self) -> int:
         """See ReadSession."""
@@ -153,6 +162,8 @@ class ImageQueries(Queries):
 
     def _images(self, rows: list[Any]) -> list[tuple[int, ImageRecord]]:
         """The records of rows, with their names: two more queries, however many rows."""
+        if not rows:
+            return []
         marks = ",".join("?" * len(rows))
         keys = [row[0] for row in rows]
         names: dict[int, list[Name]] = defaultdict(list)
@@ -177,17 +188,16 @@ class ImageQueries(Queries):
         blobs: Iterable[BlobRef],
     ) -> ImageRecord:
         """See WriteSession."""
-        place = _NO_TIME if record.created is None else record.created
         self._db.execute(
             "INSERT INTO images (uid, digest, target, image_id, kind, artifact_type, created, "
-            "stored, last_used, content_size, unpacked_size, pinned, complete, platform, labels, "
-            "place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) "
+            "stored, last_used, content_size, unpacked_size, pinned, complete, platform, labels) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) "
             "ON CONFLICT (digest) DO UPDATE SET target = excluded.target, "
             "image_id = excluded.image_id, kind = excluded.kind, "
             "artifact_type = excluded.artifact_type, created = excluded.created, "
             "last_used = coalesce(excluded.last_used, last_used), "
             "unpacked_size = coalesce(excluded.unpacked_size, unpacked_size), "
-            "platform = excluded.platform, labels = excluded.labels, place = excluded.place",
+            "platform = excluded.platform, labels = excluded.labels",
             (
                 record.uid,
                 record.target.digest,
@@ -203,7 +213,6 @@ class ImageQueries(Queries):
                 record.complete,
                 record.platform,
                 dump(dict(record.labels)),
-                place,
             ),
         )
         row, uid = self._db.execute(
@@ -222,6 +231,7 @@ class ImageQueries(Queries):
                 "INSERT OR IGNORE INTO repo_digests (name, image, repository) VALUES (?, ?, ?)",
                 (learned, row, learned.partition("@")[0]),
             )
+        self._place(row)
         known = self.image(uid)
         assert known is not None
         return known
@@ -232,7 +242,9 @@ class ImageQueries(Queries):
         self._db.executemany(
             "INSERT INTO image_platforms VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (image, digest) DO UPDATE SET position = excluded.position, "
-            "platform = excluded.platform, image_id = max(image_id, excluded.image_id), "
+            # Of a manifest that is not stored less is known, and nothing better.
+            "platform = coalesce(nullif(excluded.platform, ''), platform), "
+            "image_id = max(image_id, excluded.image_id), "
             "complete = max(complete, excluded.complete), "
             "content_size = max(content_size, excluded.content_size)",
             [
@@ -266,25 +278,45 @@ class ImageQueries(Queries):
     def put_name(self, name: Name, uid: str) -> str | None:
         """See WriteSession."""
         before = self._db.execute(
-            "SELECT digest FROM images WHERE row = (SELECT image FROM names WHERE name = ?)",
+            "SELECT row, digest FROM images WHERE row = (SELECT image FROM names WHERE name = ?)",
             (name.name,),
         ).fetchone()
+        row = self._row(uid)
         self._db.execute(
-            "INSERT INTO names (name, image, repository, by_digest) "
-            "VALUES (?, (SELECT row FROM images WHERE uid = ?), ?, ?) "
+            "INSERT INTO names (name, image, repository, by_digest) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET image = excluded.image",
-            (name.name, uid, name.repository, name.by_digest),
+            (name.name, row, name.repository, name.by_digest),
         )
         self.set_doomed(uid, False)
-        return before[0] if before else None
+        for image in {row, before[0]} if before else {row}:
+            self._place(image)
+        return before[1] if before else None
+
+    def _row(self, uid: str) -> int:
+        row = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchone()
+        if row is None:
+            raise Error(
+                Reason.IMAGE_NOT_FOUND,
+                f"no such image: images/{uid}",
+                metadata={"image": f"images/{uid}"},
+            )
+        return int(row[0])
 
     def delete_name(self, name: str) -> bool:
         """See WriteSession."""
-        return self._changed("DELETE FROM names WHERE name = ?", name) > 0
+        gone = self._db.execute(
+            "DELETE FROM names WHERE name = ? RETURNING image", (name,)
+        ).fetchall()
+        for (image,) in gone:
+            self._place(image)
+        return bool(gone)
 
     def delete_image(self, uid: str) -> None:
         """See WriteSession."""
-        self._changed("DELETE FROM images WHERE uid = ?", uid)
+        found = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchall()
+        for (row,) in found:
+            self._displace(row)
+            self._changed("DELETE FROM images WHERE row = ?", row)
 
     def touch_image(self, uid: str, now: int) -> None:
         """See WriteSession."""
@@ -321,8 +353,7 @@ def _image(row: Any, names: Sequence[Name], learned: Sequence[str]) -> ImageReco
         platform,
         labels,
         doomed,
-        _,
-    ) = row
+    ) = row[:16]
     return ImageRecord(
         uid,
         target_of(target),

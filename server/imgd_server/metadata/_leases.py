@@ -23,9 +23,17 @@ class LeaseQueries(Queries):
         found = self._leases("WHERE lease_id = ?", (lease_id,))
         return found[0] if found else None
 
-    def leases(self) -> list[LeaseRecord]:
+    def list_leases(self, after: str, now: int, limit: int) -> list[LeaseRecord]:
         """See ReadSession."""
-        return self._leases("ORDER BY lease_id", ())
+        return self._leases(
+            "WHERE lease_id > ? AND instr(lease_id, ':') = 0 AND expires > ? "
+            "ORDER BY lease_id LIMIT ?",
+            (after, now, limit),
+        )
+
+    def expired_leases(self, now: int, limit: int) -> list[LeaseRecord]:
+        """See ReadSession."""
+        return self._leases("WHERE expires <= ? ORDER BY expires LIMIT ?", (now, limit))
 
     def _leases(self, condition: str, values: Sequence[object]) -> list[LeaseRecord]:
         rows = self._db.execute(
@@ -100,10 +108,3 @@ class LeaseQueries(Queries):
     def delete_lease(self, lease_id: str) -> bool:
         """See WriteSession."""
         return self._changed("DELETE FROM leases WHERE lease_id = ?", lease_id) > 0
-
-    def delete_expired_leases(self, now: int) -> list[str]:
-        """See WriteSession."""
-        rows = self._db.execute(
-            "DELETE FROM leases WHERE expires <= ? RETURNING lease_id", (now,)
-        ).fetchall()
-        return [lease_id for (lease_id,) in rows]

@@ -50,7 +50,8 @@ class ReadSession(Protocol):
         ...
 
     def images_by_id_prefix(self, prefix: str, limit: int) -> list[ImageRecord]:
-        """Images whose image ID (of any of its platforms) or target digest starts so.
+        """Images whose image ID or target digest starts so, the newest here first; where there are
+        none, those of which the ID of another platform does.
 
         `prefix` is `sha256:` (or `sha512:`) and hex digits, or hex digits alone for any algorithm.
         """
@@ -63,11 +64,13 @@ class ReadSession(Protocol):
     def list_images(
         self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
     ) -> list[tuple[tuple[int, int], ImageRecord]]:
-        """A page of the images that fit the query (None: of all), newest create time first, those
-        without one last, then by row.
+        """A page of the images that fit the query (None: of all): newest create time first, those
+        without one last, then by the first row that a table shows of them (repository, then tag).
 
-        `after` is the position (as returned beside each image) to go on behind; None to begin. The
-        order of an image never changes, so pages are stable while others write.
+        `after` is the position (as returned beside each image) to go on behind; None to begin. A
+        list has the order of its beginning: an image that was there then and still is appears
+        once, whatever is named, added or deleted between its pages. Raises PAGE_TOKEN_INVALID when
+        too much has changed since.
         """
         ...
 
@@ -138,7 +141,7 @@ class ReadSession(Protocol):
         ...
 
     def repository_has_blob(self, repository: str, digest: str) -> bool:
-        """Whether this repository shows the blob: linked, or of an image as above."""
+        """Whether this repository shows the blob: linked, or stored for an image as above."""
         ...
 
     # --- holds
@@ -146,8 +149,13 @@ class ReadSession(Protocol):
         """The lease, expired or not."""
         ...
 
-    def leases(self) -> list[LeaseRecord]:
-        """Every lease, in the order of their names."""
+    def list_leases(self, after: str, now: int, limit: int) -> list[LeaseRecord]:
+        """A page of callers' unexpired leases (no colon in their IDs) in the order of their IDs,
+        behind `after`."""
+        ...
+
+    def expired_leases(self, now: int, limit: int) -> list[LeaseRecord]:
+        """Leases whose time is over, the oldest first, the daemon's own included."""
         ...
 
     def held_digests(self, now: int) -> set[str]:
@@ -211,7 +219,7 @@ class WriteSession(ReadSession, Protocol):
 
     def put_name(self, name: Name, uid: str) -> str | None:
         """Points a name at an image, which then is not doomed. Returns the target digest that it
-        pointed at before, None when it is new."""
+        pointed at before, None when it is new. Raises IMAGE_NOT_FOUND for an unknown uid."""
         ...
 
     def delete_name(self, name: str) -> bool:
@@ -223,6 +231,7 @@ class WriteSession(ReadSession, Protocol):
         it."""
         ...
 
+    # The setters pass over an unknown uid: whoever deleted the image meant it.
     def touch_image(self, uid: str, now: int) -> None:
         """Sets its time of last use."""
         ...
@@ -274,10 +283,6 @@ class WriteSession(ReadSession, Protocol):
         """Ends a lease. Says whether it was there."""
         ...
 
-    def delete_expired_leases(self, now: int) -> list[str]:
-        """Deletes leases that ended, and returns their IDs."""
-        ...
-
     # --- history
     def add_event(self, event: EventRecord) -> None:
         """Adds to the history, with the next cursor."""
@@ -318,13 +323,22 @@ class MetadataStore(Protocol):
     """Images, names, leases and transfers, in transactions."""
 
     async def read(self, function: Callable[[ReadSession], T]) -> T:
-        """Runs a function on one consistent state."""
+        """Runs a function on one consistent state, the newest. Raises STORE_CORRUPT."""
         ...
 
     async def write(self, function: Callable[[WriteSession], T]) -> T:
-        """Runs a function in a transaction; durable on return."""
+        """Runs a function in a transaction; durable on return. Raises DISK_FULL, STORE_CORRUPT,
+        TOO_BUSY, and then nothing has changed.
+
+        Whoever is cancelled here does not know whether it was run: one that has not begun is not.
+        """
+        ...
+
+    async def verify(self) -> list[str]:
+        """Reads everything, and tells what is damaged; nothing when all is well."""
         ...
 
     async def close(self) -> None:
-        """Finishes what was asked for, then closes."""
+        """Finishes what was asked for, then closes. What is asked for later is refused with
+        SHUTTING_DOWN; closing again is harmless."""
         ...

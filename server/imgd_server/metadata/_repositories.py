@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imgd_server.metadata._database import Queries, dump, target_of
-from imgd_server.oci import Descriptor, Digest
+from imgd_server.oci import Descriptor, Digest, media
 
 __all__ = ["RepositoryQueries"]
 
@@ -60,7 +60,7 @@ class RepositoryQueries(Queries):
             f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
             {"repository": repository, "digest": digest},
         ).fetchone()
-        if row and ("manifest" in row[2] or "index" in row[2]):
+        if row and (media.is_manifest(row[2]) or media.is_index(row[2])):
             return Descriptor(row[2], Digest(row[0]), row[1])
         return None
 
@@ -68,7 +68,7 @@ class RepositoryQueries(Queries):
         """See ReadSession."""
         row = self._db.execute(
             "SELECT 1 FROM links WHERE repository = :repository AND digest = :digest "
-            "UNION ALL SELECT 1 FROM image_blobs WHERE digest = :digest "
+            "UNION ALL SELECT 1 FROM image_blobs WHERE digest = :digest AND stored "
             f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
             {"repository": repository, "digest": digest},
         ).fetchone()

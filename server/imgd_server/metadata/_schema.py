@@ -181,13 +181,49 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX answers_expires ON answers (expires);
     """,
+    """
+    -- Repository and tag, as a table shows them; a repository that has no tag of the image, but a
+    -- digest, has a row without one. The blank sorts before all that names hold; the plus signs
+    -- keep the planner from reading whole repositories.
+    CREATE VIEW image_rows (image, text) AS
+        SELECT image, repository || ' ' || substr(name, length(repository) + 2)
+            FROM names WHERE by_digest = 0
+        UNION ALL SELECT image, repository || ' <none>' FROM names AS one
+            WHERE by_digest = 1 AND NOT EXISTS (SELECT 1 FROM names AS tag WHERE
+            tag.image = one.image AND +tag.repository = one.repository AND tag.by_digest = 0)
+        UNION ALL SELECT image, repository || ' <none>' FROM repo_digests AS one
+            WHERE NOT EXISTS (SELECT 1 FROM names AS tag WHERE
+            tag.image = one.image AND +tag.repository = one.repository AND tag.by_digest = 0);
+
+    -- Where images stand, and stood, in lists. The place of an image that is gone stays for a list
+    -- that goes on behind it.
+    CREATE TABLE image_places (
+        change INTEGER PRIMARY KEY,
+        until INTEGER,
+        image INTEGER REFERENCES images ON DELETE SET NULL,
+        -- Newest first, and those without a create time last.
+        age INTEGER NOT NULL,
+        first_row TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO image_places (change, image, age, first_row)
+        SELECT row_number() OVER (ORDER BY row), row, coalesce(-created, 1 << 62),
+            coalesce((SELECT min(text) FROM image_rows WHERE image = row), '<none> <none>')
+            FROM images;
+    INSERT INTO counters (name, value) SELECT 'image_places', count(*) FROM images;
+    CREATE INDEX image_places_order ON image_places (age, first_row, change, until, image);
+    CREATE INDEX image_places_image ON image_places (image, until);
+    CREATE INDEX image_places_until ON image_places (until) WHERE until IS NOT NULL;
+    DROP INDEX images_place;
+    ALTER TABLE images DROP COLUMN place;
+    """,
 )
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema up to date, each step in a transaction.
+    """Brings the schema up to date, each step in a transaction, and turns on the write-ahead log.
 
-    Raises STORE_CORRUPT for a file that is not ours, or that a newer imgd has written.
+    Raises STORE_CORRUPT, and changes nothing, for a file that is not ours, or that a newer imgd
+    has written.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -200,6 +236,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             f"the metadata have schema {version}, and this imgd knows {len(MIGRATIONS)}: "
             "use the imgd that wrote them, or a newer one",
         )
+    connection.execute("PRAGMA journal_mode = WAL")
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {step}; PRAGMA application_id = {_APPLICATION_ID}; "

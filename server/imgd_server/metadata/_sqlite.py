@@ -8,11 +8,14 @@ savepoint of its own, and commits once.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,69 +32,115 @@ T = TypeVar("T")
 _READERS = 3
 # So many functions share a commit at the most, so that the first does not wait for ever.
 _GROUP = 256
+# How long a lock of another program (a backup, somebody's shell) is waited for; seconds.
+_LOCK_TIMEOUT = 30.0
+# So many faults are told at the most: one is enough to know.
+_MAX_FAULTS = 100
 
 _Job = tuple[Callable[[WriteSession], Any], "Future[Any]"]
 
 
 class SqliteMetadataStore:
-    """A `MetadataStore` in a file. Use `open`."""
+    """A `MetadataStore` in a file. Use `open`. Its methods belong to one event loop."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._writer = self._connect()
-        with _translated():
-            migrate(self._writer)
+        _create(path)
+        try:
+            with _translated():
+                self._writer = self._connect()
+                migrate(self._writer)
+        except BaseException:
+            self._disconnect()
+            raise
         self._readers = ThreadPoolExecutor(_READERS, "metadata-read")
         self._thread = threading.Thread(target=self._write_all, name="metadata-write", daemon=True)
         self._thread.start()
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Opens or creates the file. Raises STORE_CORRUPT, DISK_FULL."""
+        """Opens or creates the file. Raises STORE_CORRUPT, DISK_FULL, FIELD_INVALID (of the
+        state's root) for a path that can't be opened."""
         return await asyncio.to_thread(cls, path)
 
     async def read(self, function: Callable[[ReadSession], T]) -> T:
         """See MetadataStore."""
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
 
     async def write(self, function: Callable[[WriteSession], T]) -> T:
         """See MetadataStore."""
+        self._check_open()
         future: Future[T] = Future()
         self._jobs.put((function, future))
         return await asyncio.wrap_future(future)
 
+    async def verify(self) -> list[str]:
+        """See MetadataStore."""
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._verify)
+
     async def close(self) -> None:
         """See MetadataStore."""
+        self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
+        self._disconnect()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Error(Reason.SHUTTING_DOWN, "the metadata are closed: the daemon shuts down")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=_LOCK_TIMEOUT
+        )
+        self._connections.append(connection)
+        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        return connection
+
+    def _disconnect(self) -> None:
         for connection in self._connections:
             connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        with _translated():
-            connection = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=30.0
-            )
-            self._connections.append(connection)
-            connection.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-            )
+    # --- in the readers' threads
+
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            self._local.connection = connection
         return connection
 
     def _read(self, function: Callable[[ReadSession], T]) -> T:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
         with _translated():
+            connection = self._reader()
             connection.execute("BEGIN")
             try:
                 return function(Session(connection))
             finally:
-                connection.execute("ROLLBACK")
+                # Some failures have ended the transaction already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _verify(self) -> list[str]:
+        try:
+            connection = self._reader()
+            rows = connection.execute(f"PRAGMA integrity_check({_MAX_FAULTS})").fetchall()
+            faults = [fault for (fault,) in rows if fault != "ok"]
+            for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall():
+                faults.append(f"a row of {table} refers to a row of {parent} that is not there")
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+        return faults[:_MAX_FAULTS]
+
+    # --- in the writer's thread
 
     def _write_all(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -102,28 +151,38 @@ class SqliteMetadataStore:
                     last = True
                     break
                 jobs.append(another)
-            self._write_group(jobs)
+            self._write_group([job for job in jobs if job[1].set_running_or_notify_cancel()])
             if last:
                 return
 
     def _write_group(self, jobs: list[_Job]) -> None:
-        """Runs functions, each undone alone when it fails, and answers after the one commit."""
-        jobs = [job for job in jobs if job[1].set_running_or_notify_cancel()]
-        answers: list[Callable[[], None]] = []
+        """Runs functions in one transaction; if that fails as a whole, each in one of its own."""
+        failure = self._attempt(jobs) if jobs else None
+        if failure is None:
+            return
+        if len(jobs) == 1:
+            jobs[0][1].set_exception(failure)
+            return
+        # One may have wanted more room than there is: the others don't pay for it.
+        for job in jobs:
+            self._write_group([job])
+
+    def _attempt(self, jobs: list[_Job]) -> BaseException | None:
+        """Runs functions, each undone alone when it fails, and answers after the one commit.
+
+        Returns why nothing of it was done, or None.
+        """
         try:
-            with _translated():
-                self._writer.execute("BEGIN IMMEDIATE")
-                for function, future in jobs:
-                    answers.append(self._run_one(function, future))
-                self._writer.execute("COMMIT")
+            self._writer.execute("BEGIN IMMEDIATE")
+            answers = [self._run_one(function, future) for function, future in jobs]
+            self._writer.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            for _, future in jobs:
-                future.set_exception(error)
-            return
+            return _translate(error)
         for answer in answers:
             answer()
+        return None
 
     def _run_one(
         self, function: Callable[[WriteSession], Any], future: Future[Any]
@@ -131,29 +190,60 @@ class SqliteMetadataStore:
         self._writer.execute("SAVEPOINT one")
         try:
             result = function(Session(self._writer))
-        except sqlite3.OperationalError:
-            raise  # the disk's or the file's fault, so everybody's
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+        except BaseException as error:
+            if not self._writer.in_transaction:
+                raise  # a full disk, say, undoes all functions at once
             self._writer.execute("ROLLBACK TO one")
             self._writer.execute("RELEASE one")
-            failure = error
+            failure = _translate(error)
             return lambda: future.set_exception(failure)
         self._writer.execute("RELEASE one")
         return lambda: future.set_result(result)
 
 
-class _translated:  # noqa: N801 - reads as a statement
-    """Turns SQLite's errors into ours."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, sqlite3.DatabaseError):
-            return
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+def _create(path: Path) -> None:
+    """Makes the file, so that only the daemon can read what was pulled by whom."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Error(Reason.DISK_FULL, "no room to write the metadata; free some") from error
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise Error(
-                Reason.STORE_CORRUPT, "the metadata file is damaged, or belongs to another program"
-            ) from error
+        why = os.strerror(error.errno or 0)
+        raise Error(
+            Reason.FIELD_INVALID, f"root: the metadata in it can't be opened: {why}"
+        ) from error
+
+
+# SQLite tells a full disk from a quota that is used up, and from a file that may not grow.
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+
+
+def _translate(error: BaseException) -> BaseException:
+    """SQLite's error in our words, where it is nobody's defect; any other as it is."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    found: Error | None = None
+    if code in _NO_ROOM:
+        found = Error(Reason.DISK_FULL, "no room to write the metadata; free some")
+    elif code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        found = Error(
+            Reason.STORE_CORRUPT, "the metadata file is damaged, or belongs to another program"
+        )
+    elif code & 0xFF == sqlite3.SQLITE_IOERR:
+        found = Error(Reason.STORE_CORRUPT, "the disk fails to read or write the metadata")
+    elif code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        found = Error(Reason.TOO_BUSY, "another program holds the metadata file; try again")
+    if found is None:
+        return error
+    found.__cause__ = error
+    return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        found = _translate(error)
+        if found is error:
+            raise
+        raise found from error

@@ -94,11 +94,7 @@ class TransferQueries(Queries):
 
     def next_epoch(self) -> int:
         """See WriteSession."""
-        row = self._db.execute(
-            "INSERT INTO counters (name, value) VALUES ('epoch', 1) "
-            "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
-        ).fetchall()
-        return int(row[0][0])
+        return self._count("epoch", 1)
 
 
 def _transfer(row: Any) -> TransferRecord:
