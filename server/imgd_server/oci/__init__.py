@@ -15,6 +15,7 @@ from ._manifest import (
     MAX_MANIFEST_BYTES,
     Index,
     Manifest,
+    manifest_type,
     parse_manifest,
 )
 from ._platform import Platform, is_attestation, select_platforms
@@ -23,6 +24,7 @@ from ._reference import (
     DEFAULT_TAG,
     Reference,
     ReferenceClass,
+    is_loopback_host,
 )
 from ._time import parse_rfc3339
 
@@ -45,6 +47,8 @@ __all__ = [
     "Reference",
     "ReferenceClass",
     "is_attestation",
+    "is_loopback_host",
+    "manifest_type",
     "media",
     "parse_config",
     "parse_manifest",

@@ -10,6 +10,9 @@ from typing import Final, NoReturn, cast
 from ._errors import FormatError, show
 
 MAX_DEPTH: Final = 64  # what is kept is walked recursively later; real documents stay below ten
+# Each list or object takes some hundred bytes of memory for two of text, so 4 MiB of them would
+# become 200 MiB. Real documents have a few for each of the 4096 layers or entries.
+MAX_CONTAINERS: Final = 250_000
 _MAX_DIGITS: Final = 20  # of 2**64 - 1
 
 
@@ -17,7 +20,8 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
     """Decode one JSON object (RFC 8259), or raise `FormatError` with `reason`.
 
     Refused, although ``json`` takes them: a byte-order mark, encodings other than UTF-8, repeated
-    keys, NaN and infinities, integers beyond 64 bits, lone surrogates, deep nesting.
+    keys, NaN and infinities, integers beyond 64 bits, lone surrogates, deep nesting, and more than
+    `MAX_CONTAINERS` lists and objects (brackets in strings count, too).
     """
 
     def bad(rule: str, subject: str = "") -> FormatError:
@@ -47,6 +51,8 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
             raise bad(f"holds a number out of range: {show(text)}", text)
         return value
 
+    if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
+        raise bad(f"holds more than {MAX_CONTAINERS} lists and objects")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

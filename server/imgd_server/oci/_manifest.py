@@ -68,6 +68,23 @@ class Index:
     subject: Descriptor | None = None
 
 
+def manifest_type(media_type: str) -> str:
+    """Return the essence of what a source says a manifest is; empty where that says nothing.
+
+    Raises:
+        FormatError: ``MANIFEST_SCHEMA1`` for Docker schema 1, ``MANIFEST_UNSUPPORTED`` for any
+            other type that is neither a manifest nor an index.
+    """
+    said = media.essence(media_type)
+    if said in _SAYS_NOTHING:
+        return ""
+    if media.is_schema1(said):
+        raise _schema1(said)
+    if not (media.is_manifest(said) or media.is_index(said)):
+        raise _unsupported(said)
+    return said
+
+
 def parse_manifest(raw: bytes, media_type: str = "") -> Manifest | Index:
     """Read a manifest or an index.
 
@@ -86,13 +103,7 @@ def parse_manifest(raw: bytes, media_type: str = "") -> Manifest | Index:
             "MANIFEST_TOO_LARGE",
             f"a manifest has at most {MAX_MANIFEST_BYTES} bytes, and this one has {len(raw)}",
         )
-    said = media.essence(media_type)
-    if media.is_schema1(said):
-        raise _schema1(said)
-    if said in _SAYS_NOTHING:
-        said = ""
-    elif not (media.is_manifest(said) or media.is_index(said)):
-        raise _unsupported(said)
+    said = manifest_type(media_type)
     document = load_object(raw, reason="MANIFEST_INVALID", what="the manifest")
     fields = Fields(document, reason="MANIFEST_INVALID", where="")
     _check_version(document)

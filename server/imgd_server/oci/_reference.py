@@ -146,7 +146,7 @@ class Reference:
     def classify(self, own_hosts: Collection[str] = ()) -> ReferenceClass:
         """Say who stands behind the name; `own_hosts` are our own registry's ``host[:port]``."""
         domain = self.domain.lower()
-        if domain in {host.lower() for host in own_hosts} or _is_loopback(domain):
+        if domain in {host.lower() for host in own_hosts} or is_loopback_host(_host(domain)):
             return ReferenceClass.LOCAL
         if self.domain != DEFAULT_DOMAIN:
             return ReferenceClass.THIRD_PARTY
@@ -259,9 +259,13 @@ def _digest(digest: str, text: str) -> Digest:
         ) from error
 
 
-def _is_loopback(domain: str) -> bool:
-    host = domain[1:].partition("]")[0] if domain.startswith("[") else domain.partition(":")[0]
-    # RFC 6761, section 6.3.
+def is_loopback_host(host: str) -> bool:
+    """Say whether a host (no port, no brackets) is this machine by its name alone.
+
+    ``localhost`` and what is below it (RFC 6761, section 6.3), 127.0.0.0/8 and ::1, also where
+    IPv6 stands for IPv4.
+    """
+    host = host.lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -270,3 +274,7 @@ def _is_loopback(domain: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return address.is_loopback or (mapped is not None and bool(mapped.is_loopback))
+
+
+def _host(domain: str) -> str:
+    return domain[1:].partition("]")[0] if domain.startswith("[") else domain.partition(":")[0]

@@ -1,4 +1,4 @@
-"""Authentication at registries: Basic, and Docker's token flow (distribution spec, token.md)."""
+"""Authentication at registries: Basic, and Docker's token flow (distribution, spec/auth)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ import json
 import re
 import threading
 import time
-from collections import defaultdict
-from dataclasses import dataclass
-from urllib.parse import SplitResult, urlencode, urlsplit
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from imgd_server.errors import Error, Reason
+from imgd_server.registry._answers import retry_after
+from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import Cancellation, Credentials
-from imgd_server.registry._transport import Transport
+from imgd_server.registry._transport import Request, Transport
+from imgd_server.registry._url import Url
 
 __all__ = ["Authenticator", "Challenge", "parse_challenges"]
 
-_MAX_TOKEN_ANSWER = 1 << 20
+# Real answers have 1 to 8 KiB; the token goes into a header.
+_MAX_TOKEN_ANSWER = 64 << 10
 # Docker's documentation: a token without expires_in lives so long.
 _DEFAULT_LIFE = 60.0
 # A token that ends within the next request is no use.
 _MARGIN = 5.0
+# Grants remembered: one for each repository and credentials in use.
+_MAX_GRANTS = 1000
+# A lock can't be woken by a cancellation, so the wait looks up so often.
+_LOOK_UP = 0.1
 
-_SCHEME = re.compile(r"\s*,*\s*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?:[ \t]+|$|,)")
-_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+# One class of characters before a word, not two: that would try each split of a run of blanks.
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?=[\s,]|$)")
+_PARAMETER = re.compile(r'[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,132 +61,177 @@ def parse_challenges(header: str) -> list[Challenge]:
     return found
 
 
+@dataclass(slots=True)
+class _Grant:
+    """The Authorization for one scope at one registry; `until` is of `time.monotonic`."""
+
+    value: str = field(default="", repr=False)
+    until: float = 0.0
+    # One thread asks for a token; the others wait for it.
+    asking: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Authenticator:
     """Knows which Authorization to send, and learns it from challenges."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str, str], tuple[str, float]] = {}
-        # One thread asks for a token; the others wait for it.
-        self._asking: dict[tuple[str, str, str], threading.Lock] = defaultdict(threading.Lock)
+        self._grants: OrderedDict[object, _Grant] = OrderedDict()
 
-    def header(self, host: str, scope: str, credentials: Credentials | None) -> str:
+    def header(self, registry: Url, scope: str, credentials: Credentials | None) -> str:
         """The Authorization to begin with; empty for none."""
         if credentials and credentials.registry_token:
-            return f"Bearer {credentials.registry_token}"
-        with self._lock:
-            value, until = self._known.get(_key(host, scope, credentials), ("", 0.0))
-        return value if time.monotonic() < until else ""
+            return _bearer(credentials.registry_token)
+        grant = self._grant(registry, scope, credentials)
+        return grant.value if time.monotonic() < grant.until else ""
 
     def answer(
         self,
-        registry: SplitResult,
-        challenge_header: str,
+        registry: Url,
+        challenges: str,
         scope: str,
         credentials: Credentials | None,
         refused: str,
         cancellation: Cancellation,
     ) -> str:
-        """The Authorization that meets a challenge; empty when there is none to offer.
+        """The Authorization that meets a WWW-Authenticate header; empty when there is none.
 
         `refused` is what was sent before: a token that another thread got meanwhile is used, and
-        the refused one is not.
+        the refused one is not. Of several challenges the strongest is met. Raises
+        REGISTRY_UNAUTHORIZED when no token is given, and what `Transport.send` raises.
         """
         if credentials and credentials.registry_token:
             return ""
-        key = _key(registry.netloc, scope, credentials)
+        met = {one.scheme: one for one in reversed(parse_challenges(challenges))}
+        grant = self._grant(registry, scope, credentials)
+        with _held(grant.asking, cancellation):
+            if grant.value != refused and time.monotonic() < grant.until:
+                return grant.value
+            life = float("inf")
+            if "bearer" in met:
+                flow = _TokenFlow(self._transport, registry, met["bearer"], scope, credentials)
+                value, life = flow.run(cancellation)
+            elif "basic" in met and credentials and credentials.user:
+                value = _basic(credentials)
+            else:
+                value = refused
+            if value == refused:
+                return ""
+            grant.value, grant.until = value, time.monotonic() + life
+            return value
+
+    def _grant(self, registry: Url, scope: str, credentials: Credentials | None) -> _Grant:
+        key = registry.origin, scope, credentials.scope if credentials else ""
         with self._lock:
-            asking = self._asking[key]
-        with asking:
-            known = self.header(registry.netloc, scope, credentials)
-            if known and known != refused:
-                return known
-            for challenge in parse_challenges(challenge_header):
-                if challenge.scheme == "bearer":
-                    value, life = self._token(registry, challenge, scope, credentials, cancellation)
-                elif challenge.scheme == "basic" and credentials and credentials.user:
-                    value, life = _basic(credentials), float("inf")
-                    if value == refused:
-                        return ""
-                else:
-                    continue
-                with self._lock:
-                    self._known[key] = (value, time.monotonic() + life)
-                return value
-        return ""
+            grant = self._grants.setdefault(key, _Grant())
+            self._grants.move_to_end(key)
+            if len(self._grants) > _MAX_GRANTS:
+                self._grants.popitem(last=False)
+            return grant
 
-    def _token(
-        self,
-        registry: SplitResult,
-        challenge: Challenge,
-        scope: str,
-        credentials: Credentials | None,
-        cancellation: Cancellation,
-    ) -> tuple[str, float]:
-        realm = urlsplit(challenge.parameters.get("realm", ""))
-        host = registry.netloc
-        if realm.scheme not in ("http", "https") or not realm.hostname:
-            raise Error(Reason.REGISTRY_PROTOCOL, f"{host} names no usable token realm", host=host)
-        if realm.scheme == "http" and registry.scheme != "http":
-            raise Error(Reason.EGRESS_DENIED, f"{host} names a token realm without TLS", host=host)
-        query = {"service": challenge.parameters.get("service", ""), "scope": scope}
-        headers = {"Accept": "application/json"}
-        body = None
-        method = "GET"
-        if credentials and credentials.identity_token:
-            method = "POST"
-            form = {
-                **query,
-                "grant_type": "refresh_token",
-                "refresh_token": credentials.identity_token,
-                "client_id": "imgd",
-            }
-            body = urlencode(form).encode()
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        else:
-            separator = f"{realm.query}&" if realm.query else ""
-            realm = realm._replace(
-                query=separator + urlencode({name: value for name, value in query.items() if value})
-            )
-            if credentials and credentials.user:
-                headers["Authorization"] = _basic(credentials)
-        with self._transport.send(
-            method,
-            realm,
-            headers,
-            body,
-            named=realm.hostname == registry.hostname,
-            cancellation=cancellation,
-        ) as response:
+
+@dataclass(frozen=True, slots=True)
+class _TokenFlow:
+    """One request for a token."""
+
+    transport: Transport
+    registry: Url
+    challenge: Challenge
+    scope: str
+    credentials: Credentials | None
+
+    def run(self, cancellation: Cancellation) -> tuple[str, float]:
+        """The Authorization, and for how many seconds it is good."""
+        realm = self._realm()
+        form = [("scope", scope) for scope in self._scopes()]
+        if service := self.challenge.parameters.get("service"):
+            form.append(("service", service))
+        request = self._post if self.credentials and self.credentials.identity_token else self._get
+        with self.transport.send(request(realm, form), cancellation) as response:
             data = response.read(_MAX_TOKEN_ANSWER)
-        if response.status in (400, 401, 403):
+        if response.status == 200 and (found := _parse_token(data)):
+            return found
+        raise self._failure(response)
+
+    def _failure(self, response: Response) -> Error:
+        host, status = response.host, response.status
+        if status in (400, 401, 403):
+            reason = Reason.REGISTRY_UNAUTHORIZED
+            why = f"gives no token for {self.registry.label}: check the user and password"
+        elif status == 429:
+            reason, why = Reason.REGISTRY_RATE_LIMITED, "limits requests for tokens"
+        elif status >= 500:
+            reason, why = Reason.REGISTRY_UNAVAILABLE, f"gives no token now: HTTP {status}"
+        else:
+            reason, why = Reason.REGISTRY_PROTOCOL, f"answers no token: HTTP {status}"
+        return Error(
+            reason,
+            f"{host} {why}",
+            host=host,
+            http_status=status,
+            retry_after=retry_after(response.headers.get("retry-after", "")),
+        )
+
+    def _realm(self) -> Url:
+        host = self.registry.label
+        try:
+            realm = Url.parse(self.challenge.parameters.get("realm", ""))
+        except ValueError:
             raise Error(
-                Reason.REGISTRY_UNAUTHORIZED,
-                f"{realm.netloc} gives no token for {host}: check the user and password",
-                host=realm.netloc,
-                http_status=response.status,
-            )
-        if response.status >= 500 or response.status == 429:
-            raise Error(
-                Reason.REGISTRY_UNAVAILABLE,
-                f"{realm.netloc} gives no token now: HTTP {response.status}",
-                host=realm.netloc,
-                http_status=response.status,
-            )
-        return _parse_token(data, realm.netloc, response.status)
+                Reason.REGISTRY_PROTOCOL, f"{host} names no usable token realm", host=host
+            ) from None
+        if realm.scheme == "http" and self.registry.scheme != "http":
+            raise Error(Reason.EGRESS_DENIED, f"{host} names a token realm without TLS", host=host)
+        return realm
+
+    def _scopes(self) -> Iterator[str]:
+        yield self.scope
+        # Some registries grant what they call otherwise (`aws`), and nothing without it.
+        asked = self.challenge.parameters.get("scope", "")
+        if asked and _resource(asked) != _resource(self.scope):
+            yield asked
+
+    def _get(self, realm: Url, form: list[tuple[str, str]]) -> Request:
+        separator = "&" if "?" in realm.target else "?"
+        return Request(
+            "GET",
+            Url(realm.scheme, realm.host, realm.port, realm.target + separator + urlencode(form)),
+            {"Accept": "application/json"},
+            _basic(self.credentials) if self.credentials and self.credentials.user else "",
+            self.registry.host,
+        )
+
+    def _post(self, realm: Url, form: list[tuple[str, str]]) -> Request:
+        assert self.credentials
+        form += [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", self.credentials.identity_token),
+            ("client_id", "imgd"),
+        ]
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        return Request(
+            "POST", realm, headers, named=self.registry.host, body=urlencode(form).encode()
+        )
 
 
-def _parse_token(data: bytes, host: str, status: int) -> tuple[str, float]:
+def _resource(scope: str) -> str:
+    return scope.rpartition(":")[0]
+
+
+def _parse_token(data: bytes) -> tuple[str, float] | None:
     try:
-        answer = json.loads(data) if status == 200 and len(data) <= _MAX_TOKEN_ANSWER else {}
+        answer = json.loads(data) if len(data) <= _MAX_TOKEN_ANSWER else {}
         token = answer.get("token") or answer.get("access_token")
         life = float(answer.get("expires_in") or _DEFAULT_LIFE)
-        if isinstance(token, str) and token.isascii() and token.isprintable():
+        if isinstance(token, str) and _fits_header(token):
             return f"Bearer {token}", max(life - _MARGIN, 1.0)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
-    raise Error(Reason.REGISTRY_PROTOCOL, f"{host} answers no token", host=host, http_status=status)
+    return None
 
 
 def _basic(credentials: Credentials) -> str:
@@ -183,5 +239,23 @@ def _basic(credentials: Credentials) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
-def _key(host: str, scope: str, credentials: Credentials | None) -> tuple[str, str, str]:
-    return host, scope, credentials.scope if credentials else ""
+def _bearer(token: str) -> str:
+    if not _fits_header(token):
+        raise Error(
+            Reason.REGISTRY_UNAUTHORIZED, "the registry token holds what no header may hold"
+        )
+    return f"Bearer {token}"
+
+
+def _fits_header(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable()
+
+
+@contextmanager
+def _held(lock: threading.Lock, cancellation: Cancellation) -> Iterator[None]:
+    while not lock.acquire(timeout=_LOOK_UP):
+        cancellation.check()
+    try:
+        yield
+    finally:
+        lock.release()

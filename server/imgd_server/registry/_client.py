@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import email.utils
-import json
-import re
-import time
-from collections.abc import Collection, Iterable
+import ssl
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from typing import Final, Self
+from urllib.parse import quote
 
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.oci import (
@@ -19,10 +16,24 @@ from imgd_server.oci import (
     Digest,
     FormatError,
     Reference,
+    is_loopback_host,
     media,
+    parse_manifest,
+)
+from imgd_server.registry._answers import (
+    blob_offset,
+    described,
+    failure,
+    header_digest,
+    is_encoded,
+    manifest_kind,
+    mismatch,
+    protocol_error,
+    too_large,
 )
 from imgd_server.registry._auth import Authenticator
-from imgd_server.registry._egress import is_loopback_host
+from imgd_server.registry._connection import TransportConfig
+from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import (
     BlobStream,
     Cancellation,
@@ -30,22 +41,26 @@ from imgd_server.registry._protocol import (
     FetchedManifest,
     Resolved,
 )
-from imgd_server.registry._transport import Response, Transport, TransportConfig
+from imgd_server.registry._transport import MAX_ERROR_BODY, Request, Transport
+from imgd_server.registry._url import Url
 
 __all__ = ["HttpRegistryClient", "RegistryConfig"]
 
-_MAX_ERROR_BODY = 64 << 10
-_MAX_REDIRECTS = 5
-_REDIRECTS = {301, 302, 303, 307, 308}
 # Where names on Docker Hub are served.
 _SERVED_BY = {"docker.io": "registry-1.docker.io"}
-_VAGUE = {"", "text/plain", "application/json", "application/octet-stream"}
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+_ACCEPT_MANIFESTS: Final = {"Accept": ", ".join((*media.ACCEPT_MANIFESTS, "*/*"))}
+_MANIFEST = {200}
+_BLOB = {200, 206, 416}
+# A manifest may list as many URLs as fit into it; each may cost a time-out.
+_MAX_URLS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryConfig(TransportConfig):
-    """Adds which registries are called without TLS. Loopback ones always are."""
+    """Adds which registries are called without TLS.
+
+    Those on loopback are too, unless they turn out to speak TLS.
+    """
 
     plain_http: Collection[str] = frozenset()
 
@@ -59,6 +74,8 @@ class _Body:
         self._left = target.size - offset
         self.offset = offset
         self.host = response.host
+        if response.length is not None and response.length != self._left:
+            raise self._wrong_size()
 
     def readinto(self, buffer: memoryview) -> int:
         got = self._response.readinto(buffer)
@@ -99,13 +116,26 @@ class _Body:
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What is asked of a reference's repository; `tail` is the end of the path."""
+
+    reference: Reference
+    tail: str
+    credentials: Credentials | None
+    cancellation: Cancellation
+
+
 class HttpRegistryClient:
     """A `RegistryClient` over HTTP/1.1. Safe to use from many threads."""
 
     def __init__(self, config: RegistryConfig | None = None) -> None:
-        self._config = config or RegistryConfig()
-        self._transport = Transport(self._config)
+        config = config or RegistryConfig()
+        self._plain_http = frozenset(one.lower() for one in config.plain_http)
+        self._transport = Transport(config)
         self._auth = Authenticator(self._transport)
+        # The schemes that registries on loopback turned out to speak, by domain.
+        self._speaks: dict[str, str] = {}
 
     def close(self) -> None:
         """See RegistryClient."""
@@ -118,18 +148,30 @@ class HttpRegistryClient:
     ) -> Resolved:
         """See RegistryClient."""
         name = reference.digest or reference.tag or "latest"
-        url = self._url(reference, f"manifests/{name}")
-        with self._call("HEAD", url, reference, credentials, cancellation) as head:
-            target = _described(head)
-        host = head.host
-        if target is None:
-            fetched = self._get_manifest(reference, url, credentials, cancellation)
-            target, host = fetched.target, fetched.host
+        call = _Call(reference, f"manifests/{name}", credentials, cancellation)
+        resolved = self._head_manifest(call)
+        if resolved is None:
+            fetched = self._get_manifest(call, reference.digest)
+            resolved = Resolved(fetched.target, fetched.host)
+        target = resolved.target
         if reference.digest and target.digest != reference.digest:
             if target.digest.algorithm == reference.digest.algorithm:
-                raise _mismatch(reference.digest, target.digest, host)
+                raise mismatch(reference.digest, target.digest, resolved.host)
             target = replace(target, digest=reference.digest)
-        return Resolved(target, host)
+        return replace(resolved, target=target)
+
+    def _head_manifest(self, call: _Call) -> Resolved | None:
+        """What a HEAD tells; None when a GET must."""
+        try:
+            with self._ask(call, "HEAD", _ACCEPT_MANIFESTS) as head:
+                target = described(head, call.reference.digest)
+                return Resolved(target, head.host) if target else None
+        except Error as error:
+            # Odd registries refuse HEAD (docker and crane ask again, too), and one that refuses a
+            # GET as well says why in its body.
+            if 400 <= error.http_status < 500 and error.http_status not in (401, 429):
+                return None
+            raise
 
     def fetch_manifest(
         self,
@@ -142,9 +184,9 @@ class HttpRegistryClient:
         if target.data is not None:
             return FetchedManifest(target, target.data, "")
         if target.size > MAX_MANIFEST_BYTES:
-            raise _too_large(target.digest, "")
-        url = self._url(reference, f"manifests/{target.digest}")
-        fetched = self._get_manifest(reference, url, credentials, cancellation, target)
+            raise too_large(target.digest, "")
+        call = _Call(reference, f"manifests/{target.digest}", credentials, cancellation)
+        fetched = self._get_manifest(call, target.digest)
         if len(fetched.raw) != target.size:
             raise Error(
                 Reason.SIZE_MISMATCH,
@@ -152,37 +194,29 @@ class HttpRegistryClient:
                 digest=target.digest,
                 host=fetched.host,
             )
-        return fetched
+        return replace(fetched, target=target)
 
-    def _get_manifest(
-        self,
-        reference: Reference,
-        url: SplitResult,
-        credentials: Credentials | None,
-        cancellation: Cancellation,
-        target: Descriptor | None = None,
-    ) -> FetchedManifest:
-        with self._call("GET", url, reference, credentials, cancellation) as response:
-            kind = media.essence(response.headers.get("Content-Type", ""))
-            if kind == "text/html":
-                raise _protocol(response, "answers a web page instead of a manifest")
-            raw = response.read(MAX_MANIFEST_BYTES)
-        wanted = target.digest if target else None
-        if len(raw) > MAX_MANIFEST_BYTES:
-            raise _too_large(wanted or Digest.of(raw), response.host)
-        if not response.complete:
-            raise Error(
-                Reason.REGISTRY_UNREACHABLE,
-                f"{response.host} ended a manifest too early",
-                host=response.host,
-            )
-        wanted = wanted or reference.digest
+    def _get_manifest(self, call: _Call, wanted: Digest | None) -> FetchedManifest:
+        """A manifest, with the digest that is wanted, if one is."""
+        with self._ask(call, "GET", _ACCEPT_MANIFESTS) as response:
+            kind, host = manifest_kind(response), response.host
+            if is_encoded(response):
+                raise protocol_error(response, "sends a manifest in a Content-Encoding")
+            raw = b""
+            if (response.length or 0) <= MAX_MANIFEST_BYTES:
+                raw = response.read(MAX_MANIFEST_BYTES)
+            if max(response.length or 0, len(raw)) > MAX_MANIFEST_BYTES:
+                raise too_large(wanted or call.reference.familiar(), host)
+            if response.cut:
+                raise Error(
+                    Reason.REGISTRY_UNREACHABLE, f"{host} ended a manifest too early", host=host
+                )
+            # Where a tag was asked for, only the header tells a whole manifest from a part.
+            wanted = wanted or header_digest(response)
         digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
         if wanted and digest != wanted:
-            raise _mismatch(wanted, digest, response.host)
-        if target is None or target.media_type in _VAGUE:
-            target = Descriptor("" if kind in _VAGUE else kind, digest, len(raw))
-        return FetchedManifest(target, raw, response.host)
+            raise mismatch(wanted, digest, host)
+        return FetchedManifest(Descriptor(kind or _kind(raw, host), digest, len(raw)), raw, host)
 
     # --- blobs
 
@@ -195,232 +229,165 @@ class HttpRegistryClient:
         cancellation: Cancellation,
     ) -> BlobStream:
         """See RegistryClient."""
-        url = self._url(reference, f"blobs/{target.digest}")
+        call = _Call(reference, f"blobs/{target.digest}", credentials, cancellation)
         try:
-            return self._open(url, reference, target, offset, credentials, cancellation)
+            return _open(lambda headers: self._ask(call, "GET", headers, _BLOB), target, offset)
         except Error as error:
             if error.reason is not Reason.REMOTE_NOT_FOUND or not target.urls:
                 raise
-            failure = error
-        for text in target.urls:
-            foreign = urlsplit(text)
-            if foreign.scheme not in ("http", "https") or not foreign.hostname:
-                continue
+            failed = error
+        for text in target.urls[:_MAX_URLS]:
             try:
-                return self._open(foreign, None, target, offset, None, cancellation)
+                return self._open_foreign(text, target, offset, cancellation)
             except Error as error:
-                failure = error
-        raise failure
+                failed = error
+        raise failed
 
-    def _open(
-        self,
-        url: SplitResult,
-        reference: Reference | None,
-        target: Descriptor,
-        offset: int,
-        credentials: Credentials | None,
-        cancellation: Cancellation,
+    def _open_foreign(
+        self, text: str, target: Descriptor, offset: int, cancellation: Cancellation
     ) -> BlobStream:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        response = self._call("GET", url, reference, credentials, cancellation, headers, {416})
         try:
-            start = _start(response, offset, target)
-            if start is None:
-                response.close()
-                return self._open(url, reference, target, 0, credentials, cancellation)
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise _protocol(response, "sends a blob in a Content-Encoding")
-            body = _Body(response, start, target)
-            if response.length is not None and response.length != target.size - start:
-                raise body._wrong_size()  # noqa: SLF001 - the same refusal, before the first byte
-        except BaseException:
-            response.close()
-            raise
-        return body
+            url = Url.parse(text)
+        except ValueError:
+            raise Error(
+                Reason.REGISTRY_PROTOCOL, f"{target.digest} has a URL that is none of http's"
+            ) from None
+
+        def ask(headers: Mapping[str, str]) -> Response:
+            response = self._transport.send(Request("GET", url, headers), cancellation)
+            if response.status in _BLOB:
+                return response
+            raise failure(response, _rest(response), None)
+
+        return _open(ask, target, offset)
 
     # --- requests
 
-    def _url(self, reference: Reference, tail: str) -> SplitResult:
-        host = _SERVED_BY.get(reference.domain, reference.domain)
-        bare = urlsplit(f"//{host}").hostname or ""
-        plain = is_loopback_host(bare) or bool({host, bare} & set(self._config.plain_http))
-        path = f"/v2/{quote(reference.path)}/{quote(tail, safe='/:@')}"
-        return SplitResult("http" if plain else "https", host, path, "", "")
-
-    def _call(
-        self,
-        method: str,
-        url: SplitResult,
-        reference: Reference | None,
-        credentials: Credentials | None,
-        cancellation: Cancellation,
-        headers: dict[str, str] | None = None,
-        accepted: Iterable[int] = (),
-    ) -> Response:
-        """A request with its authentication and redirects; answers a success or `accepted`."""
-        headers = {"Accept": ", ".join((*media.ACCEPT_MANIFESTS, "*/*")), **(headers or {})}
-        home = url
-        scope = f"repository:{reference.path}:pull" if reference else ""
-        sent = self._auth.header(home.netloc, scope, credentials) if reference else ""
-        challenged = redirects = 0
-        while True:
-            at_home = (url.scheme, url.netloc) == (home.scheme, home.netloc)
-            own = {"Authorization": sent} if sent and at_home else {}
-            response = self._transport.send(
-                method,
-                url,
-                {**headers, **own},
-                None,
-                named=reference is not None and url.hostname == home.hostname,
-                cancellation=cancellation,
-            )
-            if response.status in _REDIRECTS and redirects < _MAX_REDIRECTS:
-                redirects += 1
-                url = _next(response, url)
-                continue
-            if response.status == 401 and at_home and reference and challenged < 2:
-                challenged += 1
-                challenge = response.headers.get("WWW-Authenticate", "")
-                response.read(_MAX_ERROR_BODY)
-                response.close()
-                if answer := self._auth.answer(
-                    home, challenge, scope, credentials, sent, cancellation
-                ):
-                    sent = answer
-                    continue
-                raise _failure(response, b"", reference)
-            if response.status // 100 == 2 or response.status in accepted:
-                return response
-            with response:
-                body = response.read(_MAX_ERROR_BODY) if method != "HEAD" else b""
-            raise _failure(response, body, reference)
-
-
-def _next(response: Response, url: SplitResult) -> SplitResult:
-    """Where a redirect leads. Where it may lead is for the transport to say, by address."""
-    with response:
-        location = response.headers.get("Location", "")
-        found = urlsplit(urljoin(url.geturl(), location))
-        if not location or found.scheme not in ("http", "https") or not found.hostname:
-            raise _protocol(response, "redirects to nowhere")
-        if url.scheme == "https" and found.scheme == "http":
+    def _registry(self, reference: Reference) -> Url:
+        """The registry's root, with the scheme that it is called by now."""
+        domain = reference.domain
+        host = _SERVED_BY.get(domain, domain)
+        try:
+            secure, plain = (Url.parse(f"{scheme}://{host}/v2/") for scheme in ("https", "http"))
+        except ValueError:
             raise Error(
-                Reason.EGRESS_DENIED,
-                f"{response.host} redirects to a connection without TLS",
-                host=response.host,
-            )
-    return found._replace(fragment="")
+                Reason.REFERENCE_INVALID,
+                f"{domain} is no address of a registry: check the port",
+                reference=str(reference),
+            ) from None
+        if plain.names(self._plain_http):
+            return plain
+        if is_loopback_host(plain.host):
+            return secure if self._speaks.get(domain) == "https" else plain
+        return secure
+
+    def _ask(
+        self,
+        call: _Call,
+        method: str,
+        headers: Mapping[str, str],
+        accepted: Collection[int] = _MANIFEST,
+    ) -> Response:
+        """A request with its authentication and redirects; answers `accepted` statuses only."""
+        registry = self._registry(call.reference)
+        request = Request(
+            method,
+            replace(registry, target=f"/v2/{quote(call.reference.path)}/{call.tail}"),
+            headers,
+            named=registry.host,
+        )
+        if is_loopback_host(registry.host) and not registry.names(self._plain_http):
+            return self._ask_loopback(call, request, accepted)
+        return self._authorized(call, request, accepted)
+
+    def _ask_loopback(self, call: _Call, request: Request, accepted: Collection[int]) -> Response:
+        """Asks without TLS, and with it where that is what the registry speaks.
+
+        Plain first: a TLS server answers that at once, and a plain one may wait without end for the
+        rest of what it takes for a line.
+        """
+        domain = call.reference.domain
+        try:
+            response = self._authorized(call, request, accepted)
+        except Error as error:
+            # What listens there now may be another than before: next time, look again.
+            if not _misunderstood(error) or self._speaks.pop(domain, ""):
+                raise
+            failed = error
+        else:
+            self._speaks[domain] = request.url.scheme
+            return response
+        url = Url.parse(f"https://{domain}{request.url.target}")
+        try:
+            response = self._authorized(call, replace(request, url=url), accepted)
+        except Error as error:
+            untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+            if _misunderstood(error) and not untrusted:
+                raise failed from None
+            raise
+        self._speaks[domain] = "https"
+        return response
+
+    def _authorized(self, call: _Call, request: Request, accepted: Collection[int]) -> Response:
+        scope = f"repository:{call.reference.path}:pull"
+        registry, cancellation = request.url, call.cancellation
+        sent = self._auth.header(registry, scope, call.credentials)
+        response = self._transport.send(replace(request, authorization=sent), cancellation)
+        body = None
+        if response.status == 401 and response.url.origin == registry.origin:
+            body = _rest(response)
+            challenges = response.headers.get("www-authenticate", "")
+            if answer := self._auth.answer(
+                registry, challenges, scope, call.credentials, sent, cancellation
+            ):
+                body = None
+                response = self._transport.send(
+                    replace(request, authorization=answer), cancellation
+                )
+        if response.status in accepted:
+            return response
+        raise failure(response, _rest(response) if body is None else body, call.reference)
 
 
-def _described(head: Response) -> Descriptor | None:
-    """The descriptor that a HEAD's headers give; None where they do not suffice."""
-    kind = media.essence(head.headers.get("Content-Type", ""))
-    digest = head.headers.get("Docker-Content-Digest", "")
-    length = head.headers.get("Content-Length", "")
-    if kind in _VAGUE or kind == "text/html" or not digest or not length.isascii():
-        return None
-    if not length.isdigit() or int(length) == 0:
-        return None
-    try:
-        parsed = Digest.parse(digest)
-    except FormatError as error:
-        raise from_format(error, host=head.host) from error
-    if int(length) > MAX_MANIFEST_BYTES:
-        raise _too_large(parsed, head.host)
-    return Descriptor(kind, parsed, int(length))
-
-
-def _start(response: Response, offset: int, target: Descriptor) -> int | None:
-    """Where a blob's answer begins; None when it must be asked for anew, from the beginning."""
-    if response.status == 200:
-        return 0
-    if response.status == 206 and offset:
-        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match and int(match[1]) == offset and match[3] in ("*", str(target.size)):
-            return offset
-    if offset:
-        return None
-    raise _protocol(response, f"answers a blob with HTTP {response.status}")
-
-
-def _failure(response: Response, body: bytes, reference: Reference | None) -> Error:
-    """The error for an answer that is no success."""
-    code, said = _registry_error(body)
-    status, host = response.status, response.host
-    what = reference.familiar() if reference else "the layer's URL"
-    reason, text = {
-        401: (Reason.REGISTRY_UNAUTHORIZED, f"{host} wants credentials for {what}, or others"),
-        403: (Reason.REGISTRY_DENIED, f"{host} refuses access to {what}"),
-        404: (
-            Reason.REMOTE_NOT_FOUND,
-            f"{host} has no {what}, or does not show it without a login",
-        ),
-        429: (Reason.REGISTRY_RATE_LIMITED, f"{host} limits requests; try later or log in"),
-    }.get(
-        status,
-        (Reason.REGISTRY_UNAVAILABLE, f"{host} fails with HTTP {status}")
-        if status >= 500
-        else (Reason.REGISTRY_PROTOCOL, f"{host} answers HTTP {status} for {what}"),
-    )
-    return Error(
-        reason,
-        f"{text} ({said})" if said else text,
-        host=host,
-        http_status=status,
-        registry_code=code,
-        reference=str(reference) if reference else "",
-        retry_after=_retry_after(response.headers.get("Retry-After", "")),
-    )
-
-
-def _registry_error(body: bytes) -> tuple[str, str]:
-    """The code and message of a registry's JSON error, fit to be shown."""
-    try:
-        first = json.loads(body)["errors"][0]
-        code, message = first.get("code", ""), first.get("message", "")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return "", ""
-    return _shown(code, 64), _shown(message, 200)
-
-
-def _shown(value: object, length: int) -> str:
-    text = value if isinstance(value, str) else ""
-    return "".join(char if char.isprintable() else "?" for char in text[:length])
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds to wait (RFC 9110, 10.2.3: a number or a date)."""
-    if value.isascii() and value.isdigit():
-        return min(float(value), 86400.0)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    return min(max(moment.timestamp() - time.time(), 0.0), 86400.0)
-
-
-def _protocol(response: Response, what: str) -> Error:
-    return Error(
+def _misunderstood(error: Error) -> bool:
+    """Whether a failure may come from speaking TLS to a plain server, or the reverse."""
+    return error.http_status in (0, 400) and error.reason in {
         Reason.REGISTRY_PROTOCOL,
-        f"{response.host} {what}; is it a registry?",
-        host=response.host,
-        http_status=response.status,
-    )
+        Reason.REGISTRY_UNREACHABLE,
+        Reason.REGISTRY_TLS,
+    }
 
 
-def _mismatch(wanted: Digest, digest: Digest, host: str) -> Error:
-    return Error(
-        Reason.DIGEST_MISMATCH,
-        f"{host} sends a manifest with the digest {digest} for {wanted}",
-        digest=wanted,
-        host=host,
-    )
+def _rest(response: Response) -> bytes:
+    """The body of an answer that is no success, as far as it comes; ends the answer."""
+    with response:
+        try:
+            return response.read(MAX_ERROR_BODY)
+        except Error:
+            return b""
 
 
-def _too_large(digest: Digest, host: str) -> Error:
-    return Error(
-        Reason.MANIFEST_TOO_LARGE,
-        f"the manifest {digest} is larger than {MAX_MANIFEST_BYTES} bytes",
-        digest=digest,
-        host=host,
-    )
+def _open(
+    ask: Callable[[Mapping[str, str]], Response], target: Descriptor, offset: int
+) -> BlobStream:
+    headers = {"Accept": "*/*", **({"Range": f"bytes={offset}-"} if offset else {})}
+    response = ask(headers)
+    try:
+        start = blob_offset(response, offset, target.size)
+        if start is not None:
+            if is_encoded(response):
+                raise protocol_error(response, "sends a blob in a Content-Encoding")
+            return _Body(response, start, target)
+    except BaseException:
+        response.close()
+        raise
+    response.close()
+    return _open(ask, target, 0)
+
+
+def _kind(raw: bytes, host: str) -> str:
+    """The type of a manifest that is served without one."""
+    try:
+        return parse_manifest(raw).media_type
+    except FormatError as error:
+        raise from_format(error, host=host) from error

@@ -7,88 +7,127 @@ or the configuration allows it. Link-local and metadata addresses are refused un
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
+import select
 import socket
-from collections.abc import Collection
+import time
+from typing import Any
 
 from imgd_server.errors import Error, Reason
+from imgd_server.oci import is_loopback_host
+from imgd_server.registry._protocol import Cancellation
+from imgd_server.registry._url import Url
 
-__all__ = ["dial", "is_loopback_host"]
+__all__ = ["dial"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Cloud providers' metadata services that are not link-local.
 _METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether a host (without port) is this machine by its name alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+# IPv6 addresses that stand for an IPv4 one in their last 32 bits: NAT64 (RFC 6052), IPv4-compatible
+# (RFC 4291, 2.5.5.1).
+_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+# A connection under way can't be woken portably, so the wait looks up so often.
+_LOOK_UP = 0.1
 
 
 def dial(
-    host: str,
-    port: int,
-    *,
-    named: bool,
-    allowed: Collection[str],
-    connect_timeout: float,
+    url: Url, *, named: bool, configured: bool, patience: float, cancellation: Cancellation
 ) -> socket.socket:
-    """Connects to the first address that answers and is permitted.
+    """Connects to the first address that answers and is permitted, within `patience` seconds.
 
-    `named` says that the caller's reference named this host. Raises EGRESS_DENIED,
-    REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT.
+    `named` says that the caller's reference named this host, `configured` that the configuration
+    did. Raises EGRESS_DENIED, REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT, CANCELLED.
     """
-    label = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    configured = host in allowed or label in allowed
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise Error(
-            Reason.REGISTRY_UNREACHABLE, f"no address for {host}: {error.strerror}", host=label
-        ) from error
-    failure: Error | None = None
-    for family, kind, protocol, _, address in found:
-        if not configured and (denied := _denied(str(address[0]), named=named)):
+        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a label that no name server could know (more than 63 characters).
+        why = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise _unreachable(url, f"no address for {url.host}: {why}") from error
+    deadline = time.monotonic() + patience
+    failure = _unreachable(url, f"no address for {url.host}")
+    for position, (family, kind, protocol, _, address) in enumerate(found):
+        if not configured and (denied := _denied(url.host, str(address[0]), named=named)):
             failure = Error(
                 Reason.EGRESS_DENIED,
-                f"{label} is {denied}, and imgd may not be led there by a registry; "
-                "allow it with allowed_hosts if that is meant",
-                host=label,
+                f"{url.label} is {denied}; allow it with allowed_hosts if that is meant",
+                host=url.label,
             )
             continue
+        # Each address gets a fair share of what is left, as in Go's dialler.
+        left = (deadline - time.monotonic()) / (len(found) - position)
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(connect_timeout)
-            connection.connect(address)
+            _connect(connection, address, max(left, 0.0), cancellation)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError:
+            connection.close()
+            failure = Error(
+                Reason.REGISTRY_TIMEOUT, f"{url.label} does not accept connections", host=url.label
+            )
         except OSError as error:
             connection.close()
-            failure = _unreachable(label, error)
-            continue
-        return connection
-    raise failure or Error(Reason.REGISTRY_UNREACHABLE, f"no address for {host}", host=label)
+            failure = _unreachable(url, f"can't connect to {url.label}: {error.strerror}")
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failure
 
 
-def _denied(text: str, *, named: bool) -> str:
-    """What kind of address keeps imgd out; empty when nothing does."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
+def _connect(
+    connection: socket.socket, address: Any, patience: float, cancellation: Cancellation
+) -> None:
+    connection.setblocking(False)
+    code = connection.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        deadline = time.monotonic() + patience
+        poller = select.poll()
+        poller.register(connection, select.POLLOUT)
+        while not poller.poll(_LOOK_UP * 1000):
+            cancellation.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    cancellation.check()
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _denied(host: str, text: str, *, named: bool) -> str:
+    """What keeps imgd from an address that a host has; empty when nothing does."""
+    address = _plain(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_link_local or address in _METADATA:
-        return "a link-local or metadata address"
+        return "at a link-local or metadata address"
     if address.is_multicast or address.is_unspecified:
-        return "no host's address"
-    if not named and not address.is_global:
-        return "a private address"
+        return "at no host's address"
+    if is_loopback_host(host) and not address.is_loopback:
+        # RFC 6761, 6.3: such a name is this machine, or a resolver lies.
+        return "a name of this machine, and has another's address"
+    private = (
+        not address.is_global or address.is_reserved or getattr(address, "is_site_local", False)
+    )
+    if not named and private:
+        return "at a private address, and imgd may not be led there by a registry"
     return ""
 
 
-def _unreachable(label: str, error: OSError) -> Error:
-    if isinstance(error, TimeoutError):
-        return Error(Reason.REGISTRY_TIMEOUT, f"{label} does not accept connections", host=label)
-    return Error(
-        Reason.REGISTRY_UNREACHABLE, f"can't connect to {label}: {error.strerror}", host=label
-    )
+def _is_site_local(address: _Address) -> bool:
+    return isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+
+
+def _plain(address: _Address) -> _Address:
+    """The address that packets end at, where an IPv6 one stands for an IPv4 one."""
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
+        return address
+    if any(address in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _unreachable(url: Url, message: str) -> Error:
+    return Error(Reason.REGISTRY_UNREACHABLE, message, host=url.label)

@@ -1,277 +1,185 @@
-"""HTTP over our own sockets: keep-alive, cancelling, bounds. One request at a time a connection."""
+"""Requests over kept connections, with their redirects."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import socket
 import ssl
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from imgd_server import __version__
 from imgd_server.errors import Error, Reason
-from imgd_server.registry._egress import dial
+from imgd_server.registry._connection import Connection, TransportConfig, translated
+from imgd_server.registry._http import Response, read_head, request_head
 from imgd_server.registry._protocol import Cancellation
+from imgd_server.registry._url import Url
 
-__all__ = ["Response", "Transport", "TransportConfig"]
+__all__ = ["MAX_ERROR_BODY", "Request", "Transport"]
 
-# Idle connections a host: what one pull opens at once.
+MAX_ERROR_BODY = 64 << 10
+"""Bytes read of an answer that nobody wanted; registries' errors have some hundred."""
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = {301, 302, 303, 307, 308}
+# Idle connections an origin: what one pull opens at once. And over all of them.
 _MAX_IDLE = 8
+_MAX_IDLE_IN_ALL = 64
 # Servers and middleboxes forget idle connections after a minute or so.
 _IDLE_SECONDS = 45.0
-# A body's bytes are handed on after so long even when the buffer is not full, so that progress
-# over a slow line is seen.
-_PATIENCE = 0.1
+# How a kept connection fails that the peer has given up.
+_STALE = {Reason.REGISTRY_UNREACHABLE, Reason.REGISTRY_PROTOCOL}
+_COMMON = {"User-Agent": f"imgd/{__version__}", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
-class TransportConfig:
-    """Times in seconds; hosts as `host` or `host:port`."""
+class Request:
+    """What to ask for.
 
-    connect_timeout: float = 10.0
-    # Without a byte. Registries that sign blobs on the fly take seconds to begin.
-    read_timeout: float = 30.0
-    allowed_hosts: Collection[str] = frozenset()
+    `authorization` goes to the URL's own origin, and along no redirect to another. `named` is the
+    host that the caller's reference named: no other one may have a private address. A request with
+    a body is not redirected: it may hold a secret.
+    """
 
-
-class _Connection(http.client.HTTPConnection):
-    """A connection that dials through the egress policy."""
-
-    def __init__(
-        self, url: SplitResult, config: TransportConfig, context: ssl.SSLContext | None, named: bool
-    ) -> None:
-        default = 443 if context else 80
-        super().__init__(url.hostname or "", url.port or default)
-        self.default_port = default
-        self._config = config
-        self._context = context
-        self._named = named
-        self.label = url.netloc
-        self.used = 0.0
-
-    def connect(self) -> None:
-        plain = dial(
-            self.host,
-            self.port,
-            named=self._named,
-            allowed=self._config.allowed_hosts,
-            connect_timeout=self._config.connect_timeout,
-        )
-        try:
-            self.sock = (
-                self._context.wrap_socket(plain, server_hostname=self.host)
-                if self._context
-                else plain
-            )
-        except BaseException:
-            plain.close()
-            raise
-        self.sock.settimeout(self._config.read_timeout)
-
-
-class Response:
-    """An answer whose body is still to be read. Close it."""
-
-    def __init__(
-        self,
-        transport: Transport,
-        key: tuple[Any, ...],
-        connection: _Connection,
-        raw: http.client.HTTPResponse,
-        cancellation: Cancellation,
-        forget: Any,
-    ) -> None:
-        self._transport, self._key, self._connection = transport, key, connection
-        self._raw, self._cancellation, self._forget = raw, cancellation, forget
-        self.status = raw.status
-        self.headers = raw.headers
-        self.host = connection.label
-        self.length = raw.length
-        self._left = raw.length
-        self._ended = raw.length == 0
-        self._closed = False
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Bytes of the body into `buffer`; 0 at the end, which may be too early: see `complete`."""
-        filled = 0
-        deadline = time.monotonic() + _PATIENCE
-        with _translated(self.host, self._cancellation):
-            while filled < len(buffer) and not self._ended:
-                got = self._read_some(buffer[filled:])
-                filled += got
-                if not got:
-                    self._ended = True
-                if time.monotonic() > deadline:
-                    break
-        return filled
-
-    def _read_some(self, buffer: memoryview) -> int:
-        if self._left is None or self._raw.chunked:
-            return self._raw.readinto(buffer)
-        # Past http.client's own readinto, which waits until the whole buffer is full.
-        got: int = self._raw.fp.readinto1(buffer[: self._left])
-        self._left -= got
-        if not self._left:
-            self._ended = True
-        return got
-
-    @property
-    def complete(self) -> bool:
-        """Whether the body ended where its length said."""
-        return self._ended and not self._left
-
-    def read(self, limit: int) -> bytes:
-        """The body, at most `limit` bytes and one more (so that a longer one can be told)."""
-        data = bytearray(limit + 1)
-        view = memoryview(data)
-        filled = 0
-        while filled < len(data) and (got := self.readinto(view[filled:])):
-            filled += got
-        return bytes(view[:filled])
-
-    def close(self) -> None:
-        """Ends; a connection whose body was read to the end serves the next request."""
-        if self._closed:
-            return
-        self._closed = True
-        self._forget()
-        reusable = self.complete and not self._raw.will_close and not self._cancellation.cancelled
-        self._raw.close()
-        self._transport.give_back(self._key, self._connection, reusable=reusable)
-
-    def __enter__(self) -> Response:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    method: str
+    url: Url
+    headers: Mapping[str, str] = field(default_factory=dict)
+    authorization: str = field(default="", repr=False)
+    named: str = ""
+    body: bytes | None = field(default=None, repr=False)
 
 
 class Transport:
-    """Sends requests; keeps idle connections."""
+    """Sends requests, and keeps idle connections. Safe to use from many threads."""
 
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
         self._lock = threading.Lock()
-        self._idle: dict[tuple[Any, ...], list[_Connection]] = defaultdict(list)
+        # The longest unused first.
+        self._idle: list[Connection] = []
         self._context: ssl.SSLContext | None = None
+        self._closed = False
 
-    def send(
-        self,
-        method: str,
-        url: SplitResult,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        *,
-        named: bool,
-        cancellation: Cancellation,
-    ) -> Response:
-        """One request, no redirects. `named` says that the caller's reference named the host.
+    def send(self, request: Request, cancellation: Cancellation) -> Response:
+        """The answer that is no redirect; its `url` says who gave it.
 
         Raises REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT, REGISTRY_TLS, REGISTRY_PROTOCOL,
         EGRESS_DENIED, CANCELLED.
         """
-        key = (url.scheme, url.netloc, named)
+        url = request.url
+        redirects = 0
+        while True:
+            response = self._exchange(request, url, cancellation)
+            if response.status not in _REDIRECTS or request.body is not None:
+                return response
+            with response:
+                redirects += 1
+                if redirects > _MAX_REDIRECTS:
+                    raise _lost(response, f"redirects more than {_MAX_REDIRECTS} times")
+                url = _next(response)
+                # To its end, so that the connection can be kept.
+                with contextlib.suppress(Error):
+                    response.read(MAX_ERROR_BODY)
+
+    def _exchange(self, request: Request, url: Url, cancellation: Cancellation) -> Response:
+        headers = {**_COMMON, **request.headers}
+        if request.authorization and url.origin == request.url.origin:
+            headers["Authorization"] = request.authorization
+        message = request_head(request.method, url, headers, request.body)
+        named = url.host == request.named
         while True:
             cancellation.check()
-            connection, reused = self._take(key, url, named)
-            forget = cancellation.on_cancel(lambda: _shut(connection))  # noqa: B023 - per attempt
+            idle = self._take(url, named)
+            connection = idle or Connection(url, named)
+            forget = cancellation.on_cancel(connection.shut)
             try:
-                with _translated(url.netloc, cancellation):
-                    target = url.path + (f"?{url.query}" if url.query else "")
-                    connection.request(method, target, body, {**self._common(), **headers})
-                    raw = connection.getresponse()
-            except Error as error:
+                with translated(url.label, cancellation):
+                    if idle is None:
+                        connection.open(url, self._config, self._tls(url), cancellation)
+                    connection.deadline = time.monotonic() + self._config.read_timeout
+                    connection.send(message)
+                    head = read_head(connection, request.method)
+            except BaseException as error:
                 forget()
                 connection.close()
-                # The server had closed an idle connection; no answer was begun.
-                if reused and error.reason is Reason.REGISTRY_UNREACHABLE:
+                # What an idle connection had become is no answer; at most `_MAX_IDLE` times.
+                if idle and isinstance(error, Error) and error.reason in _STALE:
                     continue
                 raise
-            except BaseException:
-                forget()
-                connection.close()
-                raise
-            return Response(self, key, connection, raw, cancellation, forget)
 
-    def _common(self) -> dict[str, str]:
-        return {"User-Agent": f"imgd/{__version__}", "Accept-Encoding": "identity"}
+            def release(keep: bool, connection: Connection = connection) -> None:
+                forget()  # noqa: B023 - of the attempt that is returned
+                self._give_back(connection, keep=keep and not cancellation.cancelled)
 
-    def _take(
-        self, key: tuple[Any, ...], url: SplitResult, named: bool
-    ) -> tuple[_Connection, bool]:
+            return Response(connection, head, url, self._config.read_timeout, cancellation, release)
+
+    # --- connections
+
+    def _tls(self, url: Url) -> ssl.SSLContext | None:
+        if url.scheme != "https":
+            return None
         with self._lock:
-            idle = self._idle[key]
-            while idle:
-                connection = idle.pop()
-                if time.monotonic() - connection.used < _IDLE_SECONDS:
-                    return connection, True
-                connection.close()
-            if url.scheme == "https" and self._context is None:
+            if self._context is None:
                 self._context = ssl.create_default_context()
-        context = self._context if url.scheme == "https" else None
-        return _Connection(url, self._config, context, named), False
+                self._context.set_alpn_protocols(["http/1.1"])
+            return self._context
 
-    def give_back(self, key: tuple[Any, ...], connection: _Connection, *, reusable: bool) -> None:
-        """Takes a connection whose answer was read, or was given up."""
+    def _take(self, url: Url, named: bool) -> Connection | None:
+        # Never one that was dialled as named for a request that was led there.
+        origin = (url.origin, named)
         with self._lock:
-            if reusable and len(self._idle[key]) < _MAX_IDLE:
+            self._drop_old()
+            for position in reversed(range(len(self._idle))):
+                if self._idle[position].origin == origin:
+                    connection = self._idle.pop(position)
+                    if not connection.stale:
+                        return connection
+                    connection.close()
+        return None
+
+    def _give_back(self, connection: Connection, *, keep: bool) -> None:
+        with self._lock:
+            same = sum(one.origin == connection.origin for one in self._idle)
+            if keep and not self._closed and same < _MAX_IDLE:
                 connection.used = time.monotonic()
-                self._idle[key].append(connection)
+                self._idle.append(connection)
+                self._drop_old()
                 return
         connection.close()
 
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - _IDLE_SECONDS
+        while self._idle and (self._idle[0].used < oldest or len(self._idle) > _MAX_IDLE_IN_ALL):
+            self._idle.pop(0).close()
+
     def close(self) -> None:
-        """Closes idle connections."""
+        """Closes idle connections, and from now on keeps none."""
         with self._lock:
-            for idle in self._idle.values():
-                for connection in idle:
-                    connection.close()
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
             self._idle.clear()
 
 
-def _shut(connection: http.client.HTTPConnection) -> None:
-    # Wakes a thread that waits in recv; closing the descriptor here could hit another's.
-    if (sock := connection.sock) is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+def _next(response: Response) -> Url:
+    """Where a redirect leads. Whether imgd may go there is for the dialler to say, by address."""
+    location = response.headers.get("location", "")
+    try:
+        found = Url.parse(location, response.url) if location else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise _lost(response, "redirects to what is no usable URL")
+    if response.url.scheme == "https" and found.scheme == "http":
+        raise _lost(response, "redirects to a connection without TLS", Reason.EGRESS_DENIED)
+    return found
 
 
-class _translated:  # noqa: N801 - reads as a statement
-    """Turns what the socket and HTTP raise into our errors."""
-
-    def __init__(self, host: str, cancellation: Cancellation) -> None:
-        self._host, self._cancellation = host, cancellation
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, (OSError, http.client.HTTPException, ValueError)):
-            return
-        self._cancellation.check()
-        host = self._host
-        if isinstance(error, TimeoutError):
-            raise Error(Reason.REGISTRY_TIMEOUT, f"{host} stopped answering", host=host) from error
-        if isinstance(error, ssl.SSLError):
-            why = getattr(error, "verify_message", "") or error.reason or "handshake failed"
-            raise Error(
-                Reason.REGISTRY_TLS, f"no safe connection to {host}: {why}", host=host
-            ) from error
-        if isinstance(error, (http.client.RemoteDisconnected, OSError)):
-            why = getattr(error, "strerror", None) or "it closed the connection"
-            raise Error(
-                Reason.REGISTRY_UNREACHABLE, f"lost the connection to {host}: {why}", host=host
-            ) from error
-        if isinstance(error, http.client.IncompleteRead):
-            raise Error(
-                Reason.REGISTRY_UNREACHABLE, f"{host} ended its answer too early", host=host
-            ) from error
-        raise Error(
-            Reason.REGISTRY_PROTOCOL, f"{host} does not speak HTTP/1.1", host=host
-        ) from error
+def _lost(response: Response, what: str, reason: Reason = Reason.REGISTRY_PROTOCOL) -> Error:
+    return Error(
+        reason,
+        f"{response.host} {what}",
+        host=response.host,
+        http_status=response.status,
+    )

@@ -1,0 +1,177 @@
+"""Connections: dialled through the egress policy, cancellable, and never waited for without end."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from imgd_server.errors import Error, Reason
+from imgd_server.registry._egress import dial
+from imgd_server.registry._protocol import Cancellation
+from imgd_server.registry._url import Url
+
+__all__ = ["Connection", "ProtocolError", "TransportConfig", "translated"]
+
+# A header's line; registries' longest ones are challenges and signed locations of some 2 KiB.
+_MAX_LINE = 16 << 10
+_READ_AHEAD = 8 << 10
+
+
+class ProtocolError(Exception):
+    """What a peer sends is not HTTP/1.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportConfig:
+    """Times in seconds; hosts as `host` or `host:port`.
+
+    `connect_timeout` is for connecting, and again for TLS. `read_timeout` is for an answer's head,
+    and for what of a body has to come in such a time (see `Response`); registries that sign blobs
+    on the fly take seconds to begin.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    allowed_hosts: Collection[str] = frozenset()
+
+
+class Connection:
+    """A connection to one origin, for one request at a time.
+
+    Reading waits until `deadline` (of `time.monotonic`), which the reader sets, and then raises
+    TimeoutError.
+    """
+
+    def __init__(self, url: Url, named: bool) -> None:
+        self.origin = (url.origin, named)
+        self.deadline = 0.0
+        self.used = 0.0
+        self._sock: socket.socket | None = None
+        self._ahead = bytearray()
+
+    def open(
+        self,
+        url: Url,
+        config: TransportConfig,
+        context: ssl.SSLContext | None,
+        cancellation: Cancellation,
+    ) -> None:
+        """Connects, with TLS where there is a context."""
+        allowed = frozenset(one.lower() for one in config.allowed_hosts)
+        self._sock = sock = dial(
+            url,
+            named=self.origin[1],
+            configured=url.names(allowed),
+            patience=config.connect_timeout,
+            cancellation=cancellation,
+        )
+        sock.settimeout(config.connect_timeout)
+        if context:
+            # Not in one step: a handshake under way is to be shut down, too.
+            self._sock = secure = context.wrap_socket(
+                sock, server_hostname=url.host, do_handshake_on_connect=False
+            )
+            cancellation.check()
+            secure.do_handshake()
+
+    def shut(self) -> None:
+        """Wakes a thread that waits in it; from any thread. Closing would free a number that
+        another thread may get for its file."""
+        if (sock := self._sock) is not None:
+            with contextlib.suppress(OSError):
+                # SSLSocket's own would make the reader take what is encrypted for the content.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes; further calls are harmless."""
+        if self._sock is not None:
+            self._sock.close()
+
+    @property
+    def stale(self) -> bool:
+        """Whether an idle one is no use: the peer closed it, or sent what nobody asked for."""
+        return bool(self._ahead) or self._sock is None or _readable(self._sock)
+
+    # --- bytes
+
+    def send(self, data: bytes) -> None:
+        """Sends all of it before `deadline`."""
+        self._patient().sendall(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Some bytes, without waiting twice; 0 at the end."""
+        if not self._ahead:
+            return self._patient().recv_into(buffer)
+        got = min(len(buffer), len(self._ahead))
+        buffer[:got] = self._ahead[:got]
+        del self._ahead[:got]
+        return got
+
+    def line(self) -> bytes:
+        """A line without its end. Keeps what it has when the deadline passes."""
+        while (end := self._ahead.find(b"\n")) < 0:
+            if len(self._ahead) > _MAX_LINE:
+                raise ProtocolError("a line is too long")
+            more = self._patient().recv(_READ_AHEAD)
+            if not more:
+                raise ConnectionError("it closed the connection")
+            self._ahead += more
+        line = bytes(self._ahead[:end]).removesuffix(b"\r")
+        del self._ahead[: end + 1]
+        return line
+
+    def _patient(self) -> socket.socket:
+        left = self.deadline - time.monotonic()
+        if self._sock is None or left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._sock
+
+
+def _readable(sock: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+@contextlib.contextmanager
+def translated(host: str, cancellation: Cancellation) -> Iterator[None]:
+    """Turns what sockets and HTTP raise into our errors; CANCELLED comes before any of them."""
+    try:
+        yield
+    except TimeoutError as error:
+        cancellation.check()
+        raise Error(Reason.REGISTRY_TIMEOUT, f"{host} stopped answering", host=host) from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        cancellation.check()
+        raise _lost(host, "it ended TLS") from error
+    except ssl.SSLError as error:
+        cancellation.check()
+        raise Error(
+            Reason.REGISTRY_TLS, f"no safe connection to {host}: {_tls_failure(error)}", host=host
+        ) from error
+    except OSError as error:
+        cancellation.check()
+        raise _lost(host, error.strerror or str(error) or "unknown reason") from error
+    except ProtocolError as error:
+        cancellation.check()
+        raise Error(
+            Reason.REGISTRY_PROTOCOL, f"{host} does not speak HTTP/1.1: {error}", host=host
+        ) from error
+
+
+def _tls_failure(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return "it does not speak TLS; name it in plain_http if that is meant"
+    return (error.reason or "handshake failed").lower().replace("_", " ")
+
+
+def _lost(host: str, why: str) -> Error:
+    return Error(Reason.REGISTRY_UNREACHABLE, f"lost the connection to {host}: {why}", host=host)
