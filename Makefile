@@ -15,7 +15,9 @@ ONCE ?=
 ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# pip repeats requests; a whole run is repeated for what it does not (an index that is cut short).
+PIP_RUN := -m pip --disable-pip-version-check --no-input
+PIP := .ci/retry $(BIN)/python $(PIP_RUN)
 MANIFESTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 CHECKED := $(wildcard server clients/python tests bench protos/generate.py)
 
@@ -62,12 +64,11 @@ setup-peers: .tools/.peers-test ## Install the real programs that the tests run 
 
 .venv-gen/.done: protos/requirements.txt
 	$(PYTHON) -m venv .venv-gen
-	.venv-gen/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
-		--requirement protos/requirements.txt
+	.ci/retry .venv-gen/bin/python $(PIP_RUN) install --quiet --requirement protos/requirements.txt
 	@touch $@
 
 # The script makes the stamp itself, and only when no peer is missing.
-.tools/.peers-%: .ci/install-peers .ci/apt-install
+.tools/.peers-%: .ci/install-peers .ci/apt-install .ci/retry
 	.ci/install-peers $*
 
 # --- run -------------------------------------------------------------------------------------
@@ -89,7 +90,14 @@ bench: setup-run .tools/.peers-bench ## Measure imgd and its peers side by side 
 # --- check: never writes into the sources ------------------------------------------------------
 
 .PHONY: verify
-verify: check-style check-types check-rooms check-protos check-generated ## Run every check; change nothing
+verify: check-files check-style check-types check-rooms check-protos check-generated ## Run every check; change nothing
+
+# A file that git does not know works here, and is missing for everybody else.
+.PHONY: check-files
+check-files:
+	@if unknown=$$(git ls-files --others --exclude-standard 2>/dev/null) && [ -n "$$unknown" ]; then \
+		printf 'git does not know these files; add or ignore them:\n%s\n' "$$unknown" >&2; exit 1; \
+	fi
 
 .PHONY: check-style
 check-style: setup-dev
