@@ -311,6 +311,15 @@ class ImageQueries(PlaceQueries):
             self._place(image)
         return bool(gone)
 
+    def forget_repo_digest(self, repo_digest: str) -> bool:
+        """See WriteSession."""
+        gone = self._db.execute(
+            "DELETE FROM repo_digests WHERE name = ? RETURNING image", (repo_digest,)
+        ).fetchall()
+        for (image,) in gone:
+            self._place(image)
+        return bool(gone)
+
     def delete_image(self, uid: str) -> None:
         """See WriteSession."""
         found = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchall()

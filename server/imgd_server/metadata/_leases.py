@@ -14,6 +14,20 @@ from imgd_server.oci import Digest
 
 __all__ = ["LeaseQueries"]
 
+# What unexpired leases hold, and the referrers (signatures, bills of materials) of what they or an
+# image hold, their own referrers, and so on.
+_HELD = (
+    "WITH RECURSIVE leased (digest) AS (SELECT lease_digests.digest FROM lease_digests "
+    "JOIN leases USING (lease_id) WHERE expires > :now), "
+    "referring (digest) AS ("
+    "SELECT blob FROM links JOIN link_blobs USING (repository, digest) WHERE subject IS NOT NULL "
+    "AND (EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = subject AND stored) "
+    "OR subject IN (SELECT digest FROM leased)) "
+    "UNION SELECT blob FROM referring JOIN links ON subject = referring.digest "
+    "JOIN link_blobs ON link_blobs.repository = links.repository "
+    "AND link_blobs.digest = links.digest) "
+)
+
 
 class LeaseQueries(Queries):
     """The part of a session that is about leases."""
@@ -67,20 +81,19 @@ class LeaseQueries(Queries):
     def held_among(self, digests: Sequence[str], now: int) -> set[str]:
         """See ReadSession."""
         rows = self._db.execute(
-            "SELECT value FROM json_each(?) WHERE EXISTS "
-            "(SELECT 1 FROM image_blobs WHERE digest = value AND stored) OR EXISTS "
-            "(SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
-            "WHERE lease_digests.digest = value AND expires > ?)",
-            (json.dumps(list(digests)), now),
+            f"{_HELD} SELECT value FROM json_each(:digests) WHERE EXISTS "
+            "(SELECT 1 FROM image_blobs WHERE digest = value AND stored) "
+            "OR value IN (SELECT digest FROM leased) OR value IN (SELECT digest FROM referring)",
+            {"digests": json.dumps(list(digests)), "now": now},
         )
         return {digest for (digest,) in rows}
 
     def held_digests(self, now: int) -> set[str]:
         """See ReadSession."""
         rows = self._db.execute(
-            "SELECT digest FROM image_blobs WHERE stored UNION SELECT digest FROM lease_digests "
-            "WHERE lease_id IN (SELECT lease_id FROM leases WHERE expires > ?)",
-            (now,),
+            f"{_HELD} SELECT digest FROM image_blobs WHERE stored "
+            "UNION SELECT digest FROM leased UNION SELECT digest FROM referring",
+            {"now": now},
         )
         return {digest for (digest,) in rows}
 

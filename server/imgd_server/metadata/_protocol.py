@@ -26,7 +26,7 @@ from imgd_server.metadata._records import (
     PlatformRecord,
     TransferRecord,
 )
-from imgd_server.oci import Descriptor
+from imgd_server.oci import Descriptor, Digest
 
 __all__ = ["MetadataStore", "ReadSession", "WriteSession"]
 
@@ -131,6 +131,10 @@ class ReadSession(Protocol):
         """Tags (the last part only) in a repository, lexically after `after`."""
         ...
 
+    def has_repository(self, repository: str) -> bool:
+        """Whether anything has a name, a repo digest or a link in this repository."""
+        ...
+
     def repositories(self, after: str, limit: int) -> list[str]:
         """Repositories that have a name or a link, lexically after `after`."""
         ...
@@ -142,6 +146,25 @@ class ReadSession(Protocol):
 
     def repository_has_blob(self, repository: str, digest: str) -> bool:
         """Whether this repository shows the blob: linked, or stored for an image as above."""
+        ...
+
+    def any_repository_has_blob(self, digest: str) -> bool:
+        """Whether some repository shows the blob."""
+        ...
+
+    def repository_holder(self, repository: str, digest: str) -> Digest | None:
+        """A manifest that this repository shows and that needs the blob, or the manifest, with this
+        digest: an index needs its children. None where nothing does."""
+        ...
+
+    def referrers(
+        self, repository: str, subject: str, artifact_type: str, after: str, limit: int
+    ) -> tuple[list[Descriptor], bool]:
+        """The manifests that were linked to this repository with this subject, by digest from
+        behind `after`, and whether there are more. An empty `artifact_type` means any.
+
+        A page ends early when its descriptors, which hold annotations, come to a MiB.
+        """
         ...
 
     # --- holds
@@ -159,8 +182,8 @@ class ReadSession(Protocol):
         ...
 
     def held_digests(self, now: int) -> set[str]:
-        """Every blob digest that an image is made of or an unexpired lease holds. What is not
-        among them may be collected."""
+        """Every blob digest that an image is made of or an unexpired lease holds, and those that
+        referrers of these are made of. What is not among them may be collected."""
         ...
 
     def held_among(self, digests: Sequence[str], now: int) -> set[str]:
@@ -226,6 +249,10 @@ class WriteSession(ReadSession, Protocol):
         """Takes a name away. Says whether it was there."""
         ...
 
+    def forget_repo_digest(self, repo_digest: str) -> bool:
+        """Takes a `name@digest` that was learned from its images. Says whether it was there."""
+        ...
+
     def delete_image(self, uid: str) -> None:
         """Deletes an image with its names, platforms and blob references. No container may use
         it."""
@@ -262,8 +289,20 @@ class WriteSession(ReadSession, Protocol):
         """Shows a blob in a repository. Idempotent."""
         ...
 
-    def link_manifest(self, repository: str, target: Descriptor) -> None:
-        """Shows a manifest in a repository by its digest. Idempotent."""
+    def link_manifest(
+        self,
+        repository: str,
+        target: Descriptor,
+        *,
+        subject: str | None = None,
+        blobs: Iterable[str] = (),
+    ) -> None:
+        """Shows a manifest in a repository by its digest. Idempotent.
+
+        `blobs` are those that it is made of, itself included. With a `subject` it is a referrer,
+        whose `target` has the annotations and artifact type to list; its blobs are held as long as
+        the subject is.
+        """
         ...
 
     def unlink(self, repository: str, digest: str) -> bool:

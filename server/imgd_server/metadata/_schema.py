@@ -216,6 +216,19 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX images_place;
     ALTER TABLE images DROP COLUMN place;
     """,
+    """
+    -- Of a manifest that was pushed: what it refers to (a referrer's subject), and what it needs.
+    ALTER TABLE links ADD COLUMN subject TEXT;
+    CREATE INDEX links_subject ON links (subject, repository, digest) WHERE subject IS NOT NULL;
+    CREATE TABLE link_blobs (
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        blob TEXT NOT NULL,
+        PRIMARY KEY (repository, digest, blob),
+        FOREIGN KEY (repository, digest) REFERENCES links ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX link_blobs_blob ON link_blobs (repository, blob);
+    """,
 )
 
 
