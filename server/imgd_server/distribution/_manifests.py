@@ -1,20 +1,22 @@
-"""Manifests, tags and the catalog (OCI distribution 1.1)."""
+"""Manifests and tags (OCI distribution 1.1, "Pulling manifests", "Pushing manifests")."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
-from imgd_server.distribution._blobs import hold
+from imgd_server.distribution._headers import matches
 from imgd_server.distribution._protocol import (
-    Repository,
+    Refusal,
     in_thread,
     parse_digest,
     refuse,
-    refuse_error,
+    refuse_all,
 )
-from imgd_server.errors import Error
+from imgd_server.distribution._repository import Repository, put_bytes
+from imgd_server.errors import Error, Reason
 from imgd_server.images import Description, children, describe
 from imgd_server.metadata import Name, ReadSession, WriteSession
 from imgd_server.oci import (
@@ -29,177 +31,219 @@ from imgd_server.oci import (
     parse_manifest,
 )
 
-__all__ = ["delete_manifest", "get_manifest", "list_tags", "put_manifest"]
+__all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
-_MAX_PAGE = 10_000
+# So many tags one request may give (`tag` parameters); more would not fit in its URL.
+_MAX_TAGS = 100
+# So many missing blobs are named in a refusal.
+_MAX_NAMED = 20
 
 
 async def get_manifest(request: web.Request, repository: Repository) -> web.StreamResponse:
     """GET and HEAD: a manifest by tag or digest."""
     target = await _find(request, repository)
-    headers = {
-        "Content-Type": target.media_type,
-        "Docker-Content-Digest": target.digest,
-        "ETag": f'"{target.digest}"',
-    }
-    if request.headers.get("If-None-Match") == f'"{target.digest}"':
-        return web.Response(status=304, headers={"ETag": f'"{target.digest}"'})
     content = repository.backing.content
+    headers = {"Docker-Content-Digest": target.digest, "ETag": f'"{target.digest}"'}
+    if matches(request, target.digest):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = target.media_type
     try:
+        if request.method == "HEAD":
+            info = await in_thread(lambda: content.info(target.digest))
+            return web.Response(headers=headers | {"Content-Length": str(info.size)})
         raw = await in_thread(lambda: content.read(target.digest, MAX_MANIFEST_BYTES))
-    except Error:
-        raise _unknown(request, repository) from None
+    except Error as error:
+        # Of an index that is stored partly: what it refers to may be absent.
+        if error.reason is Reason.BLOB_NOT_FOUND:
+            raise _unknown(request, repository) from None
+        raise
     return web.Response(body=raw, headers=headers)
 
 
 async def _find(request: web.Request, repository: Repository) -> Descriptor:
-    name = request.match_info["reference"]
-    metadata = repository.backing.metadata
-    if ":" in name:
-        digest = parse_digest(name)
-        target = await metadata.read(
-            lambda session: session.repository_manifest(repository.full, digest)
-        )
-    else:
-        full = repository.tagged(name)
-        record = await metadata.read(lambda session: session.image_by_name(full))
-        target = record.target if record else None
-    if target is None:
-        raise _unknown(request, repository)
-    return target
+    text = request.match_info["reference"]
+    digest = parse_digest(text) if ":" in text else None
+    tag = "" if digest else _tag(request, repository)
+
+    def find(session: ReadSession) -> Descriptor | None:
+        if digest:
+            return session.repository_manifest(repository.full, digest)
+        record = session.image_by_name(tag)
+        return record.target if record else None
+
+    if target := await repository.backing.metadata.read(find):
+        return target
+    raise _unknown(request, repository)
 
 
-def _unknown(request: web.Request, repository: Repository) -> web.HTTPException:
+def _tag(request: web.Request, repository: Repository) -> str:
+    """The full name of a tag to look for; what is no tag is none that is known."""
+    try:
+        return repository.tagged(request.match_info["reference"])
+    except Refusal:
+        raise _unknown(request, repository) from None
+
+
+def _unknown(request: web.Request, repository: Repository) -> Refusal:
     name = request.match_info["reference"][:128]
     return refuse("MANIFEST_UNKNOWN", f"no manifest {name} in {repository.name}")
 
 
+# --- push
+
+
 async def put_manifest(request: web.Request, repository: Repository) -> web.StreamResponse:
-    """PUT: stores a manifest, and with a tag makes it an image. What it refers to must be here."""
-    name = request.match_info["reference"]
+    """PUT: stores a manifest, and with a tag makes it an image. What it refers to must be here,
+    apart from its subject. Pushed by digest, it takes tags from `tag` parameters."""
+    text = request.match_info["reference"]
+    given = parse_digest(text) if ":" in text else None
+    tags = request.query.getall("tag", []) if given else [text]
+    if len(tags) > _MAX_TAGS:
+        raise refuse("UNSUPPORTED", f"at most {_MAX_TAGS} tags are taken at once", 414)
+    names = [repository.tagged(tag) for tag in tags]
     raw = await request.read()
-    if len(raw) > MAX_MANIFEST_BYTES:
-        raise refuse("SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes", 413)
-    given = parse_digest(name) if ":" in name else None
-    tag = None if given else repository.tagged(name)
     digest = Digest.of(raw, given.algorithm if given else "sha256")
     if given and digest != given:
-        raise refuse("DIGEST_INVALID", f"the manifest has the digest {digest}")
+        raise refuse("DIGEST_INVALID", f"the manifest has the digest {digest}, not {given}")
     try:
         node = parse_manifest(raw, request.headers.get("Content-Type", ""))
     except FormatError as error:
         raise refuse("MANIFEST_INVALID", str(error)) from None
     target = Descriptor(node.media_type, digest, len(raw), artifact_type=node.artifact_type)
-    await _check_children(repository, node)
-    try:
-        await _store(repository, target, raw, tag)
-    except Error as error:
-        raise refuse_error(error) from error
+    await _claim(repository, target, node)
+    await _store(repository, target, node, raw, names)
     headers = {
         "Location": f"/v2/{repository.name}/manifests/{digest}",
         "Docker-Content-Digest": digest,
     }
+    if node.subject:
+        headers["OCI-Subject"] = node.subject.digest
+    if given and tags:
+        headers["OCI-Tag"] = ", ".join(tags)
     return web.Response(status=201, headers=headers)
 
 
-async def _check_children(repository: Repository, node: Manifest | Index) -> None:
-    """Refuses a manifest whose blobs the repository does not show. An index may be sparse only in
-    what it does not need: all its manifests must be here."""
+async def _claim(repository: Repository, target: Descriptor, node: Manifest | Index) -> None:
+    """Holds a manifest and what it needs, or refuses it when that is not here.
 
-    def missing(session: ReadSession) -> Digest | None:
-        for child in children(node):
-            if media.is_foreign_layer(child.media_type) and child.urls:
-                continue
-            if not session.repository_has_blob(repository.full, child.digest):
-                return child.digest
-        return None
+    A foreign layer is fetched from its URLs, so it need not be here. Neither need a subject.
+    """
+    needed = [
+        child
+        for child in children(node)
+        if not (media.is_foreign_layer(child.media_type) and child.urls)
+    ]
 
-    if absent := await repository.backing.metadata.read(missing):
-        raise refuse(
-            "MANIFEST_BLOB_UNKNOWN", f"{absent} is not in {repository.name}; push it first"
+    def claim(session: WriteSession) -> list[Descriptor]:
+        missing = [
+            child
+            for child in needed
+            if not session.repository_has_blob(repository.full, child.digest)
+        ]
+        if not missing:
+            repository.hold(session, target.digest, *(child.digest for child in needed))
+        return missing
+
+    def lost() -> list[Descriptor]:
+        found = [(child, repository.backing.content.find(child.digest)) for child in needed]
+        for child, info in found:
+            if info and info.size != child.size:
+                raise refuse(
+                    "MANIFEST_INVALID",
+                    f"{child.digest} has {info.size} bytes, and the manifest says {child.size}",
+                )
+        return [child for child, info in found if not info]
+
+    # A blob that is shown may have been collected; once held, it stays.
+    if missing := await repository.backing.metadata.write(claim) or await in_thread(lost):
+        raise refuse_all(
+            "MANIFEST_BLOB_UNKNOWN",
+            [
+                (f"{child.digest} is not in {repository.name}: push it first", child.digest)
+                for child in missing[:_MAX_NAMED]
+            ],
         )
 
 
-async def _store(repository: Repository, target: Descriptor, raw: bytes, tag: str | None) -> None:
-    backing = repository.backing
-    upload = uuid.uuid4().hex
-    await backing.metadata.write(lambda session: hold(session, upload, target.digest))
+async def _store(
+    repository: Repository,
+    target: Descriptor,
+    node: Manifest | Index,
+    raw: bytes,
+    names: Sequence[str],
+) -> None:
+    content, metadata = repository.backing.content, repository.backing.metadata
 
     def keep() -> Description:
-        with backing.content.ingest(f"upload:{upload}", target.digest, len(raw)) as ingest:
-            ingest.write(raw)
-            ingest.commit()
-        return describe(backing.content, target, Platform.host())
+        put_bytes(content, target.digest, raw)
+        return describe(content, target, Platform.host())
 
-    description = await in_thread(keep)
+    try:
+        description = await in_thread(keep)
+    except Error:
+        await metadata.write(lambda session: session.delete_lease(repository.lease(target.digest)))
+        raise
 
     def show(session: WriteSession) -> None:
-        session.link_manifest(repository.full, target)
-        if tag is None:
-            # No image: what it refers to is held like the manifest itself.
-            for blob in description.blobs:
-                hold(session, upload, blob.digest)
+        session.link_manifest(
+            repository.full,
+            _referrer(target, node) if node.subject else target,
+            subject=node.subject.digest if node.subject else None,
+            blobs=[blob.digest for blob in description.blobs],
+        )
+        if not names:
+            # No image: the lease holds all that it reaches.
+            repository.hold(session, target.digest, *(blob.digest for blob in description.blobs))
             return
-        image = session.put_image(description.record, description.platforms, description.blobs)
-        session.put_name(Name(tag, repository.full), image.uid)
-        session.delete_lease(f"upload:{upload}")
+        learned = (f"{repository.full}@{target.digest}",)
+        image = session.put_image(
+            replace(description.record, repo_digests=learned),
+            description.platforms,
+            description.blobs,
+        )
+        for name in names:
+            session.put_name(Name(name, repository.full), image.uid)
+        for blob in description.blobs:
+            session.delete_lease(repository.lease(blob.digest))
 
-    await backing.metadata.write(show)
+    await metadata.write(show)
+
+
+def _referrer(target: Descriptor, node: Manifest | Index) -> Descriptor:
+    """The descriptor that a list of referrers holds ("Listing Referrers")."""
+    artifact_type = node.artifact_type
+    if not artifact_type and isinstance(node, Manifest):
+        artifact_type = node.config.media_type
+    return replace(target, artifact_type=artifact_type, annotations=node.annotations)
+
+
+# --- delete
 
 
 async def delete_manifest(request: web.Request, repository: Repository) -> web.StreamResponse:
-    """DELETE: takes a tag away, or hides a manifest with its tags here. Never breaks a hold."""
-    name = request.match_info["reference"]
-    if ":" not in name:
-        full = repository.tagged(name)
-        gone = await repository.backing.metadata.write(lambda session: session.delete_name(full))
-    else:
-        digest = parse_digest(name)
+    """DELETE: takes a tag away, or hides a manifest with its tags here, unless an index here needs
+    it. The image stays, dangling, and whatever holds it."""
+    text = request.match_info["reference"]
+    digest = parse_digest(text) if ":" in text else None
+    tag = "" if digest else _tag(request, repository)
 
-        def hide(session: WriteSession) -> bool:
-            linked = session.unlink(repository.full, digest)
-            record = session.image_by_target(digest)
-            here = (
-                [one for one in record.names if one.repository == repository.full] if record else []
-            )
-            for one in here:
-                session.delete_name(one.name)
-            return linked or bool(here)
+    def hide(session: WriteSession) -> bool:
+        if digest is None:
+            return session.delete_name(tag)
+        if holder := session.repository_holder(repository.full, digest):
+            raise refuse("DENIED", f"{holder} in {repository.name} needs {digest}: delete it first")
+        return _unlink(session, repository, digest)
 
-        gone = await repository.backing.metadata.write(hide)
-    if not gone:
+    if not await repository.backing.metadata.write(hide):
         raise _unknown(request, repository)
     return web.Response(status=202)
 
 
-async def list_tags(request: web.Request, repository: Repository) -> web.StreamResponse:
-    """GET: the tags in lexical order, paged by `n` and `last`."""
-    limit, last = page(request)
-
-    def tags(session: ReadSession) -> tuple[list[str], bool]:
-        found = session.repository_tags(repository.full, last, limit + 1)
-        known = bool(found) or bool(session.repository_tags(repository.full, "", 1))
-        return found, known or repository.full in session.repositories("", _MAX_PAGE)
-
-    found, known = await repository.backing.metadata.read(tags)
-    if not known:
-        raise refuse("NAME_UNKNOWN", f"no repository {repository.name}")
-    response = web.json_response({"name": repository.name, "tags": found[:limit]})
-    return linked(response, request, f"/v2/{repository.name}/tags/list", found, limit)
-
-
-def page(request: web.Request) -> tuple[int, str]:
-    """`n` and `last` of a request."""
-    text = request.query.get("n", str(_MAX_PAGE))
-    if not text.isascii() or not text.isdigit():
-        raise refuse("UNSUPPORTED", "n is no number", 400)
-    return min(int(text), _MAX_PAGE), request.query.get("last", "")[:512]
-
-
-def linked(
-    response: web.Response, request: web.Request, path: str, found: list[str], limit: int
-) -> web.Response:
-    """Adds the Link to the next page, where there is one (RFC 5988)."""
-    if len(found) > limit > 0:
-        response.headers["Link"] = f'<{path}?n={limit}&last={found[limit - 1]}>; rel="next"'
-    return response
+def _unlink(session: WriteSession, repository: Repository, digest: Digest) -> bool:
+    record = session.image_by_target(digest)
+    here = [one for one in record.names if one.repository == repository.full] if record else []
+    for name in here:
+        session.delete_name(name.name)
+    learned = session.forget_repo_digest(f"{repository.full}@{digest}")
+    session.delete_lease(repository.lease(digest))
+    return session.unlink(repository.full, digest) or learned or bool(here)

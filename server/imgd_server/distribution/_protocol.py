@@ -1,33 +1,23 @@
-"""What the handlers share: names, stores, and errors in the specification's form."""
+"""What the handlers share: errors in the specification's form, and work in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from aiohttp import web
 
-from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Kind, Reason
-from imgd_server.metadata import MetadataStore
-from imgd_server.oci import Digest, FormatError, Reference
+from imgd_server.oci import Digest, FormatError
 
-__all__ = [
-    "RESOLVE",
-    "Backing",
-    "Repository",
-    "in_thread",
-    "parse_digest",
-    "refuse",
-    "refuse_error",
-]
+__all__ = ["Refusal", "in_thread", "parse_digest", "refuse", "refuse_all", "refuse_error"]
 
 T = TypeVar("T")
 
-# OCI distribution 1.1, "Error Codes".
+# OCI distribution 1.1, "Error Codes". UNSUPPORTED and DENIED are about the method here: what may
+# not be done to what the URL names.
 _STATUS = {
     "BLOB_UNKNOWN": 404,
     "BLOB_UPLOAD_INVALID": 400,
@@ -39,77 +29,95 @@ _STATUS = {
     "NAME_INVALID": 400,
     "NAME_UNKNOWN": 404,
     "SIZE_INVALID": 400,
-    "DENIED": 403,
+    "DENIED": 405,
     "UNSUPPORTED": 405,
     "TOOMANYREQUESTS": 429,
 }
 
-_REASONS = {
+_CODES = {
     Reason.DIGEST_MISMATCH: "DIGEST_INVALID",
     Reason.SIZE_MISMATCH: "SIZE_INVALID",
     Reason.BLOB_NOT_FOUND: "BLOB_UNKNOWN",
     Reason.DIGEST_INVALID: "DIGEST_INVALID",
     Reason.DIGEST_UNSUPPORTED: "DIGEST_INVALID",
+    Reason.UPLOAD_NOT_FOUND: "BLOB_UPLOAD_UNKNOWN",
     Reason.TOO_BUSY: "TOOMANYREQUESTS",
 }
+# So soon the request that keeps an upload busy may have ended; seconds.
+_RETRY_AFTER = "1"
 
 
-@dataclass(frozen=True, slots=True)
-class Backing:
-    """A store that repositories are served from."""
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that is answered with an error: its HTTP status, errors and further headers."""
 
-    content: ContentStore
-    metadata: MetadataStore
-    writable: bool = True
+    def __init__(
+        self, status: int, errors: list[dict[str, object]], headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(status, errors)
+        self.status = status
+        self.errors = errors
+        self.headers = headers
 
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A repository of a request: `name` as in the URL, `full` as in image names."""
-
-    name: str
-    full: str
-    backing: Backing
-
-    def tagged(self, tag: str) -> str:
-        """The full image name of a tag. Raises NAME_INVALID for what is no tag."""
-        try:
-            return str(Reference.parse(f"{self.full}:{tag}"))
-        except FormatError as error:
-            raise refuse("MANIFEST_INVALID", str(error)) from None
+    def response(self) -> web.Response:
+        """The answer."""
+        return web.Response(
+            status=self.status,
+            text=json.dumps({"errors": self.errors}),
+            content_type="application/json",
+            headers=self.headers,
+        )
 
 
-# From a name in a URL to its repository; mounts name a second one.
-RESOLVE: web.AppKey[Callable[[str], Repository]] = web.AppKey("resolve")
+def refuse(
+    code: str,
+    message: str,
+    status: int | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Refusal:
+    """An error to raise; `code` is one of OCI distribution 1.1, which implies the status."""
+    error: dict[str, object] = {"code": code, "message": message}
+    return Refusal(status or _STATUS[code], [error], headers or {})
 
 
-async def in_thread(function: Callable[[], T]) -> T:
-    """Runs something that blocks."""
-    return await asyncio.to_thread(function)
+def refuse_all(code: str, messages: Iterable[tuple[str, Digest]]) -> Refusal:
+    """An error for each digest, with a message of its own."""
+    errors: list[dict[str, object]] = [
+        {"code": code, "message": message, "detail": {"digest": digest}}
+        for message, digest in messages
+    ]
+    return Refusal(_STATUS[code], errors, {})
+
+
+def refuse_error(error: Error) -> Refusal:
+    """One of our errors in the specification's form; 500 without a word for what is no caller's
+    business."""
+    if error.reason is Reason.DISK_FULL:
+        return refuse("DENIED", error.message, 507)
+    if code := _CODES.get(error.reason):
+        busy = code == "TOOMANYREQUESTS"
+        return refuse(code, error.message, headers={"Retry-After": _RETRY_AFTER} if busy else None)
+    if error.kind in (Kind.FAILED_PRECONDITION, Kind.INVALID_ARGUMENT):
+        return refuse("MANIFEST_INVALID", error.message)
+    return refuse("UNSUPPORTED", "the registry failed; its log says why", 500)
 
 
 def parse_digest(text: str) -> Digest:
-    """A digest from a URL."""
+    """A digest from a URL. Refuses with DIGEST_INVALID."""
     try:
         return Digest.parse(text)
     except FormatError as error:
         raise refuse("DIGEST_INVALID", str(error)) from None
 
 
-def refuse(code: str, message: str, status: int | None = None) -> web.HTTPException:
-    """An error in the specification's form, to be raised."""
-    body = json.dumps({"errors": [{"code": code, "message": message}]})
-    failure = web.HTTPException(text=body, content_type="application/json")
-    failure.set_status(status or _STATUS[code])
-    return failure
-
-
-def refuse_error(error: Error) -> web.HTTPException:
-    """One of our errors in the specification's form."""
-    if error.reason is Reason.DISK_FULL:
-        return refuse("DENIED", error.message, 507)
-    if error.kind in (Kind.FAILED_PRECONDITION, Kind.INVALID_ARGUMENT):
-        return refuse(_REASONS.get(error.reason, "MANIFEST_INVALID"), error.message)
-    if code := _REASONS.get(error.reason):
-        return refuse(code, error.message)
-    return refuse("UNSUPPORTED", "the registry failed; its log says why", 500)
+async def in_thread(function: Callable[[], T]) -> T:
+    """Runs something that blocks, and does not return before it has ended, cancelled or not: it
+    works on files that the caller closes next."""
+    future = asyncio.get_running_loop().run_in_executor(None, function)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()
+        raise

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgd_server.content import ContentStore, LocalContentStore
+from imgd_server.distribution._repository import put_bytes
 from imgd_server.images import describe
 from imgd_server.metadata import MetadataStore, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, media
@@ -200,8 +201,5 @@ def _put_json(content: ContentStore, value: object, media_type: str) -> Descript
 
 def _put(content: ContentStore, data: bytes, media_type: str) -> Descriptor:
     digest = Digest.of(data)
-    if content.find(digest) is None:
-        with content.ingest(digest, digest, len(data), resume=False) as ingest:
-            ingest.write(data)
-            ingest.commit()
+    put_bytes(content, digest, data)
     return Descriptor(media_type, digest, len(data))

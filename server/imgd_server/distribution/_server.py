@@ -10,9 +10,12 @@ import structlog
 from aiohttp import web
 
 from imgd_server.content import ContentStore
-from imgd_server.distribution import _blobs, _manifests
-from imgd_server.distribution._protocol import RESOLVE, Backing, Repository, refuse, refuse_error
+from imgd_server.distribution import _blobs, _discovery, _manifests, _pushes
+from imgd_server.distribution._headers import page
+from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
+from imgd_server.distribution._repository import RESOLVE, Backing, Repository
 from imgd_server.distribution._samples import SAMPLES, SAMPLES_HOST, SampleStore
+from imgd_server.distribution._uploads import Uploads
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, FormatError, Reference
@@ -44,10 +47,14 @@ class RegistryServer:
         *,
         own_host: str | None = None,
         samples: SampleStore | None = None,
+        read_only: bool = False,
     ) -> None:
-        self._store = Backing(content, metadata)
+        self._uploads = Uploads(content)
+        self._store = Backing(content, metadata, self._uploads, writable=not read_only)
         self._samples = (
-            Backing(samples.content, samples.metadata, writable=False) if samples else None
+            Backing(samples.content, samples.metadata, Uploads(samples.content), writable=False)
+            if samples
+            else None
         )
         self.own_host = own_host or ""
         self._runner: web.AppRunner | None = None
@@ -77,17 +84,20 @@ class RegistryServer:
                 + (": another process serves it" if taken else ""),
             ) from None
         self._runner = runner
-        bound = runner.addresses[0]
-        self.own_host = self.own_host or f"{bound[0]}:{bound[1]}"
-        return bound[0], bound[1]
+        address, bound = runner.addresses[0][:2]
+        self.own_host = self.own_host or (
+            f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
+        )
+        return address, bound
 
     async def stop(self) -> None:
-        """Lets open requests end for a moment, and stops."""
+        """Lets open requests end for a moment, and stops. Unfinished uploads can go on later."""
         if self._runner:
             await self._runner.cleanup()
+        self._uploads.close()
 
     def resolve(self, name: str) -> Repository:
-        """The repository that a name in a URL means. Raises NAME_INVALID."""
+        """The repository that a name in a URL means. Refuses with NAME_INVALID."""
         if self._samples and (name == SAMPLES or name.startswith(f"{SAMPLES}/")):
             return Repository(name, f"{SAMPLES_HOST}/{name}", self._samples)
         domain = name.partition("/")[0]
@@ -97,9 +107,10 @@ class RegistryServer:
             reference = Reference.parse(full)
         except FormatError as error:
             raise refuse("NAME_INVALID", str(error)) from None
-        if reference.tag or reference.digest or reference.name != full:
+        if reference.tag or reference.digest:
             raise refuse("NAME_INVALID", f"{name[:200]} is not a repository's name")
-        return Repository(name, full, self._store)
+        # Docker Hub has several ways to write a name.
+        return Repository(name, reference.name, self._store)
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard], client_max_size=_MAX_BODY)
@@ -110,78 +121,97 @@ class RegistryServer:
         router.add_route("GET", "/v2/_catalog", self._catalog)
         name = "/v2/{name:.+}"
         routes: list[tuple[str, str, Action, bool]] = [
-            ("GET", f"{name}/blobs/uploads/{{upload}}", _blobs.get_upload, True),
-            ("PATCH", f"{name}/blobs/uploads/{{upload}}", _blobs.patch_upload, True),
-            ("PUT", f"{name}/blobs/uploads/{{upload}}", _blobs.finish_upload, True),
-            ("DELETE", f"{name}/blobs/uploads/{{upload}}", _blobs.delete_upload, True),
-            ("POST", f"{name}/blobs/uploads/", _blobs.start_upload, True),
-            ("POST", f"{name}/blobs/uploads", _blobs.start_upload, True),
+            ("GET", f"{name}/blobs/uploads/{{upload}}", _pushes.get_upload, True),
+            ("PATCH", f"{name}/blobs/uploads/{{upload}}", _pushes.patch_upload, True),
+            ("PUT", f"{name}/blobs/uploads/{{upload}}", _pushes.finish_upload, True),
+            ("DELETE", f"{name}/blobs/uploads/{{upload}}", _pushes.delete_upload, True),
+            ("POST", f"{name}/blobs/uploads/", _pushes.start_upload, True),
+            ("POST", f"{name}/blobs/uploads", _pushes.start_upload, True),
             ("GET", f"{name}/blobs/{{digest}}", _blobs.get_blob, False),
             ("DELETE", f"{name}/blobs/{{digest}}", _blobs.delete_blob, True),
             ("GET", f"{name}/manifests/{{reference}}", _manifests.get_manifest, False),
             ("PUT", f"{name}/manifests/{{reference}}", _manifests.put_manifest, True),
             ("DELETE", f"{name}/manifests/{{reference}}", _manifests.delete_manifest, True),
-            ("GET", f"{name}/tags/list", _manifests.list_tags, False),
+            ("GET", f"{name}/tags/list", _discovery.list_tags, False),
+            ("GET", f"{name}/referrers/{{digest}}", _discovery.list_referrers, False),
         ]
         for method, path, action, writes in routes:
             handler = self._bound(action, writes=writes)
             router.add_route(method, path, handler)
             if method == "GET":
                 router.add_route("HEAD", path, handler)
+        application.on_response_prepare.append(_mark)
         return application
 
     def _bound(self, action: Action, *, writes: bool) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             repository = self.resolve(request.match_info["name"])
             if writes and not repository.backing.writable:
-                raise refuse("DENIED", f"{repository.name} holds samples, and is read-only")
+                raise refuse(
+                    "UNSUPPORTED",
+                    f"{repository.name} is read-only here",
+                    headers={"Allow": "GET, HEAD"},
+                )
             return await action(request, repository)
 
         return handle
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuses foreign hosts, and gives every answer and error its form."""
+        """Refuses foreign hosts, and gives every error its form."""
         try:
-            host = request.headers.get("Host", "")
-            if not _LOOPBACK.fullmatch(host) and host != self.own_host:
-                # A web page that points its own name here must not reach the store.
-                raise refuse("DENIED", "this registry does not answer to that Host", 421)
-            response = await handler(request)
+            self._check_host(request)
+            return await handler(request)
+        except Refusal as refusal:
+            return refusal.response()
         except web.HTTPException as error:
-            response = error if error.content_type == "application/json" else _plain(error)
+            return _plain(error).response()
         except Error as error:
-            response = refuse_error(error)
-            if response.status == 500:
+            answer = refuse_error(error)
+            if answer.status == 500:
                 _log.error("registry request failed", path=request.path, error=error.message)
-        except (ConnectionResetError, TimeoutError):
-            raise
+            return answer.response()
+        except (ConnectionError, web.RequestPayloadError):
+            # The client has left, or sent no proper body.
+            return refuse("BLOB_UPLOAD_INVALID", "the request's body broke off").response()
         except Exception:  # noqa: BLE001 - the translator
             _log.exception("registry request failed", path=request.path)
-            response = refuse("UNSUPPORTED", "the registry failed; its log says why", 500)
-        if not response.prepared:
-            response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
-        return response
+            return refuse("UNSUPPORTED", "the registry failed; its log says why", 500).response()
+
+    def _check_host(self, request: web.Request) -> None:
+        """A web page must not reach the store: neither by pointing a name of its own here (Host),
+        nor by sending a form from elsewhere (Origin). Registry clients send no Origin."""
+        hosts = request.headers.getall("Host", [""])
+        for origin in request.headers.getall("Origin", []):
+            hosts.append(origin.partition("://")[2])
+        for host in hosts:
+            if not _LOOPBACK.fullmatch(host.lower()) and host != self.own_host:
+                raise refuse("DENIED", "this registry does not answer to that Host or Origin", 421)
 
     async def _base(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({})
 
     async def _catalog(self, request: web.Request) -> web.StreamResponse:
         """The repositories: own ones by their short names, others by their full ones."""
-        limit, last = _manifests.page(request)
-        names: set[str] = set()
-        for backing, host in ((self._store, self.own_host), (self._samples, SAMPLES_HOST)):
-            prefix = f"{host}/"
-            if backing:
-                found = await backing.metadata.read(
-                    lambda session: session.repositories("", 100_000)
-                )
-                names |= {name.removeprefix(prefix) for name in found}
-        page = [name for name in sorted(names) if name > last][: limit + 1]
-        response = web.json_response({"repositories": page[:limit]})
-        return _manifests.linked(response, request, "/v2/_catalog", page, limit)
+        limit, last = page(request)
+        found = await self._store.metadata.read(
+            lambda session: _discovery.names_of(session, self.own_host, last, limit + 1)
+        )
+        if self._samples:
+            found += await self._samples.metadata.read(
+                lambda session: _discovery.names_of(session, SAMPLES_HOST, last, limit + 1)
+            )
+        names = sorted(set(found))[: limit + 1]
+        return _discovery.page_of("/v2/_catalog", {}, "repositories", names, limit)
 
 
-def _plain(error: web.HTTPException) -> web.HTTPException:
-    code = {404: "NAME_UNKNOWN", 413: "SIZE_INVALID"}.get(error.status, "UNSUPPORTED")
-    return refuse(code, error.reason, error.status)
+async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
+    # Older clients look for it.
+    response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
+
+
+def _plain(error: web.HTTPException) -> Refusal:
+    """What aiohttp refuses: unknown paths and methods, and bodies that are too large."""
+    code = {413: "SIZE_INVALID"}.get(error.status, "UNSUPPORTED")
+    allowed = {key: error.headers[key] for key in ("Allow",) if key in error.headers}
+    return refuse(code, error.reason, error.status, headers=allowed)

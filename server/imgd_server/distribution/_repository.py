@@ -1,0 +1,79 @@
+"""Repositories as requests name them, and the stores behind them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from imgd_server.content import ContentStore
+from imgd_server.distribution._protocol import refuse
+from imgd_server.distribution._uploads import Uploads
+from imgd_server.metadata import LeaseRecord, MetadataStore, WriteSession
+from imgd_server.oci import Digest, FormatError, Reference
+from imgd_server.transfer import now_us
+
+__all__ = ["HOLD_US", "RESOLVE", "Backing", "Repository", "put_bytes"]
+
+# What was pushed and is in no image yet stays so long after the last word of it: a large image may
+# take hours, and its first blob waits for the manifest.
+HOLD_US = 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """A store that repositories are served from."""
+
+    content: ContentStore
+    metadata: MetadataStore
+    uploads: Uploads
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a request: `name` as in the URL, `full` as in image names."""
+
+    name: str
+    full: str
+    backing: Backing
+
+    def tagged(self, tag: str) -> str:
+        """The full image name of a tag. Refuses what is no tag with MANIFEST_INVALID."""
+        try:
+            return str(Reference.parse(f"{self.full}:{tag}"))
+        except FormatError as error:
+            raise refuse("MANIFEST_INVALID", str(error)) from None
+
+    def lease(self, digest: Digest) -> str:
+        """The lease that holds what was pushed here and is in no image yet.
+
+        The colon keeps it apart from callers' leases, whose IDs have none.
+        """
+        return f"upload:{self.full}@{digest}"
+
+    def hold(self, session: WriteSession, digest: Digest, *parts: Digest) -> None:
+        """Holds a blob, or a manifest with its parts, for a day from now on."""
+        now = now_us()
+        session.put_lease(
+            LeaseRecord(self.lease(digest), now, now + HOLD_US, digests=(digest, *parts))
+        )
+
+
+# From a name in a URL to its repository; mounts name a second one.
+RESOLVE: web.AppKey[Callable[[str], Repository]] = web.AppKey("resolve")
+
+
+def put_bytes(content: ContentStore, digest: Digest, data: bytes) -> None:
+    """Stores a small blob, unless it is there. Blocks."""
+    if content.find(digest):
+        return
+    with content.ingest(f"upload:{uuid.uuid4().hex}", digest, len(data), resume=False) as ingest:
+        try:
+            ingest.write(data)
+            ingest.commit()
+        except BaseException:
+            ingest.abort()
+            raise
