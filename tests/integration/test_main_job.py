@@ -476,6 +476,13 @@ def _listed(client: Client) -> list[image_pb2.Image]:
     return list(client.images.list(view=image_pb2.IMAGE_VIEW_FULL))
 
 
+def _fsck(root: Path) -> tuple[int, str]:
+    command = [str(BIN / "imgd"), "fsck", "--verify-content", "--root", str(root)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert ended.stderr == ""
+    return ended.returncode, ended.stdout
+
+
 def test_everything_is_there_after_a_restart_and_verifies(registry: str, tmp_path: Path) -> None:
     root = tmp_path / "state"
     with run_daemon(root) as daemon, Client(daemon.address) as client:
@@ -484,9 +491,7 @@ def test_everything_is_there_after_a_restart_and_verifies(registry: str, tmp_pat
         images, transfers = _listed(client), list(client.transfers.list())
         blobs = stored_blobs(daemon)
         assert daemon.stop() == 0
-    fsck = [str(BIN / "imgd"), "fsck", "--verify-content", "--root", str(root)]
-    checked = subprocess.run(fsck, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert (checked.returncode, checked.stdout) == (0, "no problems found\n"), checked.stderr
+    assert _fsck(root) == (0, "no problems found\n")
     with run_daemon(root) as daemon, Client(daemon.address) as client:
         assert len(images) == len(KINDS)
         assert _listed(client) == images
@@ -495,17 +500,31 @@ def test_everything_is_there_after_a_restart_and_verifies(registry: str, tmp_pat
         events = list(client.watch(transfers[0].name))
         _check_told(events)
         assert events[-1].finished.transfer == transfers[0]
-        assert daemon.stop() == 0
-    # A check that finds nothing proves something only if it can find something.
-    digest = images[0].image_id
-    path = root / "content/blobs" / digest.replace(":", "/")
-    data = bytearray(path.read_bytes())
+
+
+def test_damaged_blob_is_found_and_repaired_as_the_check_says(
+    registry: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "state"
+    reference = f"{registry}/library/app:1"
+    with run_daemon(root) as daemon, Client(daemon.address) as client:
+        client.pull(reference).result()
+        digest = client.images.inspect(reference).layers[0].digest
+    blob = root / "content/blobs" / digest.replace(":", "/")
+    data = bytearray(blob.read_bytes())
     data[0] ^= 1
-    path.chmod(0o600)
-    path.write_bytes(data)
-    checked = subprocess.run(fsck, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert checked.returncode == 1
-    assert f"DIGEST_MISMATCH {digest}" in checked.stdout
+    blob.chmod(0o600)
+    blob.write_bytes(data)
+    status, said = _fsck(root)
+    assert status == 1
+    assert said.splitlines()[0].startswith(f"DIGEST_MISMATCH {digest}: ")
+    assert "delete its file, then pull" in said
+    blob.unlink()
+    assert _fsck(root)[0] == 1
+    with run_daemon(root) as daemon, Client(daemon.address) as client:
+        outcome = client.pull(reference).result().outcome
+        assert outcome.fetched_bytes == len(data)
+    assert _fsck(root) == (0, "no problems found\n")
 
 
 def test_imgctl_pulls_lists_and_inspects_like_docker(daemon: Daemon, registry: str) -> None:

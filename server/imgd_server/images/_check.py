@@ -95,5 +95,10 @@ def _check_blob(content: ContentStore, digest: Digest) -> list[Problem]:
             return []  # deleted meanwhile
         return [Problem(error.reason, digest, error.message)]
     return [
-        Problem(Reason.DIGEST_MISMATCH, digest, "its bytes do not have its digest; pull it again")
+        Problem(
+            Reason.DIGEST_MISMATCH,
+            digest,
+            # A pull alone would find a file of that name and size, and be content with it.
+            "its bytes do not have its digest; delete its file, then pull an image that has it",
+        )
     ]
