@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import find_image, new_uid
+from imgd_server.images import find_image, image_event, take_lease
 from imgd_server.metadata import (
     ImageRecord,
     LeaseRecord,
@@ -164,45 +164,35 @@ def _commit(
 ) -> TransferRecord:
     """Names an image, takes the lease, and ends the transfer; `facts` are more of its outcome."""
     names = names_of(reference, destination)
-    before = [session.put_name(name, image.uid) for name in names]
-    digest = image.target.digest
+    digest, now = image.target.digest, now_us()
+    before = []
+    for name in names:
+        before.append(session.put_name(name, image.uid))
+        if before[-1] not in (None, digest) and (former := session.image_by_target(before[-1])):
+            session.add_event(image_event("untag", former, now, name=name.name))
+        session.add_event(image_event("pull", image, now, name=name.name))
     if all(known == digest for known in before):
         result = PullResult.UP_TO_DATE
     elif any(known not in (None, digest) for known in before):
         result = PullResult.UPDATED
     else:
         result = PullResult.DOWNLOADED
+    lease = ""
+    if wanted := destination.lease:
+        ttl = int(wanted.ttl * 1_000_000)
+        lease = take_lease(session, wanted.lease_id, ttl, image.uid, now).lease_id
     outcome = Outcome(
         result,
         image.target,
         image.uid,
         image.image_id,
         tuple(name.name for name in names),
-        lease=_take_lease(session, destination, image),
+        lease=lease,
         **facts,
     )
     record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
     session.put_transfer(record)
     return record
-
-
-def _take_lease(session: WriteSession, destination: StoreEndpoint, image: ImageRecord) -> str:
-    if destination.lease is None:
-        return ""
-    lease_id = destination.lease.lease_id or new_uid().lower()
-    now = now_us()
-    expires = now + int(destination.lease.ttl * 1_000_000)
-    known = session.lease(lease_id)
-    session.put_lease(
-        LeaseRecord(
-            lease_id,
-            created=known.created if known else now,
-            expires=max(expires, known.expires) if known else expires,
-            labels=known.labels if known else {},
-            digests=tuple(blob.digest for blob in session.image_blobs(image.uid) if blob.stored),
-        )
-    )
-    return lease_id
 
 
 def hold(session: WriteSession, uid: str, targets: Sequence[Descriptor], lifetime_us: int) -> None:

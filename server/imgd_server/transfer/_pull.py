@@ -415,12 +415,10 @@ class Pull:
         """
         await self._hold([target])
         # Several manifests of one image may refer to it.
-        async with self._turns.take(node.node_id):
+        async with self._slots, self._turns.take(node.node_id):
             if node.failure:
                 raise node.failure
-            if node.state.final or await self._exists(node, target):
-                return
-            async with self._slots:
+            if not node.state.final and not await self._exists(node, target):
                 await self._share(node, target, fetch, forgiven)
 
     async def _share(

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from imgd_server.oci import Descriptor, Digest, Reference
 from imgd_server.registry import BlobStream, Cancellation, Credentials, FetchedManifest, Resolved
 from imgd_server.transfer import (
     Node,
+    NodeState,
     Outcome,
     Progress,
     RegistryEndpoint,
@@ -29,7 +30,7 @@ from imgd_server.transfer import (
     WatchEvent,
     WatchEventKind,
 )
-from tests.fake_images import FakeImage, make_image
+from tests.fake_images import FakeImage, digest_of, make_image
 
 __all__ = [
     "HOST",
@@ -39,9 +40,16 @@ __all__ = [
     "Gate",
     "Lab",
     "Trick",
+    "altered",
+    "begun",
+    "check_events",
+    "layer_of",
     "layered",
     "open_lab",
+    "outcome_of",
+    "retrying",
     "settled",
+    "size_of",
     "spec_for",
 ]
 
@@ -299,6 +307,40 @@ def layered(*sizes: int, seed: int = 1, **more: Any) -> FakeImage:
         layers,
         layer_type="application/vnd.oci.image.layer.v1.tar",
         **{"labels": {"seed": str(seed)}, **more},
+    )
+
+
+def layer_of(image: FakeImage, number: int = 0) -> tuple[str, bytes]:
+    """The digest and bytes of one of its layers."""
+    digest = str(image.document["layers"][number]["digest"])
+    return digest, image.blobs[digest]
+
+
+def size_of(image: FakeImage) -> int:
+    """The bytes of all that it is made of."""
+    return sum(map(len, image.blobs.values())) + sum(
+        len(raw) for _, raw in image.manifests.values()
+    )
+
+
+def altered(image: FakeImage, old: bytes, new: bytes) -> FakeImage:
+    """The image with other words in its manifest."""
+    raw = image.raw.replace(old, new)
+    assert raw != image.raw
+    return replace(
+        image, raw=raw, manifests={**image.manifests, digest_of(raw): (image.media_type, raw)}
+    )
+
+
+def begun(digest: str) -> Callable[[Progress], bool]:
+    """Whether something goes on, or went on, at a node."""
+    return lambda progress: digest in progress.nodes and bool(progress.nodes[digest].activities)
+
+
+def retrying(digest: str) -> Callable[[Progress], bool]:
+    """Whether a node waits for its next attempt."""
+    return lambda progress: (
+        digest in progress.nodes and progress.nodes[digest].state is NodeState.RETRYING
     )
 
 
