@@ -315,7 +315,9 @@ class Pull:
                     layer_index=position - 1 if position else None,
                 )
             )
-            self._blobs[child.digest] = (found, child)
+            # Another manifest may bring the same blob along, or not.
+            if child.digest not in self._blobs or child.data is not None:
+                self._blobs[child.digest] = (found, child)
         await self._hold(parts)
 
     def _check_config_size(self, node: Node, config: Descriptor) -> None:
