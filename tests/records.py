@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import threading
+from typing import Any, Self
 
-from imgd_server.metadata import BlobRef, ImageRecord, LeaseRecord, Name, TransferRecord
+from imgd_server.errors import Error
+from imgd_server.metadata import (
+    BlobRef,
+    ImageRecord,
+    LeaseRecord,
+    MetadataStore,
+    Name,
+    TransferRecord,
+    WriteSession,
+)
 from imgd_server.oci import Descriptor, Digest, media
 
 __all__ = [
+    "BusyWriter",
     "blob_ref",
     "by_digest",
     "image_record",
@@ -74,3 +86,30 @@ def transfer_record(uid: str, **fields: Any) -> TransferRecord:
         "created": 1_000_000,
     }
     return TransferRecord(**{**settings, **fields})
+
+
+class BusyWriter:
+    """Keeps a store's writer busy, so that whatever is written meanwhile waits, and waits together.
+
+    `fails` says that the function that keeps it busy is to fail with one of our errors.
+    """
+
+    def __init__(self, store: MetadataStore) -> None:
+        self._store = store
+        self._begun, self._go = threading.Event(), threading.Event()
+        self.fails = False
+
+    def _wait(self, _: WriteSession) -> None:
+        self._begun.set()
+        # A net for a test that hangs.
+        assert self._go.wait(60)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.ensure_future(self._store.write(self._wait))
+        assert await asyncio.to_thread(self._begun.wait, 60)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._go.set()
+        [answer] = await asyncio.gather(self._task, return_exceptions=True)
+        assert isinstance(answer, Error) if self.fails else answer is None

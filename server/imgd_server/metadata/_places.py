@@ -25,9 +25,10 @@ class PlaceQueries(Queries):
         """Gives an image its place, if that has changed."""
         age, first_row = self._db.execute(
             "SELECT coalesce(-created, 1 << 62), coalesce("
-            "(SELECT min(text) FROM image_rows WHERE image = row), '<none> <none>') "
-            "FROM images WHERE row = ?",
-            (image,),
+            # Not `image = row`: the view is then read whole.
+            "(SELECT min(text) FROM image_rows WHERE image = :image), '<none> <none>') "
+            "FROM images WHERE row = :image",
+            {"image": image},
         ).fetchone()
         former = self._db.execute(
             "SELECT age, first_row FROM image_places WHERE image = ? AND until IS NULL", (image,)

@@ -10,7 +10,7 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore, ReadSession, WriteSession
-from tests.records import image_record, tag
+from tests.records import BusyWriter, image_record, tag
 
 Opener = Callable[[], Awaitable[MetadataStore]]
 # A net for a store that hangs.
@@ -30,26 +30,6 @@ def adding(content: str) -> Callable[[WriteSession], str]:
         return image.uid
 
     return add
-
-
-class Blocked:
-    """Keeps the store's writer busy, so that whatever is written meanwhile waits together."""
-
-    def __init__(self, store: MetadataStore) -> None:
-        self._begun, self._go = threading.Event(), threading.Event()
-        self._store = store
-
-    def _wait(self, _: WriteSession) -> None:
-        self._begun.set()
-        assert self._go.wait(PATIENCE)
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.ensure_future(self._store.write(self._wait))
-        assert await asyncio.to_thread(self._begun.wait, PATIENCE)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._go.set()
-        await self._task
 
 
 async def test_a_function_gets_its_answer(store: MetadataStore) -> None:
@@ -87,7 +67,7 @@ async def test_what_raises_undoes_only_its_own_changes(store: MetadataStore) -> 
         adding("3")(session)
         raise Error(Reason.DIGEST_CHANGED, "of this caller")
 
-    async with Blocked(store):
+    async with BusyWriter(store):
         answers = asyncio.gather(
             *map(store.write, [adding("1"), fail, adding("2"), fail]), return_exceptions=True
         )
@@ -102,7 +82,7 @@ async def test_what_raises_undoes_only_its_own_changes(store: MetadataStore) -> 
 
 
 async def test_a_later_function_sees_the_changes_of_an_earlier_one(store: MetadataStore) -> None:
-    async with Blocked(store):
+    async with BusyWriter(store):
         answers = asyncio.gather(*(store.write(lambda one: one.next_epoch()) for _ in range(5)))
         await asyncio.sleep(0)
     assert await answers == [1, 2, 3, 4, 5]
@@ -170,7 +150,7 @@ async def test_a_read_that_raises(store: MetadataStore) -> None:
 
 
 async def test_a_write_that_waits_can_be_cancelled(store: MetadataStore) -> None:
-    async with Blocked(store):
+    async with BusyWriter(store):
         cancelled = asyncio.ensure_future(store.write(adding("1")))
         kept = asyncio.ensure_future(store.write(adding("2")))
         await asyncio.sleep(0)
@@ -201,7 +181,7 @@ async def test_a_write_that_has_begun_ends_also_when_nobody_waits(store: Metadat
 
 async def test_close_finishes_what_was_asked_for(opener: Opener) -> None:
     store = await opener()
-    async with Blocked(store):
+    async with BusyWriter(store):
         writes = asyncio.gather(*(store.write(adding(str(number))) for number in range(5)))
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(store.close())
