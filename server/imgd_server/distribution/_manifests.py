@@ -17,8 +17,8 @@ from imgd_server.distribution._protocol import (
 )
 from imgd_server.distribution._repository import Repository, put_bytes
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Description, children, describe
-from imgd_server.metadata import Name, ReadSession, WriteSession
+from imgd_server.images import Description, children, describe, tag_image, untag_image
+from imgd_server.metadata import ReadSession, WriteSession
 from imgd_server.oci import (
     MAX_MANIFEST_BYTES,
     Descriptor,
@@ -30,6 +30,7 @@ from imgd_server.oci import (
     media,
     parse_manifest,
 )
+from imgd_server.transfer import now_us
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
@@ -102,6 +103,8 @@ async def put_manifest(request: web.Request, repository: Repository) -> web.Stre
         raise refuse("UNSUPPORTED", f"at most {_MAX_TAGS} tags are taken at once", 414)
     names = [repository.tagged(tag) for tag in tags]
     raw = await request.read()
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise refuse("SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes", 413)
     digest = Digest.of(raw, given.algorithm if given else "sha256")
     if given and digest != given:
         raise refuse("DIGEST_INVALID", f"the manifest has the digest {digest}, not {given}")
@@ -202,7 +205,7 @@ async def _store(
             description.blobs,
         )
         for name in names:
-            session.put_name(Name(name, repository.full), image.uid)
+            tag_image(session, f"images/{image.uid}", name, None, now_us())
         for blob in description.blobs:
             session.delete_lease(repository.lease(blob.digest))
 
@@ -229,7 +232,7 @@ async def delete_manifest(request: web.Request, repository: Repository) -> web.S
 
     def hide(session: WriteSession) -> bool:
         if digest is None:
-            return session.delete_name(tag)
+            return _untag(session, tag)
         if holder := session.repository_holder(repository.full, digest):
             raise refuse("DENIED", f"{holder} in {repository.name} needs {digest}: delete it first")
         return _unlink(session, repository, digest)
@@ -239,11 +242,18 @@ async def delete_manifest(request: web.Request, repository: Repository) -> web.S
     return web.Response(status=202)
 
 
+def _untag(session: WriteSession, name: str) -> bool:
+    if session.image_by_name(name) is None:
+        return False
+    untag_image(session, name, "", now_us())
+    return True
+
+
 def _unlink(session: WriteSession, repository: Repository, digest: Digest) -> bool:
     record = session.image_by_target(digest)
-    here = [one for one in record.names if one.repository == repository.full] if record else []
+    here = [one.name for one in record.names if one.repository == repository.full] if record else []
     for name in here:
-        session.delete_name(name.name)
+        _untag(session, name)
     learned = session.forget_repo_digest(f"{repository.full}@{digest}")
     session.delete_lease(repository.lease(digest))
     return session.unlink(repository.full, digest) or learned or bool(here)

@@ -116,9 +116,9 @@ class RegistryServer:
         application = web.Application(middlewares=[self._guard], client_max_size=_MAX_BODY)
         application[RESOLVE] = self.resolve
         router = application.router
-        router.add_route("GET", "/v2/", self._base)
-        router.add_route("GET", "/v2", self._base)
-        router.add_route("GET", "/v2/_catalog", self._catalog)
+        for path in ("/v2/", "/v2"):
+            router.add_get(path, self._base)
+        router.add_get("/v2/_catalog", self._catalog)
         name = "/v2/{name:.+}"
         routes: list[tuple[str, str, Action, bool]] = [
             ("GET", f"{name}/blobs/uploads/{{upload}}", _pushes.get_upload, True),
