@@ -94,13 +94,21 @@ def _choose(
         same = [one for one in stored if one.platform == record.platform]
         return (same or stored)[0].manifest if stored else record.target
     stated = [
-        replace(one.manifest, platform=Platform.parse(one.platform))
+        replace(one.manifest, platform=platform)
         for one in stored
-        if one.platform
+        if (platform := _platform(one.platform))
     ]
     if fitting := select_platforms(stated, wanted):
         return fitting[0]
     raise _absent(record, platforms, wanted)
+
+
+def _platform(text: str) -> Platform | None:
+    """A platform as a manifest or config states it; what is none can't be asked for."""
+    try:
+        return Platform.parse(text)
+    except FormatError:
+        return None
 
 
 def _absent(
