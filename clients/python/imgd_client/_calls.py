@@ -1,19 +1,97 @@
-"""Unary calls with a deadline and typed errors."""
+"""Unary calls with a deadline and typed errors, and what has to be told when a client closes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+import asyncio
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import grpc
 import grpc.aio
 
 from ._errors import from_rpc_error
 
-__all__ = ["AsyncCalls", "Calls"]
+__all__ = ["AsyncCalls", "AsyncStreams", "Calls", "Streams"]
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+
+# How long a client that closes waits for the daemon to hear that a pull was left.
+_PARTING = 5.0
+
+
+class _Closable(Protocol):
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+class _AsyncClosable(Protocol):
+    async def aclose(self) -> None:
+        """Ends it."""
+        ...
+
+
+class Streams:
+    """The streams of a client that are open, and the cancellations that are under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakSet[_Closable] = WeakSet()
+        self._leaving: set[grpc.Future[Any]] = set()
+
+    def add(self, stream: _Closable) -> None:
+        """Remembers a stream for as long as somebody holds it."""
+        with self._lock:
+            self._open.add(stream)
+
+    def leave(self, cancellation: grpc.Future[Any]) -> None:
+        """Remembers a cancellation that nobody waits for."""
+        self._leaving.add(cancellation)
+        cancellation.add_done_callback(self._leaving.discard)
+
+    def close(self) -> None:
+        """Closes what is open, and lets the cancellations get through."""
+        with self._lock:
+            found = [*self._open]
+        for stream in found:
+            stream.close()
+        for cancellation in [*self._leaving]:
+            try:
+                cancellation.result(timeout=_PARTING)
+            except (grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+                # The daemon is gone, or knows.
+                continue
+
+
+class AsyncStreams:
+    """The streams of a client that are open, and the cancellations that are under way."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[_AsyncClosable] = WeakSet()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def add(self, stream: _AsyncClosable) -> None:
+        """Remembers a stream for as long as somebody holds it."""
+        self._open.add(stream)
+
+    def leave(self, cancellation: Coroutine[object, object, None]) -> None:
+        """Runs a cancellation that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(cancellation)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def aclose(self) -> None:
+        """Closes what is open, and lets the cancellations get through."""
+        for stream in [*self._open]:
+            await stream.aclose()
+        # What was let go of a moment ago has asked the loop to begin its cancellation.
+        await asyncio.sleep(0)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_PARTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +101,18 @@ class Calls:
     channel: grpc.Channel
     timeout: float | None
     patience: float
+    streams: Streams = field(default_factory=Streams)
 
     def unary(
-        self, method: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        *,
+        at_most: float | None = None,
     ) -> _Response:
-        """Calls a method. Raises ImgdError."""
+        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError."""
         try:
-            return method(request, timeout=self.timeout)
+            return method(request, timeout=_shorter(self.timeout, at_most))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
@@ -41,12 +124,21 @@ class AsyncCalls:
     channel: grpc.aio.Channel
     timeout: float | None
     patience: float
+    streams: AsyncStreams = field(default_factory=AsyncStreams)
 
     async def unary(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        *,
+        at_most: float | None = None,
     ) -> _Response:
-        """Calls a method. Raises ImgdError."""
+        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError."""
         try:
-            return await method(request, timeout=self.timeout)
+            return await method(request, timeout=_shorter(self.timeout, at_most))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)

@@ -103,7 +103,8 @@ class Client:
         return self.transfers.watch(name, min_interval=min_interval, heartbeats=heartbeats)
 
     def close(self) -> None:
-        """Closes the connection, and with it every watch. Idempotent."""
+        """Closes the connection, every watch, and every pull that is this client's. Idempotent."""
+        self._calls.streams.close()
         self.channel.close()
 
     def __enter__(self) -> Self:
@@ -186,8 +187,9 @@ class AsyncClient:
         return AsyncCalls(self.channel, self._timeout, self._patience)
 
     async def aclose(self) -> None:
-        """Closes the connection, and with it every watch. Idempotent."""
+        """Closes the connection, every watch, and every pull that is this client's. Idempotent."""
         if "channel" in self.__dict__:
+            await self._calls.streams.aclose()
             await self.channel.close()
 
     async def __aenter__(self) -> Self:

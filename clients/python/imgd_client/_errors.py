@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 if TYPE_CHECKING:
-    from google.rpc import status_pb2
+    from google.protobuf import any_pb2
+    from google.protobuf.descriptor import EnumDescriptor
 
     from imgd.v1 import errors_pb2, transfer_pb2
 
@@ -221,12 +222,9 @@ def from_status(
 ) -> ImgdError:
     """The typed form of a call's status."""
     details = next((value for key, value in trailers if key == _DETAILS_KEY), None)
-    result = _CLASSES.get(code, ImgdError)(text, code=code)
-    if isinstance(details, bytes):
-        _add_details(result, details)
-    if result.reason == "IMAGE_IN_USE" and type(result) is FailedPrecondition:
-        result.__class__ = InUse
-    return result
+    facts = _facts(details) if isinstance(details, bytes) else {}
+    kind = InUse if facts.get("reason") == "IMAGE_IN_USE" else _CLASSES.get(code, ImgdError)
+    return kind(text, code=code, **facts)
 
 
 def transfer_failed(transfer: transfer_pb2.Transfer) -> TransferFailed:
@@ -234,16 +232,16 @@ def transfer_failed(transfer: transfer_pb2.Transfer) -> TransferFailed:
     from imgd.v1 import errors_pb2, transfer_pb2
 
     failure = transfer.outcome.failure
-    try:
-        reason = errors_pb2.ErrorReason.Name(failure.reason).removeprefix("ERROR_REASON_")
-    except ValueError:
-        reason = ""
-    state = transfer_pb2.TransferState.Name(transfer.state).removeprefix("TRANSFER_STATE_").lower()
+    reason = _name(errors_pb2.ErrorReason.DESCRIPTOR, failure.reason)
+    state = (
+        _name(transfer_pb2.TransferState.DESCRIPTOR, transfer.state).lower()
+        or "in an unknown state"
+    )
     delay = failure.retry_delay
     error = TransferFailed(
         failure.message or f"{transfer.name} is {state}",
-        code=_CODES.get(failure.code, grpc.StatusCode.UNKNOWN),
-        reason="" if reason == "UNSPECIFIED" else reason,
+        code=_CODES.get(failure.code or 2, grpc.StatusCode.UNKNOWN),
+        reason=reason,
         metadata=failure.metadata,
         retry_delay=delay.seconds + delay.nanos / 1e9 if failure.HasField("retry_delay") else None,
     )
@@ -252,43 +250,49 @@ def transfer_failed(transfer: transfer_pb2.Transfer) -> TransferFailed:
     return error
 
 
-def _add_details(error: ImgdError, details: bytes) -> None:
+def _name(kind: EnumDescriptor, number: int) -> str:
+    """A value's name without its enum's; empty for one that is unspecified, or newer than this."""
+    value = kind.values_by_number.get(number)
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return value.name.removeprefix(prefix) if value and number else ""
+
+
+def _facts(details: bytes) -> dict[str, Any]:
+    """What the details of a status say, as arguments of an error."""
     # Imported here: most programs never see an error, and start-up time counts.
     from google.protobuf.message import DecodeError
     from google.rpc import status_pb2
 
+    facts: dict[str, Any] = {}
     try:
-        _unpack(error, status_pb2.Status.FromString(details))
+        for detail in status_pb2.Status.FromString(details).details:
+            facts.update(_fact(detail))
     except DecodeError:
         # Somebody between us and the daemon cut it; the code is known in any case.
-        return
+        pass
+    return facts
 
 
-def _unpack(error: ImgdError, status: status_pb2.Status) -> None:
+def _fact(detail: any_pb2.Any) -> dict[str, Any]:
     from google.rpc import error_details_pb2 as forms
 
     info, retry, resource = forms.ErrorInfo(), forms.RetryInfo(), forms.ResourceInfo()
     bad, preconditions = forms.BadRequest(), forms.PreconditionFailure()
-    for detail in status.details:
-        if detail.Unpack(info):
-            if info.domain == _DOMAIN:
-                error.reason = info.reason
-                error.metadata = dict(info.metadata)
-        elif detail.Unpack(retry):
-            error.retry_delay = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-        elif detail.Unpack(bad):
-            error.field_violations = tuple(
-                FieldViolation(item.field, item.description) for item in bad.field_violations
-            )
-        elif detail.Unpack(preconditions):
-            error.preconditions = tuple(
-                Precondition(item.type, item.subject, item.description)
-                for item in preconditions.violations
-            )
-        elif detail.Unpack(resource):
-            error.resource = Resource(
-                resource.resource_type,
-                resource.resource_name,
-                resource.owner,
-                resource.description,
-            )
+    if detail.Unpack(info) and info.domain == _DOMAIN:
+        return {"reason": info.reason, "metadata": info.metadata}
+    if detail.Unpack(retry):
+        return {"retry_delay": retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9}
+    if detail.Unpack(bad):
+        found = [FieldViolation(item.field, item.description) for item in bad.field_violations]
+        return {"field_violations": found}
+    if detail.Unpack(preconditions):
+        holders = preconditions.violations
+        return {
+            "preconditions": [
+                Precondition(item.type, item.subject, item.description) for item in holders
+            ]
+        }
+    if detail.Unpack(resource):
+        kind, name = resource.resource_type, resource.resource_name
+        return {"resource": Resource(kind, name, resource.owner, resource.description)}
+    return {}

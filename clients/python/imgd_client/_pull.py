@@ -8,15 +8,19 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from grpc import StatusCode
+
 from imgd.v1 import transfer_pb2
 
-from ._errors import ImgdError, transfer_failed
+from ._errors import Cancelled, ImgdError, transfer_failed
 from ._watch import AsyncWatch, Watch
 
 __all__ = ["AsyncPullStream", "PullStream"]
 
 
-def _outcome(transfer: transfer_pb2.Transfer) -> transfer_pb2.Transfer:
+def _outcome(transfer: transfer_pb2.Transfer, finished: bool) -> transfer_pb2.Transfer:
+    if not finished:
+        raise Cancelled(f"{transfer.name} was left before its end", code=StatusCode.CANCELLED)
     if transfer.state != transfer_pb2.TRANSFER_STATE_SUCCEEDED:
         raise transfer_failed(transfer)
     return transfer
@@ -64,6 +68,7 @@ class PullStream:
 
         Raises:
             TransferFailed: It did not end well.
+            Cancelled: It was closed meanwhile, here.
             Unavailable: The daemon went away for longer than the client's patience.
         """
         try:
@@ -72,7 +77,7 @@ class PullStream:
         except BaseException:
             self.close()
             raise
-        return _outcome(self.transfer)
+        return _outcome(self.transfer, self._watch.finished)
 
     def detach(self) -> None:
         """From here on, leaving does not cancel the transfer."""
@@ -117,7 +122,8 @@ class AsyncPullStream:
         self,
         start: Callable[[], Awaitable[transfer_pb2.Transfer]],
         watch: Callable[[str], AsyncWatch],
-        cancel: Callable[[str], Awaitable[object]],
+        leave: Callable[[str], Awaitable[None]],
+        forget: Callable[[str], None],
         *,
         detach: bool = False,
     ) -> None:
@@ -126,7 +132,8 @@ class AsyncPullStream:
         self._start = start
         self._open_watch = watch
         self._watch: AsyncWatch | None = None
-        self._cancel = cancel
+        self._leave = leave
+        self._forget = forget
         self._owned = not detach
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -147,7 +154,7 @@ class AsyncPullStream:
                 with suppress(ImgdError):
                     self.transfer = await starting
                     if self._owned:
-                        await self._cancel(self.name)
+                        await self._leave(self.name)
                 self._owned = False
                 raise
             self._watch = self._open_watch(self.name)
@@ -173,7 +180,7 @@ class AsyncPullStream:
         except BaseException:
             await self.aclose()
             raise
-        return _outcome(self.transfer)
+        return _outcome(self.transfer, bool(self._watch and self._watch.finished))
 
     def detach(self) -> None:
         """From here on, leaving does not cancel the transfer."""
@@ -185,8 +192,7 @@ class AsyncPullStream:
             await self._watch.aclose()
             if self._owned:
                 self._owned = False
-                with suppress(ImgdError):
-                    await self._cancel(self.name)
+                await self._leave(self.name)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -203,19 +209,5 @@ class AsyncPullStream:
     def __del__(self) -> None:
         with suppress(Exception):
             if self._watch is not None and self._owned and self._loop is not None:
-                # Alive in the callback until the daemon was told.
-                name, cancel = self.name, self._cancel
-                self._loop.call_soon_threadsafe(_forget, cancel, name)
-
-
-_leaving: set[asyncio.Task[None]] = set()
-
-
-def _forget(cancel: Callable[[str], Awaitable[object]], name: str) -> None:
-    async def tell() -> None:
-        with suppress(ImgdError):
-            await cancel(name)
-
-    task = asyncio.get_running_loop().create_task(tell())
-    _leaving.add(task)
-    task.add_done_callback(_leaving.discard)
+                self._owned = False
+                self._loop.call_soon_threadsafe(self._forget, self.name)

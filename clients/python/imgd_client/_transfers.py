@@ -16,6 +16,9 @@ from ._watch import AsyncCall, AsyncWatch, SyncCall, Watch
 
 __all__ = ["AsyncTransfers", "Transfers"]
 
+# A cancelled transfer ends within moments. A daemon that hangs is not waited for.
+_LEAVING = 10.0
+
 _State: TypeAlias = transfer_pb2.TransferState.ValueType
 
 
@@ -124,7 +127,9 @@ class Transfers:
         heartbeats: bool,
     ) -> PullStream:
         watch = self._watch(transfer.name, min_interval, heartbeats, True)
-        return PullStream(transfer, watch, self._leave, detach=detach)
+        stream = PullStream(transfer, watch, self._leave, detach=detach)
+        self._calls.streams.add(stream)
+        return stream
 
     def _watch(
         self, name: str, min_interval: float | None, heartbeats: bool, attached: bool
@@ -135,14 +140,16 @@ class Transfers:
             return stub.WatchTransfer(_requests.watch(name, after, min_interval))
 
         patience = self._calls.patience
-        return Watch(attach, patience=patience, heartbeats=heartbeats, attached=attached)
+        found = Watch(attach, patience=patience, heartbeats=heartbeats, attached=attached)
+        self._calls.streams.add(found)
+        return found
 
     def _leave(self, name: str, wait: bool) -> None:
+        request = transfer_service_pb2.CancelTransferRequest(name=name)
         if wait:
-            self.cancel(name)
+            self._calls.unary(self._stub.CancelTransfer, request, at_most=_LEAVING)
         else:
-            request = transfer_service_pb2.CancelTransferRequest(name=name)
-            self._stub.CancelTransfer.future(request, timeout=self._calls.timeout)
+            self._calls.streams.leave(self._stub.CancelTransfer.future(request, timeout=_LEAVING))
 
 
 class AsyncTransfers:
@@ -176,12 +183,15 @@ class AsyncTransfers:
     ) -> AsyncPullStream:
         """A pull that is this caller's: leaving it cancels it, unless it is detached."""
         request = _requests.start_pull(reference, **options)
-        return AsyncPullStream(
+        stream = AsyncPullStream(
             lambda: self.start(request),
             lambda name: self._watch(name, min_interval, heartbeats, True),
-            self.cancel,
+            self._leave,
+            lambda name: self._calls.streams.leave(self._leave(name)),
             detach=detach,
         )
+        self._calls.streams.add(stream)
+        return stream
 
     def watch(
         self, name: str, *, min_interval: float | None = None, heartbeats: bool = False
@@ -241,4 +251,12 @@ class AsyncTransfers:
             return stub.WatchTransfer(_requests.watch(name, after, min_interval))
 
         patience = self._calls.patience
-        return AsyncWatch(attach, patience=patience, heartbeats=heartbeats, attached=attached)
+        found = AsyncWatch(attach, patience=patience, heartbeats=heartbeats, attached=attached)
+        self._calls.streams.add(found)
+        return found
+
+    async def _leave(self, name: str) -> None:
+        request = transfer_service_pb2.CancelTransferRequest(name=name)
+        # It is over, or the daemon is gone; there is nothing to do about either.
+        with suppress(ImgdError):
+            await self._calls.unary(self._stub.CancelTransfer, request, at_most=_LEAVING)

@@ -122,6 +122,9 @@ class Watch:
         try:
             if self._call is None:
                 self._call = self._attach(self._cursor.sequence)
+                if self._closed.is_set():
+                    # Whoever closed it meanwhile had no call to end.
+                    self._call.cancel()
             event = next(self._call).event
             return event if self._cursor.accept(event) else None
         except StopIteration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -26,23 +27,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    for stream in (sys.stdout, sys.stderr):
+        # As docker: UTF-8 in any locale, and bytes that are none as they are.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if "_IMGCTL_COMPLETE" in os.environ:
+        from . import _completion  # noqa: F401  (registers our bash)
     try:
-        code = app.main(args=argv, prog_name="imgctl", standalone_mode=False)
-        sys.stdout.flush()
+        words = sys.argv[1:] if argv is None else argv
+        code = app.main(args=words or ["--help"], prog_name="imgctl", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # Whoever read the output has enough. Nothing may be written when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has enough.
+        _give_up_output()
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except click.UsageError as error:
-        error.show()
+        path = error.ctx.command_path if error.ctx else "imgctl"
+        _tell(f"{error.format_message()} See '{path} --help'.")
         return USAGE
     except click.ClickException as error:
         return _fail(error.format_message())
     except ImgdError as error:
         return _fail(str(error))
+    except OSError as error:
+        # The only files here are what is printed to.
+        _give_up_output()
+        return _fail(f"can't write the output: {error.strerror}")
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
@@ -50,9 +64,18 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _give_up_output() -> None:
+    """Lets nothing be written when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str) -> int:
-    click.echo(f"imgctl: {' '.join(message.split())}", err=True)
+    _tell(message)
     return FAILURE
+
+
+def _tell(message: str) -> None:
+    click.echo(f"imgctl: {' '.join(message.split())}", err=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ __all__ = ["app"]
 # name: module, function
 _COMMANDS = {
     "cancel": ("_transfers", "cancel"),
-    "history": ("_inspect", "history"),
+    "completion": ("_completion", "completion"),
+    "history": ("_history", "history"),
     "images": ("_images", "images"),
     "info": ("_system", "info"),
     "inspect": ("_inspect", "inspect"),

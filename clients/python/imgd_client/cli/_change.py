@@ -6,6 +6,8 @@ import click
 
 from imgd_client import ImgdError
 
+from ._command import command
+from ._complete import IMAGE
 from ._connect import connect
 from ._names import familiar
 from ._units import human_size
@@ -13,8 +15,8 @@ from ._units import human_size
 __all__ = ["prune", "rmi", "tag", "untag"]
 
 
-@click.command()
-@click.argument("source")
+@command()
+@click.argument("source", type=IMAGE)
 @click.argument("target")
 def tag(source: str, target: str) -> None:
     """Gives the image SOURCE the name TARGET too."""
@@ -22,16 +24,16 @@ def tag(source: str, target: str) -> None:
         client.images.tag(source, target)
 
 
-@click.command()
-@click.argument("reference")
+@command()
+@click.argument("reference", type=IMAGE)
 def untag(reference: str) -> None:
     """Takes one name away, and never content."""
     with connect() as client:
         client.images.untag(reference)
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
 @click.option("-f", "--force", is_flag=True, help="Also with several names, or pinned.")
 @click.pass_context
 def rmi(ctx: click.Context, images: tuple[str, ...], force: bool) -> None:
@@ -56,7 +58,7 @@ def rmi(ctx: click.Context, images: tuple[str, ...], force: bool) -> None:
         ctx.exit(1)
 
 
-@click.command()
+@command()
 @click.option("-a", "--all", "all_images", is_flag=True, help="All that nothing holds.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE")

@@ -1,125 +1,144 @@
-"""imgctl inspect and history."""
+"""imgctl inspect."""
 
 from __future__ import annotations
 
 import json
-import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from imgd.v1 import image_pb2, image_service_pb2
+from imgd.v1 import descriptor_pb2, image_pb2, image_service_pb2
 from imgd_client import ImgdError
 
+from ._command import command
+from ._complete import IMAGE
 from ._connect import connect
-from ._names import familiar, short_id
-from ._table import echo_table
-from ._units import human_duration, human_size
+from ._format import format_option, write_object
+from ._names import familiar
 
-__all__ = ["history", "inspect"]
+if TYPE_CHECKING:
+    from .gotemplate import Struct
+
+__all__ = ["describe", "each", "inspect"]
+
+_Found = TypeVar("_Found")
+# Docker's word for a time that is not known.
+_ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+def each(names: Sequence[str], look_up: Callable[[str], _Found]) -> tuple[list[_Found], bool]:
+    """What is found of names, and whether all were; each that is not is told of."""
+    found, complete = [], True
+    for name in names:
+        try:
+            found.append(look_up(name))
+        except ImgdError as error:
+            # Without a reason it is no answer about this one.
+            if not error.reason:
+                raise
+            complete = False
+            click.echo(f"imgctl: {error}", err=True)
+    return found, complete
 
 
 def _time(value: Timestamp) -> str:
-    return value.ToJsonString()
+    text = value.ToJsonString()
+    return f"{text[:-1].rstrip('0')}Z" if "." in text else text
 
 
-def _descriptor(answer: image_service_pb2.InspectImageResponse) -> dict[str, Any]:
-    target = answer.image.target
-    return {"mediaType": target.media_type, "digest": target.digest, "size": target.size}
+def _descriptor(found: descriptor_pb2.Descriptor) -> Struct:
+    from .gotemplate import Struct
+
+    fields = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    go_names = {"MediaType": "mediaType", "Digest": "digest", "Size": "size"}
+    return Struct("descriptor", fields, aliases=go_names)
 
 
-def _config(config: image_pb2.ImageConfig) -> dict[str, Any]:
-    found = {
+def _config(config: image_pb2.ImageConfig) -> Struct:
+    from .gotemplate import NilList, NilMap, StringMap, Struct
+
+    nothing = Struct("struct {}", {})
+    fields = {
         "User": config.user,
-        "ExposedPorts": {port: {} for port in config.exposed_ports},
-        "Env": list(config.env),
-        "Entrypoint": list(config.entrypoint),
-        "Cmd": list(config.cmd),
-        "Volumes": {path: {} for path in config.volumes},
+        "ExposedPorts": dict.fromkeys(config.exposed_ports, nothing) or NilMap(),
+        "Env": [*config.env] or NilList(),
+        "Entrypoint": [*config.entrypoint] or NilList(),
+        "Cmd": [*config.cmd] or NilList(),
+        "Volumes": dict.fromkeys(config.volumes, nothing) or NilMap(),
         "WorkingDir": config.working_dir,
-        "Labels": dict(sorted(config.labels.items())),
+        "Labels": StringMap(config.labels) or NilMap(),
         "StopSignal": config.stop_signal,
     }
-    # Docker leaves out what is not set.
-    return {key: value for key, value in found.items() if value}
+    return Struct("config", fields, omit_empty=fields)
 
 
-def describe(answer: image_service_pb2.InspectImageResponse) -> dict[str, Any]:
-    """An image in the form of `docker inspect`."""
+def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
+    """An image in the form of `docker inspect` (API 1.50), and what imgd knows beyond.
+
+    What Docker has and imgd has not (the parent, the builder's version, the graph driver) is empty,
+    as Docker's own is for images that it pulled.
+    """
+    from .gotemplate import NilMap, Struct
+
     image, platform = answer.image, answer.platform
     digests = {*image.digest_references, *image.repo_digests}
-    found: dict[str, Any] = {
-        "Id": image.image_id,
+    used = _time(image.last_use_time) if image.HasField("last_use_time") else _ZERO_TIME
+    fields = {
+        "Id": answer.config_blob.digest or image.image_id,
         "RepoTags": [familiar(tag) for tag in image.tags],
         "RepoDigests": sorted(familiar(name) for name in digests),
+        "Parent": "",
         "Comment": answer.comment,
-        "Created": _time(image.create_time) if image.HasField("create_time") else None,
+        "Created": _time(image.create_time) if image.HasField("create_time") else "",
+        "DockerVersion": "",
         "Author": answer.author,
+        "Config": _config(answer.config) if answer.HasField("config") else None,
         "Architecture": platform.architecture,
         "Variant": platform.variant,
         "Os": platform.os,
         "Size": image.size,
-        "RootFS": {"Type": "layers", "Layers": list(answer.diff_ids)},
-        "Metadata": {
-            "StoreTime": _time(image.store_time),
-            "LastUseTime": _time(image.last_use_time) if image.HasField("last_use_time") else None,
-        },
-        "Descriptor": _descriptor(answer),
-        "Config": _config(answer.config) if answer.HasField("config") else None,
+        "GraphDriver": Struct("graph driver", {"Data": NilMap(), "Name": ""}),
+        "RootFS": Struct("root file system", {"Type": "layers", "Layers": [*answer.diff_ids]}),
+        "Metadata": Struct(
+            "metadata",
+            {
+                "LastTagTime": _ZERO_TIME,
+                "StoreTime": _time(image.store_time),
+                "LastUseTime": used,
+            },
+        ),
+        "Descriptor": _descriptor(image.target),
+        "ArtifactType": image.artifact_type,
     }
-    if not platform.variant:
-        del found["Variant"]
-    if image.artifact_type:
-        found["ArtifactType"] = image.artifact_type
-    return found
+    optional = ("Created", "Variant", "ArtifactType")
+    return Struct("image", fields, aliases={"ID": "Id"}, omit_empty=optional)
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
 @click.option("--platform", default="", metavar="PLATFORM", help="os/architecture[/variant]")
+@format_option("-f", help="'json' for one line, or a Go template such as '{{.Config.Env}}'.")
 @click.pass_context
-def inspect(ctx: click.Context, images: tuple[str, ...], platform: str) -> None:
+def inspect(ctx: click.Context, images: tuple[str, ...], platform: str, form: str) -> None:
     """Describes images as JSON, in docker's form."""
-    found, failed = [], False
     with connect() as client:
-        for image in images:
-            try:
-                found.append(describe(client.images.inspect(image, platform=platform)))
-            except ImgdError as error:
-                # Without a reason it is no answer about this image.
-                if not error.reason:
-                    raise
-                failed = True
-                click.echo(f"imgctl: {error}", err=True)
-    click.echo(json.dumps(found, indent=4, ensure_ascii=False))
-    if failed:
+        answers, complete = each(
+            images, lambda name: client.images.inspect(name, platform=platform)
+        )
+    _write(form, [describe(answer) for answer in answers])
+    if not complete:
         ctx.exit(1)
 
 
-@click.command()
-@click.argument("image")
-@click.option("--platform", default="", metavar="PLATFORM", help="os/architecture[/variant]")
-@click.option("--no-trunc", is_flag=True, help="Commands and IDs in full.")
-@click.option("-q", "--quiet", is_flag=True, help="Only layer digests.")
-def history(image: str, platform: str, no_trunc: bool, quiet: bool) -> None:
-    """Shows the steps that made an image, newest first."""
-    with connect() as client:
-        entries = reversed(client.images.history(image, platform=platform))
-    now = time.time()
-    rows = []
-    for entry in entries:
-        layer = entry.layer.digest or "<missing>"
-        shown = layer if no_trunc or not entry.layer.digest else short_id(layer)
-        if quiet:
-            click.echo(shown)
-            continue
-        command = " ".join(entry.created_by.split())
-        if not no_trunc and len(command) > 45:
-            command = command[:44] + "…"
-        known = entry.HasField("create_time")
-        created = f"{human_duration(now - entry.create_time.seconds)} ago" if known else "N/A"
-        size = entry.unpacked_size if entry.HasField("unpacked_size") else entry.layer.size
-        rows.append([shown, created, command, human_size(size, 3), entry.comment])
-    if not quiet:
-        echo_table(["LAYER", "CREATED", "CREATED BY", "SIZE", "COMMENT"], rows)
+def _write(form: str, found: list[Struct]) -> None:
+    from .gotemplate import encode, plain
+
+    if form == "json":
+        click.echo(encode(found))
+    elif not form:
+        click.echo(json.dumps(plain(found), indent=4, ensure_ascii=False))
+    else:
+        for one in found:
+            write_object(form, one)

@@ -38,11 +38,9 @@ def pulling_from(reference: str) -> str:
     domain, slash, path = name.partition("/")
     # The rule of distribution/reference: a first segment of this form is a host.
     is_host = domain == "localhost" or any(c in ".:" or c.isupper() for c in domain)
-    if not slash:
-        path = f"library/{name}"
-    elif not is_host:
-        path = name
-    what = f"{name}@{digest}" if digest else tag or "latest"
+    if not (slash and is_host):
+        domain, path = "docker.io", name if slash else f"library/{name}"
+    what = f"{domain}/{path}@{digest}" if digest else tag or "latest"
     return f"{what}: Pulling from {path}"
 
 

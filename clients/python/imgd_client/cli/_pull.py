@@ -9,6 +9,8 @@ import click
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState, PullStream, transfer_failed
 
+from ._command import command
+from ._complete import IMAGE, TransferName
 from ._connect import connect
 from ._names import familiar, has_version, pulling_from
 from ._render import Renderer, renderer
@@ -21,6 +23,11 @@ _POLICIES = {
     "if-not-present": transfer_pb2.PULL_POLICY_IF_NOT_PRESENT,
     "never": transfer_pb2.PULL_POLICY_NEVER,
 }
+_RESUMABLE = TransferName(
+    transfer_pb2.TRANSFER_STATE_INTERRUPTED,
+    transfer_pb2.TRANSFER_STATE_FAILED,
+    transfer_pb2.TRANSFER_STATE_CANCELLED,
+)
 
 
 def _follow(events: Iterable[transfer_pb2.TransferEvent], show: Renderer) -> transfer_pb2.Transfer:
@@ -59,8 +66,8 @@ def _finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
             _echo_outcome(transfer, asked, quiet)
 
 
-@click.command()
-@click.argument("reference")
+@command()
+@click.argument("reference", type=IMAGE)
 @click.option("--platform", "platforms", multiple=True, help="os/architecture[/variant]; repeats.")
 @click.option("--all-platforms", is_flag=True, help="Every platform that the index has.")
 @click.option("--policy", type=click.Choice([*_POLICIES]), default="always", show_default=True)
@@ -100,8 +107,8 @@ def pull(
         _finish(wanted, quiet, as_json)
 
 
-@click.command()
-@click.argument("name")
+@command()
+@click.argument("name", type=_RESUMABLE)
 @click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
 @click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
@@ -115,8 +122,8 @@ def resume(name: str, quiet: bool, detach: bool, as_json: bool) -> None:
         _finish(client.transfers.follow(transfer), quiet, as_json)
 
 
-@click.command()
-@click.argument("name")
+@command()
+@click.argument("name", type=TransferName())
 @click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
 def watch(name: str, quiet: bool, as_json: bool) -> None:

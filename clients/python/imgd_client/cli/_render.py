@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Protocol
@@ -11,7 +12,7 @@ import click
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 
-from ._words import label, state_word
+from ._words import FIRST_WORD, label, state_word
 
 __all__ = ["Json", "Plain", "Renderer", "Silent", "renderer"]
 
@@ -48,8 +49,12 @@ class Silent:
         """Does nothing."""
 
 
+# Docker prints these on terminals only, where the line is written over.
+_PASSING = ("Waiting", "Downloading", "Extracting", "Pushing")
+
+
 class Plain(Silent):
-    """A line at each change of a layer's state."""
+    """A line at each change of a layer's state, as docker's to a file."""
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[int, str]] = {}
@@ -69,10 +74,16 @@ class Plain(Silent):
 
     def _line(self, node: transfer_pb2.TransferNode) -> None:
         word = state_word(node, time.time())
+        if word in _PASSING:
+            word = FIRST_WORD
+        if node.node_id not in self._shown and word not in (FIRST_WORD, "Already exists"):
+            click.echo(f"{label(node)}: {FIRST_WORD}")
         retrying = node.state == transfer_pb2.NODE_STATE_RETRYING
         # The seconds that are left are no change of state; the next attempt is.
         key = (node.retry.attempt, "Retrying") if retrying else (0, word)
-        if self._shown.get(node.node_id) != key:
+        shown = self._shown.get(node.node_id)
+        # An attempt that starts after a failed one is no new layer.
+        if shown != key and not (shown and word == FIRST_WORD):
             self._shown[node.node_id] = key
             click.echo(f"{label(node)}: {word}")
 
@@ -99,7 +110,7 @@ def renderer(*, quiet: bool = False, as_json: bool = False) -> Renderer:
         return Json()
     if quiet:
         return Silent()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown"):
         from ._live import Live
 
         return Live()

@@ -2,69 +2,142 @@
 
 from __future__ import annotations
 
-import json
 import platform
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imgd.v1 import system_pb2
 
+from ._command import command
 from ._connect import connect
-from ._format import FORMAT, to_dict
+from ._format import format_option, is_table, to_dict, write_object
 from ._units import human_size
+
+if TYPE_CHECKING:
+    from .gotemplate import Struct
 
 __all__ = ["info", "version"]
 
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
-def _echo(title: str, facts: dict[str, Any]) -> None:
+
+def _echo(title: str, facts: Mapping[str, Any]) -> None:
     click.echo(f"{title}:")
     width = max(map(len, facts)) + 2
     for key, value in facts.items():
         click.echo(f" {key + ':':<{width}} {value}".rstrip())
 
 
-def _platform(value: system_pb2.SystemInfo) -> str:
-    default = value.default_platform
+def _platform(found: system_pb2.SystemInfo) -> str:
+    default = found.default_platform
     return "/".join(filter(None, [default.os, default.architecture, default.variant]))
 
 
-@click.command()
-@FORMAT
-def version(form: str) -> None:
-    """Shows the versions of this client and of the daemon."""
-    client_facts = {
+def _client() -> dict[str, str]:
+    machine = platform.machine()
+    return {
         "Version": metadata.version("imgd-client"),
-        "API version": "imgd.v1",
-        "Python version": platform.python_version(),
+        "ApiVersion": "imgd.v1",
+        "PythonVersion": platform.python_version(),
+        "Os": platform.system().lower(),
+        "Arch": _MACHINES.get(machine, machine),
     }
-    if form == "table":
-        _echo("Client", client_facts)
-    with connect() as client:
-        found = client.system.info()
-    if form == "json":
-        click.echo(json.dumps({"Client": client_facts, "Server": to_dict(found)}))
-        return
-    server_facts = {
+
+
+def _server(found: system_pb2.SystemInfo) -> dict[str, str]:
+    return {
         "Version": found.version,
-        "Commit": found.commit or "unknown",
-        "API version": ", ".join(found.api_versions),
-        "Runtime version": found.runtime_version,
-        "Platform": _platform(found),
+        "ApiVersion": ", ".join(found.api_versions),
+        "PythonVersion": found.runtime_version,
+        "GitCommit": found.commit,
+        "Os": found.default_platform.os,
+        "Arch": found.default_platform.architecture,
     }
-    _echo("Server", server_facts)
 
 
-@click.command()
-@FORMAT
+def _show_version(title: str, facts: Mapping[str, str]) -> None:
+    shown = {
+        "Version": facts["Version"],
+        "API version": facts["ApiVersion"],
+        "Python version": facts["PythonVersion"],
+    }
+    if "GitCommit" in facts:
+        shown["Git commit"] = facts["GitCommit"] or "unknown"
+    _echo(title, {**shown, "OS/Arch": f"{facts['Os']}/{facts['Arch']}"})
+
+
+@command()
+@format_option("-f", help="'json', or a Go template such as '{{.Server.Version}}'.")
+@click.pass_context
+def version(ctx: click.Context, form: str) -> None:
+    """Shows the versions of this client and of the daemon."""
+    facts = _client()
+    found: system_pb2.SystemInfo | None = None
+    problem: click.ClickException | None = None
+    if is_table(form):
+        _show_version("Client", facts)
+        click.echo()
+    try:
+        with connect() as client:
+            found = client.system.info()
+    except click.ClickException as error:
+        # What is known is shown all the same, as docker does.
+        problem = error
+    if is_table(form) and found:
+        _show_version("Server", _server(found))
+    elif not is_table(form):
+        try:
+            _write_version(form, facts, found)
+        except click.ClickException as error:
+            # A template for the server's facts fails only because there is no server.
+            raise problem or error from None
+    if problem:
+        raise problem
+
+
+def _write_version(
+    form: str, client: Mapping[str, str], found: system_pb2.SystemInfo | None
+) -> None:
+    from .gotemplate import Struct
+
+    server = Struct("server", _server(found)) if found else None
+    write_object(form, Struct("version", {"Client": Struct("client", client), "Server": server}))
+
+
+@command()
+@format_option("-f", help="'json', or a Go template such as '{{.ServerVersion}}'.")
 def info(form: str) -> None:
     """Shows what the daemon is and can."""
     with connect() as client:
         found, can = client.system.info(), client.system.capabilities()
-    if form == "json":
-        click.echo(json.dumps({"info": to_dict(found), "capabilities": to_dict(can)}))
-        return
+    if is_table(form):
+        _show_info(found, can)
+    else:
+        write_object(form, _describe(found, can))
+
+
+def _describe(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> Struct:
+    """Docker's keys where docker has the thing, and the daemon's own answers as they are."""
+    from .gotemplate import Struct
+
+    fields = {
+        "Images": found.image_count,
+        "Driver": can.snapshotter,
+        "OSType": found.default_platform.os,
+        "Architecture": found.default_platform.architecture,
+        "ServerVersion": found.version,
+        "RunningTransfers": found.running_transfer_count,
+        "DiskFree": found.disk_free_bytes,
+        "Info": to_dict(found),
+        "Capabilities": to_dict(can),
+    }
+    return Struct("info", fields)
+
+
+def _show_info(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> None:
     facts = {
         "Version": found.version,
         "Platform": _platform(found),

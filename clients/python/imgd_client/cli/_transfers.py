@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from imgd.v1 import transfer_pb2
 
+from ._command import command
+from ._complete import TransferName
 from ._connect import connect
-from ._format import FORMAT, to_dict
+from ._format import format_option, is_table, to_dict, write_rows, write_table
+from ._inspect import each
 from ._names import familiar
-from ._table import echo_table
-from ._units import human_duration, human_size
+from ._units import go_time, human_duration, human_size
+
+if TYPE_CHECKING:
+    from .gotemplate import Struct
 
 __all__ = ["cancel", "transfers"]
 
@@ -22,11 +28,19 @@ _STATES = {
     for name, number in transfer_pb2.TransferState.items()
     if number
 }
-
-
-def _state(transfer: transfer_pb2.Transfer) -> str:
-    name = transfer_pb2.TransferState.Name(transfer.state)
-    return name.removeprefix("TRANSFER_STATE_").lower()
+_WORDS = {number: word for word, number in _STATES.items()}
+_HEADER = {
+    "ID": "TRANSFER",
+    "Kind": "KIND",
+    "Image": "IMAGE",
+    "State": "STATE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Took": "TOOK",
+    "Moved": "MOVED",
+}
+_COLUMNS = ("ID", "Kind", "Image", "State", "CreatedSince", "Took", "Moved")
+_RUNNING = TransferName(transfer_pb2.TRANSFER_STATE_PENDING, transfer_pb2.TRANSFER_STATE_RUNNING)
 
 
 def _side(side: transfer_pb2.TransferSource | transfer_pb2.TransferDestination) -> str:
@@ -47,45 +61,63 @@ def _kind(transfer: transfer_pb2.Transfer) -> str:
     return "save"
 
 
-def _row(transfer: transfer_pb2.Transfer, now: float) -> list[str]:
-    end = transfer.end_time.seconds if transfer.HasField("end_time") else now
-    running = transfer.HasField("start_time")
-    moved = transfer.outcome.fetched_bytes + transfer.outcome.uploaded_bytes
-    return [
-        transfer.name.removeprefix("transfers/"),
-        _kind(transfer),
-        _side(transfer.source) or _side(transfer.destination),
-        _state(transfer),
-        f"{human_duration(now - transfer.create_time.seconds)} ago",
-        human_duration(end - transfer.start_time.seconds) if running else "",
-        human_size(moved, 3) if transfer.HasField("outcome") else "",
-    ]
+class _Row(NamedTuple):
+    transfer: transfer_pb2.Transfer
+    now: float
+
+    def facts(self) -> dict[str, str]:
+        one, now = self.transfer, self.now
+        end = one.end_time.seconds if one.HasField("end_time") else now
+        moved = one.outcome.fetched_bytes + one.outcome.uploaded_bytes
+        started = one.HasField("start_time")
+        return {
+            "ID": one.name.removeprefix("transfers/"),
+            "Kind": _kind(one),
+            "Image": _side(one.source) or _side(one.destination),
+            "State": _WORDS.get(one.state, "unknown"),
+            "CreatedSince": f"{human_duration(now - one.create_time.seconds)} ago",
+            "CreatedAt": go_time(one.create_time.seconds),
+            "Took": human_duration(end - one.start_time.seconds) if started else "",
+            "Moved": human_size(moved, 3) if one.HasField("outcome") else "",
+        }
+
+    def cells(self) -> list[str]:
+        facts = self.facts()
+        return [facts[column] for column in _COLUMNS]
+
+    def fields(self) -> Struct:
+        from .gotemplate import Struct
+
+        return Struct("transfer", self.facts(), html_safe=True)
 
 
-@click.command()
+@command()
 @click.option("-q", "--quiet", is_flag=True, help="Only names.")
 @click.option("--state", "states", multiple=True, type=click.Choice([*_STATES]))
-@FORMAT
+@format_option(help="'json' for whole records, or a Go template such as '{{.ID}}'.")
 def transfers(quiet: bool, states: tuple[str, ...], form: str) -> None:
     """Lists pulls and other transfers, newest first."""
     with connect() as client:
         found = list(client.transfers.list(states=[_STATES[state] for state in states]))
-    if quiet:
-        for transfer in found:
-            click.echo(transfer.name)
-    elif form == "json":
+    rows = [_Row(transfer, time.time()) for transfer in found]
+    if form == "json":
         for transfer in found:
             click.echo(json.dumps(to_dict(transfer), ensure_ascii=False))
+    elif not is_table(form):
+        write_rows(form, (row.fields() for row in rows), _HEADER)
+    elif quiet:
+        for transfer in found:
+            click.echo(transfer.name)
     else:
-        now = time.time()
-        header = ["TRANSFER", "KIND", "IMAGE", "STATE", "CREATED", "TOOK", "MOVED"]
-        echo_table(header, [_row(transfer, now) for transfer in found])
+        write_table([_HEADER[column] for column in _COLUMNS], (row.cells() for row in rows))
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME…")
-def cancel(names: tuple[str, ...]) -> None:
+@command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME…", type=_RUNNING)
+@click.pass_context
+def cancel(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Cancels transfers; a later pull goes on where they were."""
     with connect() as client:
-        for name in names:
-            click.echo(client.transfers.cancel(name).name)
+        _, complete = each(names, lambda name: click.echo(client.transfers.cancel(name).name))
+    if not complete:
+        ctx.exit(1)

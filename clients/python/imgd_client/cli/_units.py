@@ -1,10 +1,14 @@
-"""Sizes and durations as docker prints them (github.com/docker/go-units, size.go, duration.go)."""
+"""Sizes, durations and times as docker prints them (github.com/docker/go-units)."""
 
 from __future__ import annotations
 
-__all__ = ["human_duration", "human_size"]
+import time
+
+__all__ = ["ellipsis", "go_time", "human_duration", "human_size", "rfc3339"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+# Go's durations end there, at 292 years.
+_LONGEST = ((1 << 63) - 1) / 1e9
 
 
 def human_size(size: float, precision: int = 4) -> str:
@@ -19,6 +23,7 @@ def human_size(size: float, precision: int = 4) -> str:
 
 def human_duration(seconds: float) -> str:
     """`HumanDuration`: roughly how long, in words."""
+    seconds = min(seconds, _LONGEST)
     whole = int(seconds)
     hours = int(seconds / 3600 + 0.5)
     if whole < 60:
@@ -41,3 +46,41 @@ def _seconds(whole: int) -> str:
     if whole < 1:
         return "Less than a second"
     return "1 second" if whole == 1 else f"{whole} seconds"
+
+
+def go_time(seconds: int) -> str:
+    """A time as Go's `Time.String` has it, in the local zone: `2024-05-06 09:08:09 +0200 CEST`."""
+    found = time.localtime(seconds)
+    date = f"{found.tm_year:04d}-{found.tm_mon:02d}-{found.tm_mday:02d}"
+    return f"{date} {time.strftime('%H:%M:%S', found)} {_offset(found)} {found.tm_zone}"
+
+
+def rfc3339(seconds: int) -> str:
+    """A time by RFC 3339 in the local zone, `2024-05-06T09:08:09+02:00`; `Z` where that is UTC."""
+    found = time.localtime(seconds)
+    date = f"{found.tm_year:04d}-{found.tm_mon:02d}-{found.tm_mday:02d}"
+    zone = _offset(found, ":") if found.tm_gmtoff else "Z"
+    return f"{date}T{time.strftime('%H:%M:%S', found)}{zone}"
+
+
+def _offset(found: time.struct_time, colon: str = "") -> str:
+    # Zones of old had offsets with seconds, which Go leaves out.
+    minutes = abs(found.tm_gmtoff) // 60
+    sign = "-" if found.tm_gmtoff < 0 else "+"
+    return f"{sign}{minutes // 60:02d}{colon}{minutes % 60:02d}"
+
+
+def ellipsis(text: str, width: int) -> str:
+    """`formatter.Ellipsis`: cut to so many columns, the last an ellipsis. Wide ones count twice."""
+    if text.isascii():
+        return text if len(text) <= width else f"{text[: width - 1]}…"
+    from unicodedata import east_asian_width
+
+    ends, end = [], 0
+    for character in text:
+        end += 2 if east_asian_width(character) in "WF" else 1
+        ends.append(end)
+    if end <= width:
+        return text
+    kept = sum(1 for one in ends if one <= width - 1)
+    return f"{text[:kept]}…"

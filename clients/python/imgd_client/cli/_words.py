@@ -8,7 +8,10 @@ from imgd.v1 import transfer_pb2
 
 from ._names import short_id
 
-__all__ = ["activity", "label", "rate", "state_word"]
+__all__ = ["FIRST_WORD", "activity", "label", "rate", "state_word"]
+
+FIRST_WORD = "Pulling fs layer"
+"""What docker says of a layer first."""
 
 _FINAL = {
     transfer_pb2.NODE_STATE_WAITING: "Waiting",
@@ -23,7 +26,7 @@ _RUNNING = {
     transfer_pb2.ACTIVITY_KIND_UPLOAD: "Pushing",
     transfer_pb2.ACTIVITY_KIND_UNPACK: "Extracting",
     transfer_pb2.ACTIVITY_KIND_COMMIT: "Download complete",
-    transfer_pb2.ACTIVITY_KIND_RESOLVE: "Pulling fs layer",
+    transfer_pb2.ACTIVITY_KIND_RESOLVE: FIRST_WORD,
 }
 
 
@@ -53,7 +56,7 @@ def state_word(node: transfer_pb2.TransferNode, now: float) -> str:
         return _RUNNING[running.kind]
     kinds = {one.kind for one in node.activities}
     done = transfer_pb2.ACTIVITY_KIND_DOWNLOAD in kinds
-    return "Download complete" if done else "Pulling fs layer"
+    return "Download complete" if done else FIRST_WORD
 
 
 def rate(running: transfer_pb2.Activity, now: float) -> float:
