@@ -118,11 +118,14 @@ class TransferManager:
 
     # --- starting and steering
 
-    async def start(self, spec: TransferSpec, request_id: str = "") -> TransferRecord:
+    async def start(
+        self, spec: TransferSpec, request_id: str = "", *, shared: bool = False
+    ) -> TransferRecord:
         """Accepts a transfer and returns its record at once.
 
-        A caller who is cancelled meanwhile leaves either nothing or a transfer that runs. Raises
-        REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN.
+        With `shared` the caller takes a share, to be given up with `leave`; a repeated request has
+        several. A caller who is cancelled meanwhile leaves either nothing or a transfer that runs.
+        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN.
         """
         self._check_open()
         spec = _validated(spec)
@@ -149,7 +152,18 @@ class TransferManager:
             return known
 
         run = Run(record, spec, Progress(self._epoch << _EPOCH_SHIFT))
-        return await asyncio.shield(self._own(self._accept(run, accept)))
+        accepted = await asyncio.shield(self._own(self._accept(run, accept)))
+        if live := self._runs.get(accepted.uid):
+            live.shares += shared
+            live.kept = live.kept or not shared
+        return accepted
+
+    def leave(self, uid: str) -> None:
+        """Gives up a share. The last one's end cancels, unless somebody started it without one."""
+        if run := self._runs.get(uid):
+            run.shares -= 1
+            if not run.shares and not run.kept:
+                run.stop()
 
     async def resume(self, uid: str, credentials: Credentials | None) -> TransferRecord:
         """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_NOT_FOUND,
@@ -182,6 +196,7 @@ class TransferManager:
         spec = TransferSpec.from_json(record.spec)
         spec = replace(spec, source=replace(spec.source, credentials=credentials))
         run = Run(record, spec, Progress(max(self._epoch << _EPOCH_SHIFT, record.sequence)))
+        run.kept = True
         return await asyncio.shield(self._own(self._accept(run, accept)))
 
     async def cancel(self, uid: str) -> TransferRecord:

@@ -57,6 +57,7 @@ class Outcome:
         """The outcome as JSON values."""
         value = {name: getattr(self, name) for name in self.__slots__}
         value["pull_result"] = self.pull_result.name
+        value["references"], value["warnings"] = list(self.references), list(self.warnings)
         value["target"] = self.target.to_json() if self.target else None
         value["failure"] = self.failure.to_json() if self.failure else None
         return value

@@ -37,6 +37,10 @@ class Run:
         """Somebody wanted it to end."""
         self.interrupted = False
         """The daemon wanted it to end."""
+        self.shares = 0
+        """How many callers want it for as long as they are there."""
+        self.kept = False
+        """Somebody wants it whoever leaves."""
         self.work: asyncio.Task[Commit] | None = None
         self._sharing: list[Run] = [self]
         self._role: tuple[str, int] | None = None

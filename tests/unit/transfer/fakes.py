@@ -88,8 +88,8 @@ class Gate:
 class Trick:
     """How one answer differs from an honest one.
 
-    `error` is raised instead of it; `gate` is waited for before byte `at` of a blob, or before any
-    other answer; the connection breaks at byte `cut`; the body is `body`.
+    `error` is raised instead of it; `gate` is waited for before byte `at` of a blob, or before an
+    error or any other answer; the connection breaks at byte `cut`; the body is `body`.
     """
 
     error: Error | None = None
@@ -283,10 +283,10 @@ class FakeRegistry:
             trick = tricks.pop(0) if tricks else HONEST
         self.note(kind)
         cancellation.check()
+        if trick.gate and (trick.error or kind != "blob"):
+            trick.gate.pass_through(cancellation)
         if trick.error:
             raise trick.error
-        if trick.gate and kind != "blob":
-            trick.gate.pass_through(cancellation)
         return trick
 
 
