@@ -53,13 +53,13 @@ def _descriptor(found: descriptor_pb2.Descriptor) -> Struct:
 
     fields = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
     go_names = {"MediaType": "mediaType", "Digest": "digest", "Size": "size"}
-    return Struct("descriptor", fields, aliases=go_names)
+    return Struct("", fields, aliases=go_names)
 
 
 def _config(config: image_pb2.ImageConfig) -> Struct:
     from .gotemplate import NilList, NilMap, StringMap, Struct
 
-    nothing = Struct("struct {}", {})
+    nothing = Struct("", {})
     fields = {
         "User": config.user,
         "ExposedPorts": dict.fromkeys(config.exposed_ports, nothing) or NilMap(),
@@ -71,7 +71,7 @@ def _config(config: image_pb2.ImageConfig) -> Struct:
         "Labels": StringMap(config.labels) or NilMap(),
         "StopSignal": config.stop_signal,
     }
-    return Struct("config", fields, omit_empty=fields)
+    return Struct("", fields, omit_empty=fields)
 
 
 def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
@@ -99,10 +99,10 @@ def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
         "Variant": platform.variant,
         "Os": platform.os,
         "Size": image.size,
-        "GraphDriver": Struct("graph driver", {"Data": NilMap(), "Name": ""}),
-        "RootFS": Struct("root file system", {"Type": "layers", "Layers": [*answer.diff_ids]}),
+        "GraphDriver": Struct("", {"Data": NilMap(), "Name": ""}),
+        "RootFS": Struct("", {"Type": "layers", "Layers": [*answer.diff_ids]}),
         "Metadata": Struct(
-            "metadata",
+            "",
             {
                 "LastTagTime": _ZERO_TIME,
                 "StoreTime": _time(image.store_time),
@@ -113,7 +113,7 @@ def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
         "ArtifactType": image.artifact_type,
     }
     optional = ("Created", "Variant", "ArtifactType")
-    return Struct("image", fields, aliases={"ID": "Id"}, omit_empty=optional)
+    return Struct("", fields, aliases={"ID": "Id"}, omit_empty=optional)
 
 
 @command()

@@ -103,8 +103,8 @@ def _write_version(
 ) -> None:
     from .gotemplate import Struct
 
-    server = Struct("server", _server(found)) if found else None
-    write_object(form, Struct("version", {"Client": Struct("client", client), "Server": server}))
+    server = Struct("", _server(found)) if found else None
+    write_object(form, Struct("", {"Client": Struct("", client), "Server": server}))
 
 
 @command()
@@ -134,7 +134,7 @@ def _describe(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> Str
         "Info": to_dict(found),
         "Capabilities": to_dict(can),
     }
-    return Struct("info", fields)
+    return Struct("", fields)
 
 
 def _show_info(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> None:

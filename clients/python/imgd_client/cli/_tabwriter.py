@@ -1,6 +1,8 @@
-"""Columns as Go's text/tabwriter lines them up, with docker's settings (cli/command/formatter)."""
+"""Columns as docker's fork of Go's text/tabwriter lines them up (cli/command/formatter)."""
 
 from __future__ import annotations
+
+from ._units import columns
 
 __all__ = ["align"]
 
@@ -23,8 +25,8 @@ def align(text: str) -> str:
             if column < len(line) - 1:
                 block.append(line)
                 continue
-            width = max((len(one[column]) + _APART for one in block), default=0)
+            width = max((columns(one[column]) + _APART for one in block), default=0)
             for one in block:
-                one[column] = one[column].ljust(max(_NARROWEST, width))
+                one[column] += " " * (max(_NARROWEST, width) - columns(one[column]))
             block = []
     return "\n".join("".join(line) for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["ellipsis", "go_time", "human_duration", "human_size", "rfc3339"]
+__all__ = ["columns", "ellipsis", "go_time", "human_duration", "human_size", "rfc3339"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 # Go's durations end there, at 292 years.
@@ -72,15 +72,18 @@ def _offset(found: time.struct_time, colon: str = "") -> str:
 
 def ellipsis(text: str, width: int) -> str:
     """`formatter.Ellipsis`: cut to so many columns, the last an ellipsis. Wide ones count twice."""
+    if columns(text) <= width:
+        return text
+    kept = 0
+    while columns(text[: kept + 1]) < width:
+        kept += 1
+    return f"{text[:kept]}…"
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian wide characters take two."""
     if text.isascii():
-        return text if len(text) <= width else f"{text[: width - 1]}…"
+        return len(text)
     from unicodedata import east_asian_width
 
-    ends, end = [], 0
-    for character in text:
-        end += 2 if east_asian_width(character) in "WF" else 1
-        ends.append(end)
-    if end <= width:
-        return text
-    kept = sum(1 for one in ends if one <= width - 1)
-    return f"{text[:kept]}…"
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)

@@ -31,7 +31,7 @@ __all__ = ["Template"]
 
 # A template that doubles a string, or ranges over a large number, ends here instead of with the
 # machine's memory or patience. Every execution adds a share, for lists of any length.
-_STEPS, _MORE_STEPS = 1_000_000, 2_000
+_STEPS, _MORE_STEPS = 250_000, 2_000
 _CHARACTERS, _MORE_CHARACTERS = 16 << 20, 64 << 10
 _NONE = object()
 
@@ -165,12 +165,12 @@ class _Run:
             case int() if not isinstance(value, bool):
                 if len(node.pipe.variables) > 1:
                     message = f"can't use {value} to iterate over more than one variable"
-                    raise self._fail(node.pipe, message)
+                    raise self._fail(node.pipe.commands[-1], message)
                 pairs = ((number, number) for number in range(value))
             case _ if value is None or value is NO_VALUE:
                 pairs = ()
             case _:
-                raise self._fail(node.pipe, f"range can't iterate over {show(value)}")
+                raise self._fail(node.pipe.commands[-1], f"range can't iterate over {show(value)}")
         for pair in pairs:
             self._spend(0, node.at, "range")
             yield pair
@@ -240,7 +240,8 @@ class _Run:
                 try:
                     return value.get(name)
                 except KeyError:
-                    pass
+                    if not value.kind:
+                        raise self._fail(word, f'map has no entry for key "{name}"') from None
             case dict():
                 return value.get(name, NO_VALUE)
             case None:

@@ -28,7 +28,7 @@ class Struct:
     """Named fields in their order. A value that is a function is called when it is asked for.
 
     Args:
-        kind: What errors call it.
+        kind: What errors call it; empty for an object of JSON, which docker calls a map.
         fields: The fields by name.
         aliases: Further names of fields.
         omit_empty: The fields that are left out of JSON where they are empty.
@@ -114,7 +114,7 @@ def type_name(value: Value) -> str:
         case dict():
             return "map[string]interface {}"
         case Struct():
-            return value.kind
+            return value.kind or "map[string]interface {}"
     return "<nil>"
 
 
