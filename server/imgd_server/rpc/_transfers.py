@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -46,7 +45,6 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
 
     def __init__(self, manager: TransferManager) -> None:
         self._manager = manager
-        self._leaving: set[asyncio.Task[Any]] = set()
 
     async def StartTransfer(
         self, request: transfer_service_pb2.StartTransferRequest, context: Context
@@ -116,8 +114,9 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
         self, request: transfer_service_pb2.PullRequest, context: Context
     ) -> AsyncIterator[transfer_service_pb2.PullResponse]:
         """Starts a pull and streams its events; leaving cancels it unless detached."""
+        shared = not request.detach
         starting = asyncio.ensure_future(
-            self._manager.start(_pull_spec(request), request.request_id)
+            self._manager.start(_pull_spec(request), request.request_id, shared=shared)
         )
         interval = _seconds(request.min_interval) if request.HasField("min_interval") else None
         try:
@@ -126,17 +125,12 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
             async for event in self._manager.watch(record.uid, interval):
                 yield transfer_service_pb2.PullResponse(event=_convert.transfer_event(event))
         finally:
-            if not request.detach:
-                # The call is gone: nobody waits for this here, and the task has to be held.
-                task = asyncio.create_task(self._leave(starting))
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+            if shared:
+                starting.add_done_callback(self._leave)
 
-    async def _leave(self, starting: asyncio.Future[TransferRecord]) -> None:
-        """Cancels a pull whose caller left; one that has ended stays as it is."""
-        # What start raised was the call's answer; a record that is gone needs no cancelling.
-        with suppress(Error):
-            await self._manager.cancel((await starting).uid)
+    def _leave(self, starting: asyncio.Future[TransferRecord]) -> None:
+        if not starting.cancelled() and not starting.exception():
+            self._manager.leave(starting.result().uid)
 
 
 def _uid(name: str) -> str:

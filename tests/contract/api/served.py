@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +161,6 @@ async def refusal(call: Any) -> Refusal:
     return Refusal.of(caught.value)
 
 
-async def read(call: AsyncIterator[T]) -> list[T]:
+async def read(call: AsyncIterable[T]) -> list[T]:
     """All that a stream holds."""
     return [answer async for answer in call]
