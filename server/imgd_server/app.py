@@ -168,7 +168,11 @@ async def _registry_inside(
         samples = await open_samples(root / "samples")
         stack.push_async_callback(samples.close)
     server = RegistryServer(
-        content, metadata, own_host=config.registry_host or None, samples=samples
+        content,
+        metadata,
+        own_host=config.registry_host or None,
+        samples=samples,
+        read_only=config.registry_read_only,
     )
     host, _, port = config.registry_listen.rpartition(":")
     bound_host, bound_port = await server.start(host.strip("[]"), int(port))

@@ -159,6 +159,9 @@ class Config:
         "the host that names the registry's own images; its address if not set",
         "HOST[:PORT]",
     )
+    registry_read_only: bool = _key(
+        _switch, bool, "let the registry inside serve, and take and delete nothing"
+    )
     samples: bool = _key(_switch, bool, "fill the registry inside with sample images")
     plain_http: list[str] = _key(
         _texts(_registry), list, "a registry that is called without TLS", "HOST[:PORT]"

@@ -18,6 +18,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "listen": ("unix:/a.sock", '["unix:/a.sock"]', ["unix:/a.sock"]),
     "registry_listen": ("127.0.0.1:5000", '"127.0.0.1:5000"', "127.0.0.1:5000"),
     "registry_host": ("images.example", '"images.example"', "images.example"),
+    "registry_read_only": ("true", "true", True),
     "samples": ("true", "true", True),
     "plain_http": ("10.0.0.1:5000", '["10.0.0.1:5000"]', ["10.0.0.1:5000"]),
     "allowed_hosts": ("auth", '["auth"]', ["auth"]),
