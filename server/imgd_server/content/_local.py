@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,6 +205,7 @@ class LocalContentStore:
         self._writing: set[str] = set()
         with _room():
             self._lay_out()
+        self.sweep()
         for partial in list(self.partials()):
             digest = _as_digest(partial.key)
             if digest and self.find(digest):
@@ -212,7 +214,12 @@ class LocalContentStore:
     def _lay_out(self) -> None:
         root = self._root
         root.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-        for name in ("blobs", "ingest", *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS)):
+        for name in (
+            "blobs",
+            "ingest",
+            "trash",
+            *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS),
+        ):
             (root / name).mkdir(exist_ok=True, mode=_FOLDER_MODE)
         layout = root / "oci-layout"
         if not layout.exists() or layout.read_bytes() != _LAYOUT:
@@ -252,13 +259,26 @@ class LocalContentStore:
                 )
             return reader.pread(reader.size, 0)
 
-    def delete(self, digest: Digest) -> int:
+    def discard(self, digest: Digest) -> int:
         """See ContentStore."""
         found = self.find(digest)
         if found is None:
             return 0
-        self._blob(digest).unlink(missing_ok=True)
+        # A name of its own: the same blob may come again, and go again, before the next sweep.
+        self._blob(digest).rename(self._root / "trash" / f"{digest.hex}.{time.monotonic_ns()}")
         return found.size
+
+    def sweep(self) -> None:
+        """See ContentStore."""
+        with os.scandir(self._root / "trash") as entries:
+            for entry in entries:
+                Path(entry.path).unlink(missing_ok=True)
+
+    def delete(self, digest: Digest) -> int:
+        """See ContentStore."""
+        size = self.discard(digest)
+        self.sweep()
+        return size
 
     def blobs(self) -> Iterator[BlobInfo]:
         """See ContentStore."""

@@ -153,6 +153,15 @@ class ContentStore(Protocol):
         """
         ...
 
+    def discard(self, digest: Digest) -> int:
+        """Takes a blob out of sight, at once and however large it is, and returns its size; 0 when
+        there was none. Its bytes are freed by `sweep`."""
+        ...
+
+    def sweep(self) -> None:
+        """Frees the bytes of what was discarded, also before a crash."""
+        ...
+
     def delete(self, digest: Digest) -> int:
         """Deletes a blob and returns its size; 0 when there was none."""
         ...
