@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fake_images import OCI_MANIFEST, descriptor
+from tests.fake_images import OCI_INDEX, OCI_MANIFEST, descriptor
 from tests.peers import require
 
 __all__ = ["RealImages", "build_images", "raw_config", "raw_manifest", "run"]
@@ -24,6 +24,7 @@ __all__ = ["RealImages", "build_images", "raw_config", "raw_manifest", "run"]
 PATIENCE = 60.0
 
 ARTIFACT_TYPE = "application/vnd.cyclonedx+json"
+PLATFORMS = ("amd64", "arm64")
 _EMPTY = "application/vnd.oci.empty.v1+json"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -36,7 +37,8 @@ class RealImages:
     | --- | --- |
     | `app` | four gzip layers (umoci): a root, changes, deletions (whiteouts), an opaque folder |
     | `app-next` | `app` with a layer more, and another config |
-    | `multi` | an index for linux/amd64 and linux/arm64/v8 (buildah), which share a layer |
+    | `multi` | an index for linux/amd64 and linux/arm64 (umoci), which share a layer |
+    | `buildah` | the same for linux/arm64/v8, by buildah; built when it is first pushed |
     | `zstd`, `plain` | `app` with zstd layers, and with layers that are not compressed (skopeo) |
     | `schema2`, `schema2-list` | `app` and `multi`, pushed in Docker's schema 2 (skopeo) |
     | `artifact` | a JSON document with an `artifactType` and the empty config |
@@ -49,6 +51,8 @@ class RealImages:
     def push(self, name: str, reference: str) -> None:
         """Pushes an image to a registry without TLS, as it is (schema 2 apart)."""
         source = name.replace("schema2-list", "multi").replace("schema2", "app")
+        if name == "buildah" and not (self.folder / name).exists():
+            _build_with_buildah(self.folder)
         form = ["--preserve-digests"] if source == name else ["--format", "v2s2"]
         layout = f"oci:{self.folder / source}:{source}"
         target = f"docker://{reference}"
@@ -152,6 +156,8 @@ def _build_app(folder: Path) -> dict[str, bytes | None]:
         "--config.exposedports", "80/tcp", "--config.label", "org.example.tier=web",
         "--config.stopsignal", "SIGINT",
     )  # fmt: skip
+    # Each step left a manifest and a config behind.
+    run("umoci", "gc", "--layout", folder / "app")
     shutil.copytree(folder / "app", folder / "app-next")
     later = f"{folder / 'app-next'}:app"
     run("umoci", "insert", *rootless, "--image", later, fresh, "/opt/next")
@@ -170,8 +176,36 @@ def _build_app(folder: Path) -> dict[str, bytes | None]:
 
 
 def _build_multi(folder: Path) -> None:
-    """`multi` with buildah: for each platform an image, then an index of both."""
-    store = folder / "buildah"
+    """`multi`: an image for each platform with umoci, and an index of both."""
+    layout, root = folder / "multi", folder / "multi-root"
+    rootless = [] if os.geteuid() == 0 else ["--rootless"]
+    mark = folder / "platform"
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", f"{layout}:base")
+    _write_root(root)
+    run("umoci", "insert", *rootless, "--image", f"{layout}:base", root, "/")
+    for architecture in PLATFORMS:
+        mark.write_text(f"made for {architecture}\n" * 100)
+        image = f"{layout}:{architecture}"
+        to_image = ("--image", f"{layout}:base", "--tag", architecture)
+        run("umoci", "insert", *rootless, *to_image, mark, "/etc/platform")
+        config = ("--os", "linux", "--architecture", architecture, "--config.cmd", "/bin/sh")
+        run("umoci", "config", *config, "--config.label", "org.example.tier=base", "--image", image)
+    run("umoci", "rm", "--image", f"{layout}:base")
+    run("umoci", "gc", "--layout", layout)
+    index = json.loads((layout / "index.json").read_bytes())
+    made = {entry.pop("annotations")[_REF_NAME]: entry for entry in index["manifests"]}
+    index["mediaType"] = OCI_INDEX
+    index["manifests"] = [
+        {**made[one], "platform": {"os": "linux", "architecture": one}} for one in PLATFORMS
+    ]
+    _write_entry(layout, json.dumps(index).encode(), OCI_INDEX)
+
+
+def _build_with_buildah(folder: Path) -> None:
+    """`buildah`. Unlike umoci it needs the right to mount (containers/storage unpacks in a chroot
+    of its own), so only what needs this image fails without."""
+    store = folder / "buildah-store"
     where = ("--root", store / "root", "--runroot", store / "run", "--storage-driver", "vfs")
 
     def buildah(*words: str | Path) -> str:
@@ -183,39 +217,44 @@ def _build_multi(folder: Path) -> None:
     buildah("copy", "--quiet", container, root, "/")
     buildah("config", "--cmd", '["/bin/sh"]', "--label", "org.example.tier=base", container)
     buildah("commit", "--quiet", container, "base")
-    for architecture, variant in (("amd64", ""), ("arm64", "v8")):
+    for architecture in PLATFORMS:
         mark = store / "platform"
         mark.write_text(f"made for {architecture}\n" * 100)
         container = buildah("from", "--pull-never", "base")
         buildah("copy", "--quiet", container, mark, "/etc/platform")
-        more = ("--variant", variant) if variant else ()
+        more = ("--variant", "v8") if architecture == "arm64" else ()
         buildah("config", "--os", "linux", "--arch", architecture, *more, container)
         buildah("commit", "--quiet", container, architecture)
-    buildah("manifest", "create", "multi", "amd64", "arm64")
-    buildah("manifest", "push", "--quiet", "--all", "multi", _layout(folder, "multi"))
+    buildah("manifest", "create", "multi", *PLATFORMS)
+    buildah("manifest", "push", "--quiet", "--all", "multi", _layout(folder, "buildah"))
     buildah("rm", "--all")
 
 
-def _write_artifact(folder: Path) -> None:
+def _write_artifact(layout: Path) -> None:
     """An artifact as OCI image 1.1 has it (manifest.md, guidelines for artifact usage)."""
-    blobs = folder / "blobs/sha256"
-    blobs.mkdir(parents=True)
-
-    def put(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
-        found = descriptor(data, media_type, **more)
-        (blobs / found["digest"].removeprefix("sha256:")).write_bytes(data)
-        return found
-
+    (layout / "blobs/sha256").mkdir(parents=True)
+    (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     document = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6"}).encode()
     title = {"org.opencontainers.image.title": "bom.json"}
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": ARTIFACT_TYPE,
-        "config": put(b"{}", _EMPTY),
-        "layers": [put(document, ARTIFACT_TYPE, annotations=title)],
+        "config": _write_blob(layout, b"{}", _EMPTY),
+        "layers": [_write_blob(layout, document, ARTIFACT_TYPE, annotations=title)],
         "annotations": {"org.opencontainers.image.description": "what is inside"},
     }
-    entry = put(json.dumps(manifest).encode(), OCI_MANIFEST, annotations={_REF_NAME: "artifact"})
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    _write_entry(layout, json.dumps(manifest).encode(), OCI_MANIFEST)
+
+
+def _write_blob(layout: Path, data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
+    """Adds a blob to a layout; returns its descriptor."""
+    found = descriptor(data, media_type, **more)
+    (layout / "blobs" / found["digest"].replace(":", "/")).write_bytes(data)
+    return found
+
+
+def _write_entry(layout: Path, data: bytes, media_type: str) -> None:
+    """Makes a manifest or index the layout's one entry, named like the layout."""
+    entry = _write_blob(layout, data, media_type, annotations={_REF_NAME: layout.name})
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))

@@ -37,7 +37,7 @@ KINDS = ("app", "multi", "zstd", "plain", "schema2", "schema2-list", "artifact")
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory, real_images: RealImages) -> Iterator[str]:
-    """A docker-registry that has every kind of image, as `library/KIND:1`; its address."""
+    """A docker-registry that has all KINDS of images, as `library/KIND:1`; its address."""
     with docker_registry(tmp_path_factory.mktemp("registry")) as address:
         for kind in KINDS:
             real_images.push(kind, f"{address}/library/{kind}:1")
@@ -139,6 +139,7 @@ def read_blob(client: Client, digest: str) -> bytes:
         pytest.param("multi", {}, id="index"),
         pytest.param("multi", {"platforms": ["linux/arm64"]}, id="one-platform"),
         pytest.param("multi", {"platforms": ["linux/amd64", "linux/arm64/v8"]}, id="two-platforms"),
+        pytest.param("buildah", {"platforms": ["linux/arm64"]}, id="buildah"),
         pytest.param("multi", {"all_platforms": True}, id="all-platforms"),
         pytest.param("zstd", {}, id="zstd"),
         pytest.param("plain", {}, id="not-compressed"),
@@ -148,9 +149,16 @@ def read_blob(client: Client, digest: str) -> bytes:
     ],
 )
 def test_what_is_pulled_is_what_skopeo_sees(
-    daemon: Daemon, client: Client, registry: str, kind: str, options: Any
+    daemon: Daemon,
+    client: Client,
+    registry: str,
+    real_images: RealImages,
+    kind: str,
+    options: Any,
 ) -> None:
     reference = f"{registry}/library/{kind}:1"
+    if kind not in KINDS:
+        real_images.push(kind, reference)
     expected = expect(reference, options.get("platforms", ()), "all_platforms" in options)
     outcome = client.pull(reference, **options).result().outcome
 
