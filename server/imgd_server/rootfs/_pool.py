@@ -1,0 +1,159 @@
+"""The daemon's side of the workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+from imgd_server.rootfs._protocol import (
+    AppliedLayer,
+    ApplyOptions,
+    Cancellation,
+    LayerSource,
+    LayerStats,
+)
+from imgd_server.rootfs._wire import Message, receive, send
+
+__all__ = ["Worker"]
+
+_MODULE = "imgd_server.rootfs._worker"
+
+
+class Worker:
+    """A process that unpacks one layer at a time; used by one thread. It is started when it is
+    needed, and again after it has ended for want of work, was cancelled, or broke."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._peer: socket.socket | None = None
+
+    def apply(
+        self,
+        source: LayerSource,
+        directory: int,
+        options: ApplyOptions,
+        diff_id: Digest,
+        on_progress: Callable[[int], None],
+        cancellation: Cancellation,
+    ) -> AppliedLayer:
+        """As `apply_layer`, in the process. Raises CANCELLED soon after the cancellation; on return
+        nothing writes into the directory any more, however it went."""
+        job: Message = {"options": _settings(options), "diff_id": diff_id}
+        peer = self._begin(job, [directory, source.fileno()])
+        take_back = cancellation.on_cancel(lambda: _hang_up(peer))
+        try:
+            return self._follow(peer, source, on_progress, cancellation)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            take_back()
+
+    def stop(self) -> None:
+        """Ends the process and waits for it."""
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _begin(self, job: Message, fds: list[int]) -> socket.socket:
+        if self._peer is not None:
+            if _answered(self._peer, job, fds):
+                return self._peer
+            self.stop()  # it has left meanwhile, for want of work
+        self._peer = self._start()
+        if not _answered(self._peer, job, fds):
+            self.stop()
+            raise Error(Reason.INTERNAL, "the process that unpacks layers does not start")
+        return self._peer
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+            )
+        return ours
+
+    def _follow(
+        self,
+        peer: socket.socket,
+        source: LayerSource,
+        on_progress: Callable[[int], None],
+        cancellation: Cancellation,
+    ) -> AppliedLayer:
+        paths: dict[str, list[bytes]] = {"implied": [], "whiteouts": [], "opaque": []}
+        while True:
+            message = _receive(peer)
+            if message is None:
+                cancellation.check()
+                raise Error(Reason.INTERNAL, "the process that unpacks layers broke")
+            if "progress" in message:
+                on_progress(message["progress"])
+            elif "wait" in message:
+                _send(peer, {"available": source.wait(message["wait"])})
+            elif "paths" in message:
+                paths[message["paths"]] += [one.encode("latin-1") for one in message["part"]]
+            elif "error" in message:
+                raise Error.from_json(message["error"])
+            elif "os_error" in message:
+                raise OSError(message["os_error"], os.strerror(message["os_error"]))
+            elif "broken" in message:
+                raise RuntimeError(message["broken"])
+            else:
+                done = message["done"]
+                return AppliedLayer(
+                    Digest(done["diff_id"]),
+                    LayerStats(**done["stats"]),
+                    **{kind: tuple(found) for kind, found in paths.items()},
+                )
+
+
+def _answered(peer: socket.socket, job: Message, fds: list[int]) -> bool:
+    return _send(peer, job, fds) and _receive(peer) == {"begun": True}
+
+
+def _send(peer: socket.socket, message: Message, fds: Sequence[int] = ()) -> bool:
+    try:
+        send(peer, message, fds)
+    except OSError:
+        return False
+    return True
+
+
+def _receive(peer: socket.socket) -> Message | None:
+    try:
+        received = receive(peer)
+    except OSError:
+        return None
+    return received[0] if received else None
+
+
+def _settings(options: ApplyOptions) -> Message:
+    return {
+        "whiteouts": options.whiteouts.value,
+        "limits": asdict(options.limits),
+        "privileged": options.privileged,
+        "overlay_prefix": options.overlay_prefix,
+    }
+
+
+def _hang_up(peer: socket.socket) -> None:
+    try:
+        peer.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is gone already

@@ -1,0 +1,188 @@
+"""Fits a layer's own directory onto those of the layers below it, so that overlayfs shows what
+applying the layers in order would.
+
+Layers are unpacked at once, none seeing the others; three things need the layers below, and are
+done here, in order, with a few calls for each that an archive has (most have none):
+
+- A directory that the archive names only as a parent gets the attributes of the one that it hides:
+  overlayfs shows the topmost directory's. (containerd copies them when it unpacks in order.)
+- A whiteout of what no layer below has is removed: overlayfs lists it in directories that only one
+  layer has. So is one in an opaque directory, where overlayfs does the same.
+- An opaque root is spelt out in whiteouts: overlayfs does not look at a layer's root.
+
+Sources: OCI image 1.1, layer.md; overlayfs.rst ("whiteouts and opaque directories").
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from imgd_server.rootfs._protocol import AppliedLayer, ApplyOptions
+from imgd_server.rootfs._tree import Directory, Tree
+from imgd_server.rootfs._xattrs import image_xattrs
+
+__all__ = ["is_whiteout", "settle"]
+
+_CACHED = 4096  # paths whose layers are remembered
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether this is overlayfs's mark of a removed file."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def settle(layer: int, below: Sequence[Path], applied: AppliedLayer, options: ApplyOptions) -> None:
+    """Fits a layer's directory (a descriptor) onto the settled ones `below`, the topmost first.
+
+    `applied` is what unpacking it returned, `options` what it was unpacked with. Doing it twice
+    changes nothing more.
+    """
+    tree = Tree(layer, options.limits)
+    lower = _Lower(below, f"{options.overlay_prefix}overlay.opaque")
+    opaque = set(applied.opaque)
+    for folder, names in _by_folder(applied.whiteouts):
+        _prune(tree, lower, folder, names, hidden=_covers(opaque, folder))
+    if b"" in opaque:
+        _white_out_root(tree, lower)
+    for path in applied.implied:
+        if path and _covers(opaque, path.rpartition(b"/")[0]):
+            continue
+        directory = tree.find(path)
+        found = lower.find(path)
+        if directory is not None and directory.path == path and found is not None:
+            _copy_attributes(found, directory, owner=options.privileged)
+
+
+def _covers(opaque: set[bytes], path: bytes) -> bool:
+    """Whether a directory, or one above it, is opaque."""
+    if not opaque:
+        return False
+    while path not in opaque:
+        if not path:
+            return False
+        path = path.rpartition(b"/")[0]
+    return True
+
+
+def _by_folder(paths: Iterable[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
+    folders: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition(b"/")
+        folders.setdefault(folder, []).append(name)
+    return iter(folders.items())
+
+
+def _prune(tree: Tree, lower: _Lower, folder: bytes, names: list[bytes], *, hidden: bool) -> None:
+    directory = tree.find(folder)
+    if directory is None or directory.path != folder:
+        return  # replaced by a later entry
+    before = os.fstat(directory.fd)
+    for name in names:
+        if not hidden and lower.has(directory.join(name)):
+            continue
+        try:
+            status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if is_whiteout(status):
+            os.unlink(name, dir_fd=directory.fd)
+    os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=directory.fd)
+
+
+def _white_out_root(tree: Tree, lower: _Lower) -> None:
+    root = tree.root
+    before = os.fstat(root.fd)
+    for name in lower.names():
+        try:
+            status = os.stat(name, dir_fd=root.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=root.fd)
+        else:
+            if stat.S_ISDIR(status.st_mode):
+                os.setxattr(root.proc(name), lower.opaque, b"y")
+    os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=root.fd)
+
+
+def _copy_attributes(source: bytes, target: Directory, *, owner: bool) -> None:
+    status = os.lstat(source)
+    if owner:
+        os.chown(b".", status.st_uid, status.st_gid, dir_fd=target.fd)
+    for name in image_xattrs(source):
+        os.setxattr(target.proc(), name, os.getxattr(source, name))
+    os.chmod(b".", stat.S_IMODE(status.st_mode), dir_fd=target.fd)
+    os.utime(b".", ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target.fd)
+
+
+class _Lower:
+    """The merged tree of the layers below, looked up as overlayfs does.
+
+    Paths below a layer's root are used whole only after each of their directories was seen to be
+    one there, and settled layers do not change: no link is followed.
+    """
+
+    def __init__(self, layers: Sequence[Path], opaque: str) -> None:
+        self.opaque = opaque
+        self._roots = [os.fsencode(layer) for layer in layers]
+        self._cache: dict[bytes, list[bytes]] = {}
+
+    def has(self, path: bytes) -> bool:
+        """Whether the merged tree has something at a path."""
+        folder, _, name = path.rpartition(b"/")
+        for directory in self._directories(folder):
+            try:
+                status = os.lstat(b"%s/%s" % (directory, name))
+            except FileNotFoundError:
+                continue
+            return not is_whiteout(status)
+        return False
+
+    def find(self, path: bytes) -> bytes | None:
+        """The topmost directory at a path, whole."""
+        directories = self._directories(path)
+        return directories[0] if directories else None
+
+    def names(self) -> set[bytes]:
+        """What the merged root holds."""
+        found: dict[bytes, bool] = {}
+        for root in self._directories(b""):
+            with os.scandir(root) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    found.setdefault(entry.name, not is_whiteout(status))
+        return {name for name, visible in found.items() if visible}
+
+    def _directories(self, path: bytes) -> list[bytes]:
+        """The directories that are merged at a path, the topmost first."""
+        if not path:
+            return self._roots
+        found = self._cache.get(path)
+        if found is None:
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            folder, _, name = path.rpartition(b"/")
+            self._cache[path] = found = self._merge(self._directories(folder), name)
+        return found
+
+    def _merge(self, folders: list[bytes], name: bytes) -> list[bytes]:
+        found: list[bytes] = []
+        for folder in folders:
+            directory = b"%s/%s" % (folder, name)
+            try:
+                status = os.lstat(directory)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                break
+            found.append(directory)
+            if self._is_opaque(directory):
+                break
+        return found
+
+    def _is_opaque(self, directory: bytes) -> bool:
+        try:
+            return os.getxattr(directory, self.opaque) == b"y"
+        except OSError:
+            return False

@@ -1,0 +1,303 @@
+"""Unpacked layers by chain ID (OCI image 1.1, config.md, "Layer ChainID").
+
+    <root>/<kind>/layers/<number>/fs/            a layer's directory (overlay), a whole tree (copy)
+    <root>/<kind>/layers/<number>/snapshot.json  what it is
+    <root>/<kind>/chains/<algorithm>/<hex>       a symbolic link whose text is number and parent
+    <root>/<kind>/unsynced                       the boot, and the lowest number not durable yet
+
+A snapshot is there when its chain link is: made by one call, after all else. A number without a
+link is half done, or half deleted; `collect` removes it. Numbers keep overlayfs's options short:
+mount(2) takes one page of them, and 100 digests fill two.
+
+Durability is in batches, for syncfs(2) writes everything anyway: snapshots show at once, and
+`unsynced` says from which number on they are to be thrown away if the machine went down before
+`sync`. After a crash of the process alone nothing is lost, for the boot is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+from imgd_server.rootfs._protocol import AppliedLayer, Cancellation, LayerStats
+from imgd_server.rootfs._tree import remove
+
+__all__ = ["Draft", "Kind", "Snapshot", "SnapshotStore", "chain_ids"]
+
+Kind = str
+"""`overlay` (a directory for each layer) or `copy` (a whole tree for each image)."""
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
+    """The chain ID of each layer: of it and all layers below it."""
+    chains: list[Digest] = []
+    for diff_id in diff_ids:
+        chains.append(Digest.of(f"{chains[-1]} {diff_id}".encode()) if chains else diff_id)
+    return chains
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An unpacked layer, complete and verified.
+
+    Attributes:
+        chain_id: Of it and all layers below.
+        parent: The chain ID of the layers below; None for the lowest, and for a whole tree.
+        diff_id: Of its layer.
+        path: Its directory. Not to be changed: others share it.
+        stats: What the layer held; of a whole tree, the sum of its layers.
+    """
+
+    chain_id: Digest
+    parent: Digest | None
+    diff_id: Digest
+    path: Path
+    stats: LayerStats = field(hash=False)
+
+
+class Draft:
+    """A snapshot that is being made. Ends with `SnapshotStore.commit` or `discard`."""
+
+    def __init__(self, chain_id: Digest, number: int, path: Path) -> None:
+        self.chain_id, self.number, self.path = chain_id, number, path
+
+    def open(self) -> int:
+        """A descriptor of its directory, to be closed by the caller."""
+        return os.open(self.path, _FLAGS)
+
+
+class SnapshotStore:
+    """Snapshots in a folder, which one process uses at a time (the daemon locks its root).
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, root: Path, kind: Kind) -> None:
+        """Opens the folder, and makes it when it is not there. What an interrupted run left is not
+        shown; `collect` frees it."""
+        self.kind = kind
+        self._root = root / kind
+        self._layers = self._root / "layers"
+        self._chains = self._root / "chains"
+        self._mark = self._root / "unsynced"
+        self._condition = threading.Condition()
+        for folder in (root, self._root, self._layers, self._chains):
+            # Nobody else gets in: there are setuid programs below, of anybody's making.
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(OSError):
+                os.removexattr(folder, "system.posix_acl_default")  # files below would get it
+        for algorithm in ("sha256", "sha512"):
+            (self._chains / algorithm).mkdir(exist_ok=True, mode=0o700)
+        # Chain ID to number and parent.
+        self._shown: dict[Digest, tuple[int, Digest | None]] = {}
+        self._drafts: dict[Digest, Draft] = {}
+        self._unsynced: set[int] = set()
+        self._boot = _BOOT.read_text().strip()
+        self._load()
+
+    # --- looking
+
+    def find(self, chain_id: Digest) -> Snapshot | None:
+        """The snapshot of a chain, None when there is none."""
+        with self._condition:
+            entry = self._shown.get(chain_id)
+        if entry is None:
+            return None
+        number, parent = entry
+        folder = self._layers / str(number)
+        try:
+            record = json.loads((folder / "snapshot.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            raise Error(
+                Reason.STORE_CORRUPT,
+                f"the snapshot {chain_id} is damaged; remove it, and unpack again",
+            ) from None
+        stats = LayerStats(**record["stats"])
+        return Snapshot(chain_id, parent, Digest(record["diff_id"]), folder / "fs", stats)
+
+    def snapshots(self) -> list[Digest]:
+        """The chain IDs of all snapshots."""
+        with self._condition:
+            return list(self._shown)
+
+    # --- making
+
+    def claim(self, chain_id: Digest) -> Draft | None:
+        """Begins a snapshot, unless it is there or somebody else is making it: then None."""
+        with self._condition:
+            if chain_id in self._shown or chain_id in self._drafts:
+                return None
+            self._next += 1
+            folder = self._layers / str(self._next)
+            draft = self._drafts[chain_id] = Draft(chain_id, self._next, folder / "fs")
+        try:
+            folder.mkdir(mode=0o700)
+            draft.path.mkdir()
+            draft.path.chmod(0o755)  # whatever the umask
+        except BaseException:
+            self.discard(draft)
+            raise
+        return draft
+
+    def wait(self, chain_id: Digest, cancellation: Cancellation) -> Snapshot | None:
+        """Waits while somebody is making a snapshot; returns it, None when that came to nothing."""
+
+        def wake() -> None:
+            with self._condition:
+                self._condition.notify_all()
+
+        take_back = cancellation.on_cancel(wake)
+        try:
+            with self._condition:
+                while chain_id in self._drafts:
+                    cancellation.check()
+                    self._condition.wait()
+        finally:
+            take_back()
+        return self.find(chain_id)
+
+    def commit(self, draft: Draft, parent: Digest | None, applied: AppliedLayer) -> Snapshot:
+        """Shows a snapshot whose directory is complete. Its parent must be shown already."""
+        record = {
+            "chain_id": draft.chain_id,
+            "diff_id": applied.diff_id,
+            "parent": parent,
+            "stats": asdict(applied.stats),
+        }
+        (draft.path.parent / "snapshot.json").write_text(json.dumps(record))
+        with self._condition:
+            if parent is not None and parent not in self._shown:
+                raise ValueError(f"the parent of {draft.chain_id} is not there")
+            if not self._unsynced:
+                self._write_mark(min(other.number for other in self._drafts.values()))
+            self._unsynced.add(draft.number)
+            text = f"{draft.number}/{parent}" if parent else str(draft.number)
+            self._link(draft.chain_id).symlink_to(text)
+            self._shown[draft.chain_id] = (draft.number, parent)
+            del self._drafts[draft.chain_id]
+            self._condition.notify_all()
+        return Snapshot(draft.chain_id, parent, applied.diff_id, draft.path, applied.stats)
+
+    def discard(self, draft: Draft) -> None:
+        """Gives a draft up, and removes what there is of it."""
+        self._remove(draft.number)
+        with self._condition:
+            self._drafts.pop(draft.chain_id, None)
+            self._condition.notify_all()
+
+    def sync(self) -> None:
+        """Makes every snapshot durable that is shown now."""
+        with self._condition:
+            written = set(self._unsynced)
+        if not written:
+            return
+        with _opened(self._root) as folder:
+            if _libc.syncfs(folder):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+        with self._condition:
+            self._unsynced -= written
+            if self._unsynced:
+                lowest = min(self._unsynced | {draft.number for draft in self._drafts.values()})
+                self._write_mark(lowest)
+            else:
+                self._mark.unlink(missing_ok=True)
+
+    # --- removing
+
+    def delete(self, chain_id: Digest) -> bool:
+        """Deletes a snapshot; False when there is none, or when others stand on it."""
+        with self._condition:
+            entry = self._shown.get(chain_id)
+            if entry is None or any(parent == chain_id for _, parent in self._shown.values()):
+                return False
+            self._link(chain_id).unlink()
+            del self._shown[chain_id]
+        self._remove(entry[0])
+        return True
+
+    def collect(self) -> int:
+        """Removes what interrupted runs left, and returns how many layers that were. It may take
+        seconds, so the daemon does it beside its work."""
+        with self._condition:
+            wanted = {number for number, _ in self._shown.values()}
+            wanted |= {draft.number for draft in self._drafts.values()}
+            left = [number for number in self._numbers() if number not in wanted]
+        for number in left:
+            self._remove(number)
+        return len(left)
+
+    # ---
+
+    def _load(self) -> None:
+        lost = self._lost()
+        for algorithm in ("sha256", "sha512"):
+            with os.scandir(self._chains / algorithm) as entries:
+                for entry in entries:
+                    link = Path(entry.path)
+                    number, _, parent = str(link.readlink()).partition("/")
+                    if int(number) >= lost:
+                        link.unlink()
+                        continue
+                    chain_id = Digest(f"{algorithm}:{entry.name}")
+                    self._shown[chain_id] = (int(number), Digest(parent) if parent else None)
+        self._next = max(self._numbers(), default=0)
+        if not self._unsynced:
+            self._mark.unlink(missing_ok=True)
+
+    def _lost(self) -> float:
+        """The number from which on nothing is trusted, for the machine went down unsynced."""
+        try:
+            boot, lowest = self._mark.read_text().split()
+        except FileNotFoundError:
+            return float("inf")
+        except ValueError:
+            return 0  # the mark itself was cut short: it is written before anything is shown
+        if boot == self._boot:
+            self._unsynced = {number for number in self._numbers() if number >= int(lowest)}
+            return float("inf")
+        return int(lowest)
+
+    def _numbers(self) -> Iterator[int]:
+        with os.scandir(self._layers) as entries:
+            for entry in entries:
+                if entry.name.isdecimal():
+                    yield int(entry.name)
+
+    def _write_mark(self, lowest: int) -> None:
+        temporary = self._mark.with_suffix(".new")
+        with temporary.open("w") as file:
+            file.write(f"{self._boot} {lowest}")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self._mark)
+        with _opened(self._root) as folder:
+            os.fsync(folder)
+
+    def _link(self, chain_id: Digest) -> Path:
+        return self._chains / chain_id.algorithm / chain_id.hex
+
+    def _remove(self, number: int) -> None:
+        with _opened(self._layers) as folder:
+            remove(folder, str(number).encode())
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, _FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

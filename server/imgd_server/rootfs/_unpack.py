@@ -1,0 +1,321 @@
+"""An image's layers into snapshots."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from imgd_server.content import ContentStore, Reader
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+from imgd_server.rootfs._mount import is_privileged
+from imgd_server.rootfs._pool import Worker
+from imgd_server.rootfs._protocol import (
+    AppliedLayer,
+    ApplyOptions,
+    Cancellation,
+    LayerSource,
+    LayerStats,
+    Limits,
+    Whiteouts,
+)
+from imgd_server.rootfs._settle import settle
+from imgd_server.rootfs._store import Draft, Snapshot, SnapshotStore, chain_ids
+
+__all__ = ["Layer", "Unpacker", "stored_layer"]
+
+Progress = Callable[[int, int, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer to unpack.
+
+    Attributes:
+        diff_id: What it must unpack to.
+        open: Opens its bytes, when its turn comes; a stored blob's, or those of an ingest under
+            way. A source that stalls keeps its worker, so it should have bytes, or soon.
+        size: Of its bytes as stored, as far as known: the largest are begun first.
+    """
+
+    diff_id: Digest
+    open: Callable[[], LayerSource]
+    size: int = 0
+
+
+class _Stored:
+    """A stored blob as a `LayerSource`."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def wait(self, offset: int) -> int:
+        return self._reader.size
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def stored_layer(content: ContentStore, digest: Digest, diff_id: Digest) -> Layer:
+    """A layer that is in the store whole. Raises BLOB_NOT_FOUND."""
+    size = content.info(digest).size
+    return Layer(diff_id, lambda: _Stored(content.open(digest)), size)
+
+
+class _Job:
+    """A layer that this call unpacks."""
+
+    def __init__(self, draft: Draft, future: Future[AppliedLayer]) -> None:
+        self.draft, self.future = draft, future
+
+
+class _Group:
+    """The cancellation of one call's layers: the caller's, or the failure of one of them."""
+
+    def __init__(self, outer: Cancellation) -> None:
+        self.failure: BaseException | None = None
+        self._outer = outer
+        self._lock = threading.Lock()
+        self._callbacks: set[Callable[[], None]] = set()
+
+    def fail(self, failure: BaseException) -> None:
+        with self._lock:
+            self.failure = self.failure or failure
+            callbacks, self._callbacks = self._callbacks, set()
+        for callback in callbacks:
+            callback()
+
+    def check(self) -> None:
+        self._outer.check()
+        if self.failure:
+            raise Error(Reason.CANCELLED, "another layer failed")
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        with self._lock:
+            failed = self.failure is not None
+            self._callbacks.add(callback)
+        if failed:
+            callback()
+        outer = self._outer.on_cancel(callback)
+
+        def take_back() -> None:
+            self._callbacks.discard(callback)
+            outer()
+
+        return take_back
+
+
+class Unpacker:
+    """Unpacks images into a store, with some worker processes that all callers share.
+
+    With a store of kind `overlay` each layer becomes a snapshot, and layers are unpacked at once.
+    With `copy` the image becomes one snapshot, of its topmost chain ID: its layers are applied in
+    order.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        *,
+        workers: int,
+        limits: Limits | None = None,
+        sync: bool = True,
+    ) -> None:
+        """Prepares; processes are started when there is work.
+
+        `workers` is the most layers at once. `sync` says whether `unpack` returns only when what
+        it made is durable; else that is up to `SnapshotStore.sync`.
+        """
+        self.store = store
+        self._sync = sync
+        self._options = ApplyOptions(limits=limits or Limits(), privileged=is_privileged())
+        self._executor = ThreadPoolExecutor(workers, "unpack")
+        self._local = threading.local()
+        self._workers: list[Worker] = []
+
+    def unpack(
+        self, layers: Sequence[Layer], on_progress: Progress, cancellation: Cancellation
+    ) -> list[Snapshot]:
+        """Unpacks an image's layers, the lowest first, and returns their snapshots in that order;
+        of a `copy` store the only one.
+
+        Snapshots that are there are taken as they are, without opening their layers; those that
+        another call is making are waited for. `on_progress(layer, bytes, done)` tells of each
+        layer, by its place, the unpacked bytes so far; it is called from several threads, with
+        `done` exactly once a layer, in order.
+
+        Raises CANCELLED soon after the cancellation, LAYER_INVALID, LAYER_TOO_LARGE,
+        DIGEST_MISMATCH, DISK_FULL, and what the layers' sources raise; the first failure ends the
+        others. What was complete with all below it stays, and nothing else does.
+        """
+        if not layers:
+            return []
+        if self.store.kind == "overlay":
+            snapshots = self._unpack_apart(layers, on_progress, cancellation)
+        else:
+            snapshots = [self._unpack_onto(layers, on_progress, cancellation)]
+        if self._sync:
+            self.store.sync()
+        return snapshots
+
+    def close(self) -> None:
+        """Ends the processes. Calls under way must have ended."""
+        self._executor.shutdown()
+        for worker in self._workers:
+            worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+
+    # --- overlay: each layer by itself
+
+    def _unpack_apart(
+        self, layers: Sequence[Layer], on_progress: Progress, cancellation: Cancellation
+    ) -> list[Snapshot]:
+        chains = chain_ids([layer.diff_id for layer in layers])
+        group = _Group(cancellation)
+        jobs: dict[int, _Job] = {}
+        snapshots: list[Snapshot] = []
+
+        def claim(place: int) -> None:
+            if (draft := self.store.claim(chains[place])) is not None:
+                jobs[place] = self._submit(place, layers[place], draft, on_progress, group)
+
+        try:
+            # The largest first, so that none is left alone at the end.
+            for place in sorted(range(len(layers)), key=lambda place: -layers[place].size):
+                claim(place)
+            for place, chain_id in enumerate(chains):
+                snapshot = None
+                while snapshot is None and place not in jobs:
+                    # It is there, or somebody's; if theirs comes to nothing, it may be ours.
+                    snapshot = self.store.wait(chain_id, group)
+                    if snapshot is None:
+                        claim(place)
+                if snapshot is None:
+                    snapshot = self._settle(jobs[place], snapshots)
+                    del jobs[place]
+                on_progress(place, snapshot.stats.unpacked_bytes, True)
+                snapshots.append(snapshot)
+        except Error as error:
+            if group.failure and error.reason is Reason.CANCELLED:
+                raise group.failure from None
+            raise
+        finally:
+            if jobs:
+                group.fail(Error(Reason.CANCELLED, "cancelled"))
+            for job in jobs.values():
+                if not job.future.cancel():
+                    job.future.exception()  # waits: nothing may be writing into the draft
+                self.store.discard(job.draft)
+        return snapshots
+
+    def _submit(
+        self, place: int, layer: Layer, draft: Draft, on_progress: Progress, group: _Group
+    ) -> _Job:
+        def run() -> AppliedLayer:
+            try:
+                with _directory(draft) as directory:
+                    return self._apply(place, layer, directory, self._options, on_progress, group)
+            except BaseException as error:
+                group.fail(error)
+                raise
+
+        return _Job(draft, self._executor.submit(run))
+
+    def _settle(self, job: _Job, below: list[Snapshot]) -> Snapshot:
+        applied = job.future.result()
+        with _directory(job.draft) as directory:
+            settle(directory, [one.path for one in reversed(below)], applied, self._options)
+        parent = below[-1].chain_id if below else None
+        return self.store.commit(job.draft, parent, applied)
+
+    # --- copy: one tree
+
+    def _unpack_onto(
+        self, layers: Sequence[Layer], on_progress: Progress, cancellation: Cancellation
+    ) -> Snapshot:
+        chain_id = chain_ids([layer.diff_id for layer in layers])[-1]
+        while (draft := self.store.claim(chain_id)) is None:
+            if (snapshot := self.store.wait(chain_id, cancellation)) is not None:
+                for place in range(len(layers)):
+                    on_progress(place, 0, True)
+                return snapshot
+        options = replace(self._options, whiteouts=Whiteouts.APPLY)
+
+        def run() -> AppliedLayer:
+            total = LayerStats()
+            with _directory(draft) as directory:
+                for place, layer in enumerate(layers):
+                    applied = self._apply(
+                        place, layer, directory, options, on_progress, cancellation
+                    )
+                    on_progress(place, applied.stats.unpacked_bytes, True)
+                    total = total + applied.stats
+            return AppliedLayer(layers[-1].diff_id, total)
+
+        try:
+            return self.store.commit(draft, None, self._executor.submit(run).result())
+        except BaseException:
+            self.store.discard(draft)
+            raise
+
+    # ---
+
+    def _apply(
+        self,
+        place: int,
+        layer: Layer,
+        directory: int,
+        options: ApplyOptions,
+        on_progress: Progress,
+        cancellation: Cancellation,
+    ) -> AppliedLayer:
+        cancellation.check()
+        source = layer.open()
+        try:
+            return self._worker().apply(
+                source,
+                directory,
+                options,
+                layer.diff_id,
+                lambda unpacked: on_progress(place, unpacked, False),
+                cancellation,
+            )
+        finally:
+            source.close()
+
+    def _worker(self) -> Worker:
+        """The worker of this thread."""
+        worker: Worker | None = getattr(self._local, "worker", None)
+        if worker is None:
+            worker = self._local.worker = Worker()
+            self._workers.append(worker)
+        return worker
+
+
+@contextmanager
+def _directory(draft: Draft) -> Iterator[int]:
+    descriptor = draft.open()
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""The process that unpacks layers, one at a time, for `_pool`.
+
+A process of its own has a umask of its own (the daemon's other threads keep theirs), an
+interpreter lock of its own, and takes the damage if a hostile archive breaks a decompressor. It
+imports no gRPC. It ends when the daemon does, when the daemon hangs up (that is how work is
+cancelled), and when there was nothing to do for a while.
+
+Messages: `{"options", "diff_id"}` with the directory's and the source's descriptors begins, and is
+answered `{"begun"}`; then `{"wait": offset}` asks how many bytes the source holds, answered
+`{"available": n}`; `{"progress": n}` counts unpacked bytes; `{"paths", "part"}` are the lists of
+AppliedLayer, in parts, latin-1 for bytes; `{"done"}`, `{"error"}`, `{"os_error"}` or `{"broken"}`
+is the end.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from dataclasses import asdict
+from typing import Any
+
+from imgd_server.errors import Error
+from imgd_server.oci import Digest
+from imgd_server.rootfs._apply import apply_layer
+from imgd_server.rootfs._protocol import AppliedLayer, ApplyOptions, Limits, Whiteouts
+from imgd_server.rootfs._wire import receive, send
+
+__all__ = ["main"]
+
+# Seconds without work: an idle worker is 20 MB, a new one costs 0.1 s.
+_IDLE = 30.0
+# Unpacked bytes between two messages of progress.
+_PROGRESS = 2 << 20
+# Paths in a message.
+_PATHS = 1000
+
+
+class _Source:
+    """Reads a file that may still grow. Used by the inflating thread alone."""
+
+    def __init__(self, fd: int, daemon: _Daemon) -> None:
+        self._fd, self._daemon = fd, daemon
+        self._offset = self._available = 0
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if self._offset >= self._available:
+                self._available = self._daemon.wait(self._offset)
+                if self._available <= self._offset:
+                    return b""
+            data = os.pread(self._fd, min(size, self._available - self._offset), self._offset)
+            if data:
+                self._offset += len(data)
+                return data
+            # Cut short meanwhile, as when a server ignores a range: ask again.
+            self._available = 0
+
+
+class _Daemon:
+    """The daemon's end of the socket. What it says by hanging up is always obeyed at once."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self._peer = peer
+        self._lock = threading.Lock()
+        self._told = 0
+
+    def begin(self) -> tuple[dict[str, Any], list[int]]:
+        """The next job."""
+        self._told = 0
+        ready, _, _ = select.select([self._peer], [], [], _IDLE)
+        return self._receive() if ready else _leave()
+
+    def wait(self, offset: int) -> int:
+        """How many bytes the source holds, once that is more than `offset` or all."""
+        self.say({"wait": offset})
+        return int(self._receive()[0]["available"])
+
+    def progress(self, unpacked: int) -> None:
+        """Tells, now and then, and sees whether anybody still wants this."""
+        if unpacked - self._told >= _PROGRESS:
+            self._told = unpacked
+            self.say({"progress": unpacked})
+        try:
+            if not self._peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                _leave()
+        except BlockingIOError:
+            pass
+        except OSError:
+            _leave()
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Sends a message."""
+        try:
+            with self._lock:
+                send(self._peer, message)
+        except OSError:
+            _leave()
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        try:
+            received = receive(self._peer)
+        except OSError:
+            received = None
+        return received or _leave()
+
+
+def _leave() -> Any:
+    """Ends the process from any of its threads."""
+    os._exit(0)
+
+
+def _apply(daemon: _Daemon, job: dict[str, Any], fds: list[int]) -> AppliedLayer:
+    directory, source = fds
+    settings = job["options"]
+    options = ApplyOptions(
+        whiteouts=Whiteouts(settings["whiteouts"]),
+        limits=Limits(**settings["limits"]),
+        privileged=settings["privileged"],
+        overlay_prefix=settings["overlay_prefix"],
+    )
+    try:
+        return apply_layer(
+            _Source(source, daemon), directory, options, Digest(job["diff_id"]), daemon.progress
+        )
+    finally:
+        os.close(directory)
+        os.close(source)
+
+
+def _tell(daemon: _Daemon, applied: AppliedLayer) -> None:
+    for kind in ("implied", "whiteouts", "opaque"):
+        paths: tuple[bytes, ...] = getattr(applied, kind)
+        for start in range(0, len(paths), _PATHS):
+            part = [path.decode("latin-1") for path in paths[start : start + _PATHS]]
+            daemon.say({"paths": kind, "part": part})
+    daemon.say({"done": {"diff_id": applied.diff_id, "stats": asdict(applied.stats)}})
+
+
+def main(descriptor: int) -> None:
+    """Works until there is nothing more to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the daemon decides
+    os.umask(0)
+    daemon = _Daemon(socket.socket(fileno=descriptor))
+    while True:
+        job, fds = daemon.begin()
+        daemon.say({"begun": True})
+        try:
+            applied = _apply(daemon, job, fds)
+        except Error as error:
+            daemon.say({"error": error.to_json()})
+        except OSError as error:
+            daemon.say({"os_error": error.errno or 0})
+        except Exception:  # noqa: BLE001 - a bug; the daemon logs it, and this process works on
+            daemon.say({"broken": traceback.format_exc()})
+        else:
+            _tell(daemon, applied)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
