@@ -215,8 +215,9 @@ class AsyncWatch:
                 raise
         self._call = None
         if not self._closed.is_set():
+            delay = self._cursor.lost(error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), self._cursor.lost(error))
+                await asyncio.wait_for(self._closed.wait(), delay)
         return None
 
     async def aclose(self) -> None:
