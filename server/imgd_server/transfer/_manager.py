@@ -152,18 +152,13 @@ class TransferManager:
             return known
 
         run = Run(record, spec, Progress(self._epoch << _EPOCH_SHIFT))
-        accepted = await asyncio.shield(self._own(self._accept(run, accept)))
-        if live := self._runs.get(accepted.uid):
-            live.shares += shared
-            live.kept = live.kept or not shared
-        return accepted
+        return await asyncio.shield(self._own(self._accept(run, accept, record, shared=shared)))
 
     def leave(self, uid: str) -> None:
-        """Gives up a share. The last one's end cancels, unless somebody started it without one."""
+        """Gives up a share. With the last one the transfer is cancelled, unless somebody started or
+        resumed it without one."""
         if run := self._runs.get(uid):
-            run.shares -= 1
-            if not run.shares and not run.kept:
-                run.stop()
+            run.leave()
 
     async def resume(self, uid: str, credentials: Credentials | None) -> TransferRecord:
         """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_NOT_FOUND,
@@ -196,8 +191,7 @@ class TransferManager:
         spec = TransferSpec.from_json(record.spec)
         spec = replace(spec, source=replace(spec.source, credentials=credentials))
         run = Run(record, spec, Progress(max(self._epoch << _EPOCH_SHIFT, record.sequence)))
-        run.kept = True
-        return await asyncio.shield(self._own(self._accept(run, accept)))
+        return await asyncio.shield(self._own(self._accept(run, accept, before)))
 
     async def cancel(self, uid: str) -> TransferRecord:
         """Cancels a transfer and returns when it has ended; one that has ended stays as it is."""
@@ -291,37 +285,46 @@ class TransferManager:
         return task
 
     async def _accept(
-        self, run: Run, accept: Callable[[WriteSession], TransferRecord]
+        self,
+        run: Run,
+        accept: Callable[[WriteSession], TransferRecord],
+        before: TransferRecord,
+        *,
+        shared: bool = False,
     ) -> TransferRecord:
         """Writes a run's record, and starts the run: nothing between the two may stop it.
 
         The run is known before, so that nobody takes a record without a run for one that ended.
+        When it comes to nothing, things stand as `before`.
         """
         uid = run.record.uid
-        before = self._runs.get(uid)
-        if before and not before.ended.is_set():
-            raise _not_resumable(before.record)
+        last = self._runs.get(uid)
+        if last and not last.ended.is_set():
+            raise _not_resumable(last.record)
         self._runs[uid] = run
         try:
             accepted = await self._metadata.write(accept)
         except BaseException:
-            self._withdraw(run, before)
+            self._withdraw(run, last, before)
             raise
         if accepted is not run.record:
-            self._withdraw(run, before)
+            self._withdraw(run, last, before)
+            if live := self._runs.get(accepted.uid):
+                live.share(shared)
             return self._newest(accepted)
+        run.share(shared)
         run.launch(self._work(run), self._sharing.setdefault(run.share_key, []))
         if self._stopping.is_set():
             run.stop(interrupted=True)
         self._own(self._conclude(run))
         return run.record
 
-    def _withdraw(self, run: Run, before: Run | None) -> None:
+    def _withdraw(self, run: Run, last: Run | None, before: TransferRecord) -> None:
         del self._runs[run.record.uid]
-        if before:
-            self._runs[run.record.uid] = before
+        if last:
+            self._runs[run.record.uid] = last
         run.progress.seal()
-        run.end(before.record if before else run.record)
+        run.end(before)
 
     async def _work(self, run: Run) -> Commit:
         async with self._slots:

@@ -37,11 +37,10 @@ class Run:
         """Somebody wanted it to end."""
         self.interrupted = False
         """The daemon wanted it to end."""
-        self.shares = 0
-        """How many callers want it for as long as they are there."""
-        self.kept = False
-        """Somebody wants it whoever leaves."""
         self.work: asyncio.Task[Commit] | None = None
+        # Callers who want it for as long as they are there, and whether somebody wants it anyway.
+        self._shares = 0
+        self._kept = False
         self._sharing: list[Run] = [self]
         self._role: tuple[str, int] | None = None
 
@@ -82,6 +81,17 @@ class Run:
         if self.stopped:
             self.work.cancel()
         return self.work
+
+    def share(self, shared: bool) -> None:
+        """Notes one more who wants it: until it leaves, or whoever leaves."""
+        self._shares += shared
+        self._kept = self._kept or not shared
+
+    def leave(self) -> None:
+        """Gives a share up; stops what nobody wants."""
+        self._shares -= 1
+        if not self._shares and not self._kept:
+            self.stop()
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Cancels the work, also before its launch. Once it is done, this comes too late."""

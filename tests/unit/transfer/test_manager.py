@@ -1,0 +1,707 @@
+"""A transfer's life: accepted, run, steered, recorded, forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from structlog.testing import capture_logs
+
+from imgd_server.errors import Error, Origin, Reason
+from imgd_server.metadata import MetadataStore, TransferRecord, WriteSession
+from imgd_server.registry import Credentials
+from imgd_server.transfer import (
+    LeaseRequest,
+    NodeState,
+    PullPolicy,
+    TransferSpec,
+    TransferState,
+    WatchEvent,
+)
+from imgd_server.transfer._manager import _cause
+from tests.unit.transfer.fakes import (
+    HOST,
+    PATIENCE,
+    FakeRegistry,
+    Gate,
+    Lab,
+    Trick,
+    layer_of,
+    layered,
+    open_lab,
+    outcome_of,
+    spec_for,
+)
+
+T = TypeVar("T")
+
+APP = f"{HOST}/app:1"
+SECRETS = Credentials("user-name-7d1", "pass-word-8f2")
+
+
+async def held(lab: Lab, gate: Gate, **more: Any) -> TransferRecord:
+    """A transfer that stands at a gate, in its layer."""
+    image = layered(1000)
+    lab.registry.push(image, APP)
+    lab.registry.trick(layer_of(image)[0], Trick(gate=gate, at=500))
+    record = await lab.manager.start(spec_for(**more))
+    await gate.reached()
+    return record
+
+
+class Broken:
+    """A metadata store whose writes fail while it is told to, and tell when they do."""
+
+    def __init__(self, real: MetadataStore) -> None:
+        self.real = real
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self.arrived = asyncio.Event()
+        """Somebody writes."""
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.read = real.read
+        self.verify = real.verify
+        self.close = real.close
+
+    def hold(self) -> None:
+        """From here on writes wait."""
+        self._passing.clear()
+        self.arrived.clear()
+
+    def let_go(self) -> None:
+        """Lets them pass."""
+        self._passing.set()
+
+    async def write(self, function: Callable[[WriteSession], T]) -> T:
+        self.arrived.set()
+        await self._passing.wait()
+        if self.failure:
+            self.failed.set()
+            raise self.failure
+        return await self.real.write(function)
+
+
+def broken(lab: Lab) -> Broken:
+    assert isinstance(lab.metadata, Broken)
+    return lab.metadata
+
+
+FULL = Error(Reason.DISK_FULL, "no room to write the metadata; free some")
+
+
+# --- accepting
+
+
+async def test_a_record_is_there_at_once_and_durable(lab: Lab) -> None:
+    gate = Gate()
+    record = await held(lab, gate, tags=("mine",), platforms=["linux/amd64"])
+    assert (record.state, record.attempt, record.started, record.ended) == (
+        "PENDING",
+        1,
+        None,
+        None,
+    )
+    now = await lab.manager.get(record.uid)
+    assert now.state == "RUNNING"
+    assert now.started is not None
+    assert now.started >= record.created
+    stored = await lab.metadata.read(lambda session: session.transfer(record.uid))
+    assert stored is not None
+    assert TransferSpec.from_json(stored.spec) == spec_for(
+        tags=("docker.io/library/mine:latest",), platforms=["linux/amd64"]
+    )
+    gate.open()
+    ended = await lab.end(record.uid)
+    assert ended.ended is not None
+    assert ended.expires is not None
+    assert ended.expires - ended.ended == 24 * 3600 * 1_000_000
+    assert await lab.metadata.read(lambda session: session.transfer(record.uid)) == ended
+    assert lab.manager.running == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (spec_for(f"{HOST}/UPPER"), Reason.REFERENCE_INVALID),
+        (spec_for(APP, tags=("bad tag",)), Reason.REFERENCE_INVALID),
+        (spec_for(APP, platforms=["a/b/c/d"]), Reason.PLATFORM_INVALID),
+    ],
+)
+async def test_what_is_wrong_with_the_request_is_said_at_once(
+    lab: Lab, spec: TransferSpec, reason: Reason
+) -> None:
+    with pytest.raises(Error) as refused:
+        await lab.manager.start(spec)
+    assert refused.value.reason is reason
+    assert await lab.manager.list([], None, 10) == []
+
+
+async def test_the_same_request_id_is_the_same_transfer(lab: Lab) -> None:
+    gate = Gate()
+    image = layered(1000)
+    lab.registry.push(image, APP, f"{HOST}/app:2")
+    lab.registry.trick(APP, Trick(gate=gate))
+    first, again = await asyncio.gather(
+        lab.manager.start(spec_for(), "mine"), lab.manager.start(spec_for(), "mine")
+    )
+    assert first.uid == again.uid
+    # Also with other credentials: a retry may have fresh ones.
+    await gate.reached()
+    third = await lab.manager.start(spec_for(credentials=SECRETS), "mine")
+    assert (third.uid, third.state) == (first.uid, "RUNNING")
+    with pytest.raises(Error) as refused:
+        await lab.manager.start(spec_for(f"{HOST}/app:2"), "mine")
+    assert refused.value.reason is Reason.REQUEST_ID_REUSED
+    assert lab.manager.running == 1
+    gate.open()
+    await lab.end(first.uid)
+    after = await lab.manager.start(spec_for(), "mine")
+    assert (after.uid, after.state) == (first.uid, "SUCCEEDED")
+    assert len(lab.registry.asked("resolve")) == 1
+    other = await lab.manager.start(spec_for(), "another")
+    assert other.uid != first.uid
+    await lab.end(other.uid)
+    # Once it is forgotten, the ID means nothing.
+    await lab.manager.delete(first.uid)
+    fresh = await lab.manager.start(spec_for(f"{HOST}/app:2"), "mine")
+    assert fresh.uid != first.uid
+    await lab.end(fresh.uid)
+
+
+async def test_nothing_is_accepted_that_cannot_be_recorded(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        lab.registry.push(layered(10), APP)
+        broken(lab).failure = FULL
+        with pytest.raises(Error) as refused:
+            await lab.manager.start(spec_for())
+        assert refused.value.reason is Reason.DISK_FULL
+        assert lab.manager.running == 0
+        broken(lab).failure = None
+        assert await lab.manager.list([], None, 10) == []
+        assert lab.registry.calls == []
+        assert (await lab.pull()).state == "SUCCEEDED"
+
+
+async def test_a_caller_who_goes_while_it_is_accepted_leaves_a_transfer_that_runs(
+    tmp_path: Path,
+) -> None:
+    """Never a record that waits for ever."""
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        lab.registry.push(layered(10), APP)
+        broken(lab).hold()
+        starting = asyncio.create_task(lab.manager.start(spec_for()))
+        await broken(lab).arrived.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        broken(lab).let_go()
+        async with asyncio.timeout(PATIENCE):
+            while not (records := await lab.manager.list([], None, 10)):
+                await asyncio.sleep(0)
+        assert (await lab.end(records[0].uid)).state == "SUCCEEDED"
+
+
+async def test_a_stopping_daemon_accepts_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        lab.registry.push(layered(10), APP)
+        broken(lab).hold()
+        starting = asyncio.create_task(lab.manager.start(spec_for()))
+        await broken(lab).arrived.wait()
+        closing = asyncio.create_task(lab.manager.close())
+        await asyncio.sleep(0)
+        broken(lab).let_go()
+        await closing
+        record = await starting
+        assert (await lab.manager.get(record.uid)).state == "INTERRUPTED"
+        for refused in (lab.manager.start(spec_for()), lab.manager.resume(record.uid, None)):
+            with pytest.raises(Error) as error:
+                await refused
+            assert error.value.reason is Reason.SHUTTING_DOWN
+        assert lab.registry.calls == []
+
+
+# --- cancelling
+
+
+async def test_cancelling_before_the_run_began(lab: Lab) -> None:
+    lab.registry.push(layered(10), APP)
+    record = await lab.manager.start(spec_for())
+    async with asyncio.timeout(PATIENCE):
+        ended = await lab.manager.cancel(record.uid)
+    assert ended.state == "CANCELLED"
+    failure = outcome_of(ended).failure
+    assert failure is not None
+    assert failure.reason is Reason.CANCELLED
+    assert await lab.metadata.read(lambda session: session.transfer(record.uid)) == ended
+
+
+async def test_cancelling_is_idempotent_and_leaves_what_ended(lab: Lab) -> None:
+    gate = Gate()
+    record = await held(lab, gate)
+    ends = await asyncio.gather(*(lab.manager.cancel(record.uid) for _ in range(3)))
+    assert {end.state for end in ends} == {"CANCELLED"}
+    assert await lab.manager.cancel(record.uid) == ends[0]
+    gate.open()
+    done = await lab.pull()
+    assert (await lab.manager.cancel(done.uid)).state == "SUCCEEDED"
+    with pytest.raises(Error) as refused:
+        await lab.manager.cancel("NOBODY")
+    assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
+
+
+async def test_a_cancellation_during_the_commit_comes_too_late(tmp_path: Path) -> None:
+    """The name may have moved: then the transfer has succeeded."""
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        gate = Gate()
+        record = await held(lab, gate)
+        broken(lab).hold()
+        gate.open()
+        await broken(lab).arrived.wait()
+        cancelling = asyncio.create_task(lab.manager.cancel(record.uid))
+        await asyncio.sleep(0)
+        broken(lab).let_go()
+        assert (await cancelling).state == "SUCCEEDED"
+        assert list(await lab.names()) == [APP]
+
+
+async def test_the_last_share_that_is_given_up_cancels(lab: Lab) -> None:
+    """Callers of one repeated request have a share each, as long as they are there."""
+    gate = Gate()
+    image = layered(1000)
+    lab.registry.push(image, APP)
+    lab.registry.trick(layer_of(image)[0], *[Trick(gate=gate, at=500)] * 3)
+    first = await lab.manager.start(spec_for(), "mine", shared=True)
+    again = await lab.manager.start(spec_for(), "mine", shared=True)
+    assert again.uid == first.uid
+    lab.manager.leave(first.uid)
+    assert (await lab.manager.get(first.uid)).state == "RUNNING"
+    lab.manager.leave(first.uid)
+    assert (await lab.end(first.uid)).state == "CANCELLED"
+    # Somebody who started it without a share, or resumed it, wants it whoever leaves.
+    for start in (
+        lab.manager.start(spec_for(), "kept", shared=True),
+        lab.manager.resume(first.uid, None),
+    ):
+        record = await start
+        if record.request_id == "kept":
+            await lab.manager.start(spec_for(), "kept")
+        lab.manager.leave(record.uid)
+        assert (await lab.manager.get(record.uid)).state in ("PENDING", "RUNNING")
+    gate.open()
+    assert (await lab.end(first.uid)).state == "SUCCEEDED"
+    lab.manager.leave(first.uid)
+
+
+async def test_who_waits_for_its_turn_can_be_cancelled_at_once(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, max_running=1) as lab:
+        gate = Gate()
+        first = await held(lab, gate)
+        second = await lab.manager.start(spec_for())
+        third = await lab.manager.start(spec_for())
+        event = await anext(aiter(lab.manager.watch(second.uid)))
+        assert event.view.record.state == "PENDING"
+        assert event.view.record.started is None
+        async with asyncio.timeout(PATIENCE):
+            assert (await lab.manager.cancel(second.uid)).state == "CANCELLED"
+        gate.open()
+        # And does not hold up who waits behind it.
+        assert (await lab.end(third.uid)).state == "SUCCEEDED"
+        assert (await lab.end(first.uid)).state == "SUCCEEDED"
+
+
+# --- looking
+
+
+async def test_lists_tell_what_is_under_way(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, max_running=1) as lab:
+        gate = Gate()
+        done = [await lab.pull(f"{HOST}/none:{number}") for number in range(3)]
+        running = await held(lab, gate)
+        pending = [await lab.manager.start(spec_for()) for _ in range(2)]
+
+        async def states(*wanted: str) -> list[str]:
+            found, after = [], None
+            while page := await lab.manager.list([TransferState[one] for one in wanted], after, 2):
+                found += [one.uid for one in page]
+                after = (page[-1].created, page[-1].uid)
+            return found
+
+        newest_first = [one.uid for one in reversed(pending)]
+        assert await states("RUNNING") == [running.uid]
+        assert await states("PENDING") == newest_first
+        assert await states("FAILED") == [one.uid for one in reversed(done)]
+        assert await states("RUNNING", "FAILED") == [
+            running.uid,
+            *(one.uid for one in reversed(done)),
+        ]
+        assert await states("SUCCEEDED") == []
+        assert len(await states()) == 6
+        listed = {one.uid: one.state for one in await lab.manager.list([], None, 10)}
+        assert listed[running.uid] == "RUNNING"
+        assert lab.manager.running == 3
+        gate.open()
+        for one in pending:
+            await lab.end(one.uid)
+
+
+async def test_records_go_when_their_time_is_over(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, retention=0.0) as lab:
+        lab.registry.push(layered(10), APP)
+        gone = await lab.manager.start(spec_for(), "mine")
+        assert (await lab.end(gone.uid)).state == "SUCCEEDED"
+        # A daemon that runs for months forgets, too.
+        record = await lab.manager.start(spec_for(), "mine")
+        assert record.uid != gone.uid
+        await lab.end(record.uid)
+        with pytest.raises(Error) as refused:
+            await lab.manager.get(gone.uid)
+        assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
+    async with open_lab(tmp_path) as lab:
+        assert await lab.manager.list([], None, 10) == []
+        assert list(await lab.names()) == [APP]
+
+
+async def test_deleting(lab: Lab) -> None:
+    gate = Gate()
+    record = await held(lab, gate)
+    with pytest.raises(Error) as refused:
+        await lab.manager.delete(record.uid)
+    assert refused.value.reason is Reason.TRANSFER_STATE
+    gate.open()
+    await lab.end(record.uid)
+    await lab.manager.delete(record.uid)
+    for call in (lab.manager.delete, lab.manager.get, lab.manager.cancel):
+        with pytest.raises(Error) as refused:
+            await call(record.uid)
+        assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
+    with pytest.raises(Error) as refused:
+        await lab.manager.resume(record.uid, None)
+    assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
+
+
+# --- resuming
+
+
+async def test_resuming_runs_the_same_again(lab: Lab) -> None:
+    gate = Gate()
+    record = await held(lab, gate, tags=("mine",), lease=LeaseRequest("kept"))
+    with pytest.raises(Error) as refused:
+        await lab.manager.resume(record.uid, None)
+    assert refused.value.reason is Reason.TRANSFER_STATE
+    await lab.manager.cancel(record.uid)
+    gate.open()
+    resumed = await lab.manager.resume(record.uid, SECRETS)
+    assert (resumed.uid, resumed.state, resumed.attempt) == (record.uid, "PENDING", 2)
+    assert (resumed.ended, resumed.expires, resumed.outcome) == (None, None, None)
+    assert resumed.created == record.created
+    ended = await lab.end(record.uid)
+    assert (ended.state, ended.attempt) == ("SUCCEEDED", 2)
+    assert list(await lab.names()) == ["docker.io/library/mine:latest"]
+    assert outcome_of(ended).lease == "kept"
+    assert lab.registry.calls[-1].scope == SECRETS.scope
+    with pytest.raises(Error) as refused:
+        await lab.manager.resume(record.uid, None)
+    assert refused.value.reason is Reason.TRANSFER_STATE
+
+
+async def test_of_many_who_resume_one_does(lab: Lab) -> None:
+    failed = await lab.pull(f"{HOST}/none:1")
+    lab.registry.push(layered(10), f"{HOST}/none:1")
+    answers = await asyncio.gather(
+        *(lab.manager.resume(failed.uid, None) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(one, TransferRecord) for one in answers) == 1
+    for one in answers:
+        if isinstance(one, Error):
+            assert one.reason is Reason.TRANSFER_STATE
+    ended = await lab.end(failed.uid)
+    assert (ended.state, ended.attempt) == ("SUCCEEDED", 2)
+
+
+async def test_a_resume_that_cannot_be_recorded_leaves_the_end_as_it_was(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        failed = await lab.pull(f"{HOST}/none:1")
+        broken(lab).hold()
+        resuming = asyncio.create_task(lab.manager.resume(failed.uid, None))
+        await broken(lab).arrived.wait()
+        # Whoever looks or waits meanwhile is told in the end.
+        watching = asyncio.create_task(lab.watch(failed.uid))
+        cancelling = asyncio.create_task(lab.manager.cancel(failed.uid))
+        await asyncio.sleep(0)
+        broken(lab).failure = FULL
+        broken(lab).let_go()
+        with pytest.raises(Error) as refused:
+            await resuming
+        assert refused.value.reason is Reason.DISK_FULL
+        broken(lab).failure = None
+        assert (await watching)[-1].view.record == failed
+        assert await cancelling == failed
+        assert await lab.manager.get(failed.uid) == failed
+        assert lab.manager.running == 0
+        lab.registry.push(layered(10), f"{HOST}/none:1")
+        assert (await lab.manager.resume(failed.uid, None)).attempt == 2
+        assert (await lab.end(failed.uid)).state == "SUCCEEDED"
+
+
+# --- stopping
+
+
+async def test_a_stop_interrupts_what_runs_and_what_waits(tmp_path: Path) -> None:
+    gate = Gate()
+    async with open_lab(tmp_path, max_running=1) as lab:
+        running = await held(lab, gate)
+        pending = await lab.manager.start(spec_for())
+        done = await lab.manager.cancel((await lab.manager.start(spec_for())).uid)
+    gate.open()
+    async with open_lab(tmp_path) as lab:
+        lab.registry.push(layered(1000), APP)
+        for record, started in ((running, True), (pending, False)):
+            known = await lab.manager.get(record.uid)
+            failure = outcome_of(known).failure
+            assert known.state == "INTERRUPTED"
+            assert failure is not None
+            assert (failure.reason, failure.origin) == (Reason.INTERRUPTED, Origin.DAEMON)
+            assert (known.started is not None) is started
+            assert known.ended is not None
+            assert known.expires is not None
+            events = await lab.watch(record.uid)
+            assert all(
+                node.state in (NodeState.DONE, NodeState.WAITING) for node in events[0].nodes
+            )
+            assert bool(events[0].nodes) is started
+            await lab.manager.resume(record.uid, None)
+            assert (await lab.end(record.uid)).state == "SUCCEEDED"
+        assert await lab.manager.get(done.uid) == done
+
+
+async def test_a_stop_while_the_end_is_being_committed_waits_for_it(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        gate = Gate()
+        record = await held(lab, gate)
+        watching = asyncio.create_task(lab.watch(record.uid))
+        await lab.until(record.uid, lambda _: True)
+        broken(lab).hold()
+        gate.open()
+        await broken(lab).arrived.wait()
+        closing = asyncio.create_task(lab.manager.close())
+        await asyncio.sleep(0)
+        broken(lab).let_go()
+        await closing
+        assert (await lab.manager.get(record.uid)).state == "SUCCEEDED"
+        with pytest.raises(Error) as refused:
+            await watching
+        assert refused.value.reason is Reason.SHUTTING_DOWN
+        assert list(await lab.names()) == [APP]
+
+
+# --- ends that the disk refuses
+
+
+@pytest.mark.parametrize("failure", [FULL, OSError(5, "Input/output error")])
+async def test_an_end_that_cannot_be_recorded_is_known_and_recorded_later(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    async with open_lab(tmp_path, wrap=Broken, record_interval=0.005) as lab:
+        gate = Gate()
+        record = await held(lab, gate)
+        watching = asyncio.create_task(lab.watch(record.uid))
+        broken(lab).failure = failure
+        gate.open()
+        async with asyncio.timeout(PATIENCE):
+            ended = (await watching)[-1].view.record
+        outcome = outcome_of(ended)
+        assert ended.state == "FAILED"
+        assert outcome.failure is not None
+        wanted = Reason.DISK_FULL if isinstance(failure, Error) else Reason.INTERNAL
+        assert outcome.failure.reason is wanted
+        if wanted is Reason.DISK_FULL:
+            assert outcome.failure.origin is Origin.DESTINATION
+        assert await lab.names() == {}
+        # In the metadata it is still accepted, and nothing more; nobody is told so.
+        stored = await lab.metadata.read(lambda session: session.transfer(record.uid))
+        assert stored is not None
+        assert stored.state == "PENDING"
+        assert await lab.manager.get(record.uid) == ended
+        assert (await lab.manager.list([TransferState.FAILED], None, 10))[0].uid == record.uid
+        assert await lab.manager.list([TransferState.PENDING], None, 10) == []
+        assert (await lab.watch(record.uid))[-1].view.record == ended
+        assert await lab.manager.cancel(record.uid) == ended
+        assert lab.manager.running == 0
+        broken(lab).failure = None
+        async with asyncio.timeout(PATIENCE):
+            while await lab.metadata.read(lambda s: s.transfer(record.uid)) != ended:
+                await asyncio.sleep(0.001)
+        await lab.manager.resume(record.uid, None)
+        assert (await lab.end(record.uid)).state == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("deed", ["resume", "delete", "stop"])
+async def test_an_end_that_is_not_recorded_yet_can_be_gone_on_from(
+    tmp_path: Path, deed: str
+) -> None:
+    async with open_lab(tmp_path, wrap=Broken, record_interval=3600.0) as lab:
+        gate = Gate()
+        record = await held(lab, gate)
+        broken(lab).failure = FULL
+        gate.open()
+        ended = await lab.end(record.uid)
+        assert ended.state == "FAILED"
+        broken(lab).failure = None
+        if deed == "resume":
+            await lab.manager.resume(record.uid, None)
+            assert (await lab.end(record.uid)).state == "SUCCEEDED"
+        elif deed == "delete":
+            await lab.manager.delete(record.uid)
+            assert await lab.manager.list([], None, 10) == []
+        await lab.manager.close()
+        # The end that was kept back goes over nothing that came after it.
+        stored = await lab.metadata.read(lambda session: session.transfer(record.uid))
+        if deed == "delete":
+            assert stored is None
+        else:
+            assert stored is not None
+            assert stored.state == ("SUCCEEDED" if deed == "resume" else "FAILED")
+
+
+async def test_a_daemon_that_could_not_record_an_end_finds_an_interrupted_transfer(
+    tmp_path: Path,
+) -> None:
+    async with open_lab(tmp_path, wrap=Broken, record_interval=3600.0) as lab:
+        gate = Gate()
+        record = await held(lab, gate)
+        broken(lab).failure = FULL
+        gate.open()
+        last = (await lab.watch(record.uid))[-1].sequence
+        await lab.manager.close()
+        broken(lab).failure = None
+    async with open_lab(tmp_path) as lab:
+        events = await lab.watch(record.uid)
+        assert events[-1].view.record.state == "INTERRUPTED"
+        assert events[0].sequence > last
+
+
+async def test_a_hold_that_cannot_be_taken_fails_the_pull(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, wrap=Broken) as lab:
+        gate = Gate()
+        image = layered(10)
+        lab.registry.push(image, APP)
+        lab.registry.trick(APP, Trick(gate=gate))
+        record = await lab.manager.start(spec_for())
+        await gate.reached()
+        broken(lab).failure = FULL
+        gate.open()
+        await broken(lab).failed.wait()
+        broken(lab).failure = None
+        ended = await lab.end(record.uid)
+        failure = outcome_of(ended).failure
+        assert ended.state == "FAILED"
+        assert failure is not None
+        assert (failure.reason, failure.origin) == (Reason.DISK_FULL, Origin.DESTINATION)
+        # Nothing was fetched that nobody holds.
+        assert not lab.registry.asked("manifest")
+
+
+# --- causes
+
+
+def test_the_first_real_cause_wins() -> None:
+    cancelled = Error(Reason.CANCELLED, "cancelled")
+    first = Error(Reason.REGISTRY_TIMEOUT, "slow")
+    second = Error(Reason.REMOTE_NOT_FOUND, "gone")
+    defect = KeyError("x")
+    group = BaseExceptionGroup
+    assert _cause(first) is first
+    assert _cause(group("", [cancelled, first, second])) is first
+    assert _cause(group("", [cancelled, group("", [cancelled, second]), first])) is second
+    assert _cause(group("", [asyncio.CancelledError(), cancelled, first])) is first
+    assert _cause(group("", [cancelled, defect])) is defect
+    assert _cause(group("", [cancelled])) is cancelled
+
+
+async def test_several_failures_at_once_tell_the_cause(lab: Lab) -> None:
+    image = layered(*range(1000, 1006))
+    lab.registry.push(image, APP)
+    gate = Gate()
+    denied = Error(Reason.REGISTRY_DENIED, "no")
+    for number in range(5):
+        lab.registry.trick(layer_of(image, number)[0], Trick(gate=gate, at=10))
+    last, _ = layer_of(image, 5)
+    lab.registry.trick(last, Trick(error=denied))
+    outcome = await lab.outcome()
+    assert outcome.failure is not None
+    assert (outcome.failure.reason, outcome.failure.digest) == (Reason.REGISTRY_DENIED, last)
+
+
+async def test_a_defect_is_logged_and_its_words_are_kept_from_callers(lab: Lab) -> None:
+    image = layered(10)
+    lab.registry.push(image, APP)
+    lab.registry.fault = (2, RuntimeError("/root/secret-place"))
+    with capture_logs() as logs:
+        outcome = await lab.outcome()
+    failure = outcome.failure
+    assert failure is not None
+    assert (failure.reason, failure.origin) == (Reason.INTERNAL, Origin.DAEMON)
+    assert "secret-place" not in failure.message
+    (defect,) = [one for one in logs if "incident" in one]
+    assert defect["incident"] in failure.message
+    assert isinstance(defect["exc_info"], BaseException)
+
+
+# --- secrets
+
+
+async def test_secrets_are_never_kept_nor_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = layered(1000)
+    registry = FakeRegistry()
+    registry.push(image, APP)
+    registry.trick(layer_of(image)[0], Trick(error=Error(Reason.REGISTRY_DENIED, "no")))
+    secrets = [
+        SECRETS,
+        Credentials(identity_token="identity-token-9a3"),
+        Credentials(registry_token="registry-token-ab4"),
+    ]
+    events: list[WatchEvent] = []
+    with capture_logs() as logs, caplog.at_level(logging.DEBUG):
+        async with open_lab(tmp_path, registry) as lab:
+            for number, one in enumerate(secrets):
+                await lab.pull(credentials=one, lease=LeaseRequest("x"))
+                record = await lab.manager.start(spec_for(credentials=one), f"request-{number}")
+                events += await lab.watch(record.uid)
+            failed = (await lab.manager.list([TransferState.FAILED], None, 10))[0]
+            await lab.manager.resume(failed.uid, SECRETS)
+            events += await lab.watch(failed.uid)
+    told = f"{logs}{caplog.text}{events}{failed}"
+    kept = b"".join(one.read_bytes() for one in tmp_path.glob("metadata.db*"))
+    assert b"registry.test/app" in kept
+    for word in ("user-name-7d1", "pass-word-8f2", "identity-token-9a3", "registry-token-ab4"):
+        assert word not in told
+        assert word.encode() not in kept
+
+
+def test_a_spec_survives_its_record_without_credentials() -> None:
+    spec = spec_for(
+        credentials=SECRETS,
+        platforms=["linux/amd64"],
+        max_concurrency=3,
+        tags=("a/b:1",),
+        policy=PullPolicy.IF_NOT_PRESENT,
+        lease=LeaseRequest("mine", 5.0),
+    )
+    again = TransferSpec.from_json(spec.to_json())
+    assert again == spec_for(
+        platforms=["linux/amd64"],
+        max_concurrency=3,
+        tags=("a/b:1",),
+        policy=PullPolicy.IF_NOT_PRESENT,
+        lease=LeaseRequest("mine", 5.0),
+    )
+    assert again.source.credentials is None
+    whole = spec_for(all_platforms=True)
+    assert TransferSpec.from_json(whole.to_json()) == whole
