@@ -15,6 +15,7 @@ __all__ = [
     "FakeImage",
     "descriptor",
     "digest_of",
+    "make_document",
     "make_image",
     "make_index",
     "make_layer",
@@ -134,3 +135,16 @@ def make_index(
     raw = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}).encode()
     manifests[digest_of(raw)] = (media_type, raw)
     return FakeImage(raw, media_type, blobs, manifests)
+
+
+def make_document(
+    value: object,
+    media_type: str = OCI_MANIFEST,
+    *,
+    blobs: Mapping[str, bytes] | None = None,
+    manifests: Mapping[str, tuple[str, bytes]] | None = None,
+) -> FakeImage:
+    """Anything served as a manifest: bytes as they are, other values as JSON."""
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    below = {**(manifests or {}), digest_of(raw): (media_type, raw)}
+    return FakeImage(raw, media_type, blobs or {}, below)

@@ -1,36 +1,18 @@
-"""Pulls from registries that err, lie and stall: one exact reason each, and a store as it was."""
+"""Pulls from registries that err and lie: one exact reason each, and a store as it was."""
 
 from __future__ import annotations
 
 import gzip
-import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.metadata import SqliteMetadataStore
-from imgd_server.oci import Digest
-from imgd_server.registry import HttpRegistryClient, RegistryConfig
-from imgd_server.transfer import (
-    Outcome,
-    PullResult,
-    RegistryEndpoint,
-    RetryPolicy,
-    StoreEndpoint,
-    TransferConfig,
-    TransferManager,
-    TransferSpec,
-    TransferState,
-    WatchEventKind,
-)
+from imgd_server.transfer import PullResult
 from tests.fake_images import (
-    FakeImage,
     digest_of,
     make_image,
     make_layer,
@@ -50,15 +32,7 @@ from tests.hostile import (
     truncate,
     unframed,
 )
-
-# Attempts in a row without a byte gained, as in RetryPolicy; pauses that nobody notices.
-ATTEMPTS = 3
-QUICK = RetryPolicy(attempts=ATTEMPTS, first=0.001, ceiling=0.002, longest=5.0)
-
-
-def noise(size: int, seed: int = 7) -> bytes:
-    return random.Random(seed).randbytes(size)
-
+from tests.pulling import Puller, noise, pulling
 
 BIG = make_layer({"noise": noise(700_000)})
 IMAGE = make_image([make_layer({"etc/hello": b"hello\n"}), BIG])
@@ -66,73 +40,6 @@ BIG_BLOB = gzip.compress(BIG, 1, mtime=0)
 BIG_DIGEST = digest_of(BIG_BLOB)
 SIZE = sum(len(blob) for blob in IMAGE.blobs.values()) + len(IMAGE.raw)
 OTHER = make_image([make_layer({"other": b"x"})])
-
-
-@dataclass
-class Puller:
-    """A transfer manager with stores of its own."""
-
-    manager: TransferManager
-    metadata: SqliteMetadataStore
-    content: LocalContentStore
-
-    async def start(self, reference: str, **options: Any) -> str:
-        credentials = options.pop("credentials", None)
-        spec = TransferSpec(RegistryEndpoint(reference, credentials), StoreEndpoint(), **options)
-        return (await self.manager.start(spec)).uid
-
-    async def end(self, uid: str) -> tuple[TransferState, Outcome]:
-        events = [event.kind async for event in self.manager.watch(uid)]
-        assert events[-1] == WatchEventKind.FINISHED
-        record = await self.manager.get(uid)
-        assert record.outcome
-        return TransferState[record.state], Outcome.from_json(record.outcome)
-
-    async def pull(self, reference: str, **options: Any) -> Outcome:
-        state, outcome = await self.end(await self.start(reference, **options))
-        assert state is TransferState.SUCCEEDED, outcome.failure
-        return outcome
-
-    async def fail(self, reference: str, **options: Any) -> Error:
-        state, outcome = await self.end(await self.start(reference, **options))
-        assert state is TransferState.FAILED
-        assert outcome.failure
-        return outcome.failure
-
-    async def assert_untouched(self) -> None:
-        """No image and no name, and no blob that is not what its digest says."""
-        assert await self.metadata.read(lambda session: session.count_images()) == 0
-        assert await self.metadata.read(lambda session: session.repositories("", 10)) == []
-        for blob in self.content.blobs():
-            assert self.content.verify(blob.digest)
-
-    async def assert_stored(self, outcome: Outcome, image: FakeImage, name: str) -> None:
-        """The image is there under its name, with every byte of it."""
-        found = await self.metadata.read(lambda session: session.image_by_name(name))
-        assert found
-        assert found.target.digest == image.digest
-        assert found.uid == outcome.image
-        for digest, data in image.blobs.items():
-            assert self.content.read(Digest.parse(digest), len(data)) == data
-
-
-@asynccontextmanager
-async def pulling(
-    root: Path, retry: RetryPolicy = QUICK, client: RegistryConfig | None = None
-) -> AsyncIterator[Puller]:
-    """A puller over the stores in `root`; what is there from before is kept."""
-    content = LocalContentStore(root / "content")
-    metadata = await SqliteMetadataStore.open(root / "metadata.db")
-    registry = HttpRegistryClient(client)
-    config = TransferConfig(retry=retry, min_watch_interval=0.001, default_watch_interval=0.005)
-    manager = TransferManager(metadata, content, registry, config)
-    await manager.open()
-    try:
-        yield Puller(manager, metadata, content)
-    finally:
-        await manager.close()
-        registry.close()
-        await metadata.close()
 
 
 async def assert_recovers(puller: Puller, registry: HostileRegistry) -> None:
@@ -330,3 +237,70 @@ async def test_what_a_registry_does_wrong_has_its_reason(case: Case, tmp_path: P
             assert "secret" not in failure.message
             await puller.assert_untouched()
             await assert_recovers(puller, registry)
+
+
+# --- names that lead nowhere
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "UPPER",
+        "a//b",
+        "http://h.io/x",
+        "x:y:z",
+        "x@sha256:0",
+        "x@md5:" + "0" * 32,
+        "x\n",
+        "[::1",
+    ],
+)
+async def test_bad_references_are_refused_at_the_start(text: str, tmp_path: Path) -> None:
+    async with pulling(tmp_path) as puller:
+        with pytest.raises(Error) as caught:
+            await puller.start(text)
+        assert caught.value.reason in {
+            Reason.REFERENCE_INVALID,
+            Reason.DIGEST_INVALID,
+            Reason.DIGEST_UNSUPPORTED,
+        }
+        assert await puller.manager.list([], None, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("domain", "reason"),
+    [
+        ("127.0.0.1:99999", Reason.REFERENCE_INVALID),
+        ("nowhere.invalid", Reason.REGISTRY_UNREACHABLE),
+        ("a" * 64 + ".invalid", Reason.REGISTRY_UNREACHABLE),
+        ("169.254.169.254:80", Reason.EGRESS_DENIED),
+        ("0.0.0.0:80", Reason.EGRESS_DENIED),
+    ],
+)
+async def test_hosts_that_are_none(
+    domain: str, reason: Reason, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def offline(host: str, *rest: Any, **more: Any) -> Any:
+        if host == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    async with pulling(tmp_path) as puller:
+        failure = await puller.fail(f"{domain}/library/app:1")
+        assert failure.reason is reason, failure.message
+        await puller.assert_untouched()
+
+
+async def test_a_registry_that_is_down(free_port: int, tmp_path: Path) -> None:
+    async with pulling(tmp_path) as puller:
+        failure = await puller.fail(f"127.0.0.1:{free_port}/library/app:1")
+        assert (failure.reason, failure.host, failure.http_status) == (
+            Reason.REGISTRY_UNREACHABLE,
+            f"127.0.0.1:{free_port}",
+            0,
+        )
+        await puller.assert_untouched()

@@ -49,6 +49,9 @@ __all__ = ["HttpRegistryClient", "RegistryConfig"]
 # Where names on Docker Hub are served.
 _SERVED_BY = {"docker.io": "registry-1.docker.io"}
 _ACCEPT_MANIFESTS: Final = {"Accept": ", ".join((*media.ACCEPT_MANIFESTS, "*/*"))}
+# A token that another thread got may end just now, a fresh one does not.
+_MAX_CHALLENGES = 2
+_PERHAPS_NO_HEAD = {Reason.REMOTE_NOT_FOUND, Reason.REGISTRY_DENIED, Reason.REGISTRY_PROTOCOL}
 _MANIFEST = {200}
 _BLOB = {200, 206, 416}
 # A manifest may list as many URLs as fit into it; each may cost a time-out.
@@ -169,7 +172,7 @@ class HttpRegistryClient:
         except Error as error:
             # Odd registries refuse HEAD (docker and crane ask again, too), and one that refuses a
             # GET as well says why in its body.
-            if 400 <= error.http_status < 500 and error.http_status not in (401, 429):
+            if error.http_status >= 400 and error.reason in _PERHAPS_NO_HEAD:
                 return None
             raise
 
@@ -332,21 +335,25 @@ class HttpRegistryClient:
         scope = f"repository:{call.reference.path}:pull"
         registry, cancellation = request.url, call.cancellation
         sent = self._auth.header(registry, scope, call.credentials)
-        response = self._transport.send(replace(request, authorization=sent), cancellation)
-        body = None
-        if response.status == 401 and response.url.origin == registry.origin:
+        asked = 0
+        while True:
+            response = self._transport.send(replace(request, authorization=sent), cancellation)
+            if response.status in accepted:
+                return response
             body = _rest(response)
+            cancellation.check()
+            at_home = response.url.origin == registry.origin
+            if response.status != 401 or not at_home or asked == _MAX_CHALLENGES:
+                break
+            asked += 1
             challenges = response.headers.get("www-authenticate", "")
-            if answer := self._auth.answer(
+            answer = self._auth.answer(
                 registry, challenges, scope, call.credentials, sent, cancellation
-            ):
-                body = None
-                response = self._transport.send(
-                    replace(request, authorization=answer), cancellation
-                )
-        if response.status in accepted:
-            return response
-        raise failure(response, _rest(response) if body is None else body, call.reference)
+            )
+            if not answer:
+                break
+            sent = answer
+        raise failure(response, body, call.reference)
 
 
 def _misunderstood(error: Error) -> bool:

@@ -82,10 +82,9 @@ class Connection:
     def shut(self) -> None:
         """Wakes a thread that waits in it; from any thread. Closing would free a number that
         another thread may get for its file."""
-        if (sock := self._sock) is not None:
+        if self._sock is not None:
             with contextlib.suppress(OSError):
-                # SSLSocket's own would make the reader take what is encrypted for the content.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                _shut_down(self._sock)
 
     def close(self) -> None:
         """Closes; further calls are harmless."""
@@ -131,6 +130,11 @@ class Connection:
             raise TimeoutError
         self._sock.settimeout(left)
         return self._sock
+
+
+def _shut_down(sock: socket.socket) -> None:
+    # Not SSLSocket's own: after that, a reader takes what is encrypted for the content.
+    socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _readable(sock: socket.socket) -> bool:

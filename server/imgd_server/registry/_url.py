@@ -40,7 +40,8 @@ class Url:
         if parts.scheme not in _PORTS or "@" in parts.netloc:
             raise ValueError("not an http or https URL without user info")
         if ":" in host:
-            ipaddress.IPv6Address(host)
+            if ipaddress.IPv6Address(host).scope_id is not None:
+                raise ValueError("an address with a zone")
         elif not _HOST.fullmatch(host):
             raise ValueError("no host's name")
         port = _PORTS[parts.scheme] if parts.port is None else parts.port
