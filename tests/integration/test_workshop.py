@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -14,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,37 @@ def test_pins_cover_what_is_required_and_fit_its_bounds() -> None:
         if requirement.name != "imgd-client":
             pinned = pins.get(canonicalize_name(requirement.name), "none")
             assert pinned in requirement.specifier, f"{requirement} is pinned to {pinned}"
+
+
+@pytest.mark.parametrize(
+    ("folder", "requirements"),
+    [
+        ("server/imgd_server", SERVER["project"]["dependencies"]),
+        (
+            "clients/python",
+            [
+                *CLIENT["project"]["dependencies"],
+                *CLIENT["project"]["optional-dependencies"]["cli"],
+            ],
+        ),
+    ],
+)
+def test_what_is_imported_is_required(folder: str, requirements: list[str]) -> None:
+    # A package that only the tests require is here, and missing where imgd is installed.
+    imported = set()
+    files = [path for path in (ROOT / folder).rglob("*.py") if "tests" not in path.parts]
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported.add(node.module.partition(".")[0])
+    own = {"imgd_server"} if folder.startswith("server") else {"imgd", "imgd_client"}
+    assert own <= imported
+    declared = {canonicalize_name(Requirement(one).name) for one in requirements}
+    # Two editable folders hold one namespace, which says nothing about who brings it.
+    providers = {**packages_distributions(), "imgd": ["imgd-client"]}
+    for name in imported - own - sys.stdlib_module_names:
+        assert declared & {canonicalize_name(one) for one in providers[name]}, name
 
 
 def test_folders_that_the_manifests_name_exist() -> None:
