@@ -366,7 +366,7 @@ class _Applier(Tree):
             self._clear(parent, base)
             os.mknod(base, kind | entry.mode, device, dir_fd=parent.fd)
         self._dress(entry, parent, base)
-        if not self._exact:
+        if entry.mode & _SPECIAL or not self._exact:
             os.chmod(base, entry.mode, dir_fd=parent.fd)
 
     def _dress(self, entry: Entry, parent: Directory, base: bytes) -> None:

@@ -6,8 +6,9 @@ done here, in order, with a few calls for each that an archive has (most have no
 
 - A directory that the archive names only as a parent gets the attributes of the one that it hides:
   overlayfs shows the topmost directory's. (containerd copies them when it unpacks in order.)
-- A whiteout of what no layer below has is removed: overlayfs lists it in directories that only one
-  layer has. So is one in an opaque directory, where overlayfs does the same.
+- A whiteout of what no layer below has is removed, and the directory that was made for it alone:
+  overlayfs lists it in directories that only one layer has. So is one in an opaque directory, where
+  overlayfs does the same.
 - An opaque root is spelt out in whiteouts: overlayfs does not look at a layer's root.
 
 Sources: OCI image 1.1, layer.md; overlayfs.rst ("whiteouts and opaque directories").
@@ -47,13 +48,17 @@ def settle(layer: int, below: Sequence[Path], applied: AppliedLayer, options: Ap
         _prune(tree, lower, folder, names, hidden=_covers(opaque, folder))
     if b"" in opaque:
         _white_out_root(tree, lower)
-    for path in applied.implied:
-        if path and _covers(opaque, path.rpartition(b"/")[0]):
-            continue
-        directory = tree.find(path)
-        found = lower.find(path)
-        if directory is not None and directory.path == path and found is not None:
-            _copy_attributes(found, directory, owner=options.privileged)
+    # From below, for what is emptied may empty the one above it.
+    for path in sorted(applied.implied, reverse=True):
+        folder, _, name = path.rpartition(b"/")
+        hidden = path != b"" and _covers(opaque, folder)
+        found = None if hidden else lower.find(path)
+        if found is not None:
+            directory = tree.find(path)
+            if directory is not None and directory.path == path:
+                _copy_attributes(found, directory, owner=options.privileged)
+        elif path:
+            _drop_empty(tree, folder, name)
 
 
 def _covers(opaque: set[bytes], path: bytes) -> bool:
@@ -90,6 +95,20 @@ def _prune(tree: Tree, lower: _Lower, folder: bytes, names: list[bytes], *, hidd
         if is_whiteout(status):
             os.unlink(name, dir_fd=directory.fd)
     os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=directory.fd)
+
+
+def _drop_empty(tree: Tree, folder: bytes, name: bytes) -> None:
+    """Removes a directory that only whiteouts of nothing were in."""
+    parent = tree.find(folder)
+    if parent is None or parent.path != folder:
+        return
+    before = os.fstat(parent.fd)
+    try:
+        os.rmdir(name, dir_fd=parent.fd)
+    except OSError:
+        return  # it has something
+    tree.forget()
+    os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=parent.fd)
 
 
 def _white_out_root(tree: Tree, lower: _Lower) -> None:

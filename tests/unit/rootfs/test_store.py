@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+from imgd_server.rootfs import AppliedLayer, LayerStats, SnapshotStore, chain_ids
+from imgd_server.rootfs import _store as module
+
+DIFFS = [Digest.of(text) for text in (b"one", b"two", b"three")]
+CHAINS = chain_ids(DIFFS)
+
+
+class Never:
+    """Nobody cancels."""
+
+    def check(self) -> None:
+        pass
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+def make(store: SnapshotStore, place: int, *, size: int = 1) -> None:
+    draft = store.claim(CHAINS[place])
+    assert draft is not None
+    (draft.path / "file").write_bytes(b"x" * size)
+    applied = AppliedLayer(DIFFS[place], LayerStats(unpacked_bytes=size))
+    store.commit(draft, CHAINS[place - 1] if place else None, applied)
+
+
+def layers(root: Path) -> int:
+    return len(list((root / "overlay" / "layers").iterdir()))
+
+
+def test_chain_ids() -> None:
+    assert chain_ids([]) == []
+    assert CHAINS[0] == DIFFS[0]
+    # OCI image 1.1, config.md, "Layer ChainID".
+    assert CHAINS[1] == Digest.of(f"{DIFFS[0]} {DIFFS[1]}".encode())
+    assert CHAINS[2] == Digest.of(f"{CHAINS[1]} {DIFFS[2]}".encode())
+
+
+def test_a_snapshot_shows_when_it_is_committed(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    draft = store.claim(CHAINS[0])
+    assert draft is not None
+    assert store.find(CHAINS[0]) is None
+    assert store.snapshots() == SnapshotStore(tmp_path, "overlay").snapshots() == []
+    stats = LayerStats(1, 2, 3, 4, 5, 6)
+    made = store.commit(draft, None, AppliedLayer(DIFFS[0], stats))
+    for again in (store, SnapshotStore(tmp_path, "overlay")):
+        found = again.find(CHAINS[0])
+        assert found == made
+        assert found is not None
+        assert (found.parent, found.diff_id, found.stats) == (None, DIFFS[0], stats)
+        assert found.path.is_dir()
+        assert again.snapshots() == [CHAINS[0]]
+    assert SnapshotStore(tmp_path, "copy").find(CHAINS[0]) is None
+
+
+def test_nobody_else_gets_in(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = SnapshotStore(tmp_path / "root", "overlay")
+        make(store, 0)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
+    found = store.find(CHAINS[0])
+    assert found is not None
+    assert found.path.stat().st_mode & 0o777 == 0o755
+    before = os.umask(0o077)
+    try:
+        make(store, 1)
+    finally:
+        os.umask(before)
+    found = store.find(CHAINS[1])
+    assert found is not None
+    assert found.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_one_at_a_time_makes_a_snapshot(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    draft = store.claim(CHAINS[0])
+    assert draft is not None
+    assert store.claim(CHAINS[0]) is None
+    seen: list[object] = []
+    waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
+    waiting.start()
+    store.discard(draft)
+    waiting.join()
+    assert seen == [None]
+    assert layers(tmp_path) == 0
+    draft = store.claim(CHAINS[0])
+    assert draft is not None
+    waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
+    waiting.start()
+    made = store.commit(draft, None, AppliedLayer(DIFFS[0], LayerStats()))
+    waiting.join()
+    assert seen == [None, made]
+    assert store.claim(CHAINS[0]) is None
+
+
+def test_waiting_can_be_cancelled(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    assert store.claim(CHAINS[0])
+    wake: list[Callable[[], None]] = []
+    registered = threading.Event()
+
+    class Cancelled(Never):
+        stopped = False
+
+        def check(self) -> None:
+            if self.stopped:
+                raise Error(Reason.CANCELLED, "cancelled")
+
+        def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+            wake.append(callback)
+            registered.set()
+            return wake.clear
+
+    cancellation = Cancelled()
+    failed: list[Error] = []
+
+    def wait() -> None:
+        try:
+            store.wait(CHAINS[0], cancellation)
+        except Error as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    registered.wait()
+    cancellation.stopped = True
+    wake[0]()
+    thread.join()
+    assert [error.reason for error in failed] == [Reason.CANCELLED]
+    assert wake == []
+
+
+def test_a_snapshot_stands_on_its_parent(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    draft = store.claim(CHAINS[1])
+    assert draft is not None
+    with pytest.raises(ValueError, match="parent"):
+        store.commit(draft, CHAINS[0], AppliedLayer(DIFFS[1], LayerStats()))
+    store.discard(draft)
+    for place in range(3):
+        make(store, place)
+    assert not store.delete(CHAINS[0])
+    store = SnapshotStore(tmp_path, "overlay")
+    assert not store.delete(CHAINS[1])
+    assert store.delete(CHAINS[2])
+    assert store.delete(CHAINS[1])
+    assert not store.delete(CHAINS[1])
+    assert store.snapshots() == [CHAINS[0]]
+    assert layers(tmp_path) == 1
+    assert SnapshotStore(tmp_path, "overlay").snapshots() == [CHAINS[0]]
+
+
+def test_what_was_left_is_never_shown_and_is_collected(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    make(store, 0)
+    left = store.claim(CHAINS[1])  # the process dies here
+    assert left is not None
+    (left.path / "half").write_bytes(b"x")
+    assert store.collect() == 0  # it is somebody's, while there is somebody
+    store = SnapshotStore(tmp_path, "overlay")
+    assert store.snapshots() == [CHAINS[0]]
+    assert layers(tmp_path) == 2
+    # A number is not given again while something is there.
+    other = store.claim(CHAINS[1])
+    assert other is not None
+    assert other.number > left.number
+    assert store.collect() == 1
+    assert store.find(CHAINS[0]) is not None
+    assert not left.path.exists()
+    assert other.path.exists()
+
+
+def test_a_damaged_record(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    make(store, 0)
+    found = store.find(CHAINS[0])
+    assert found is not None
+    (found.path.parent / "snapshot.json").write_text("")
+    with pytest.raises(Error) as caught:
+        store.find(CHAINS[0])
+    assert caught.value.reason is Reason.STORE_CORRUPT
+    assert store.delete(CHAINS[0])
+
+
+# --- durability
+
+
+def reboot(monkeypatch: pytest.MonkeyPatch, folder: Path, boot: str) -> None:
+    path = folder / f"boot-{boot}"
+    path.write_text(f"{boot}\n")
+    monkeypatch.setattr(module, "_BOOT", path)
+
+
+def test_what_was_not_synced_does_not_survive_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    make(store, 0)
+    store.sync()
+    make(store, 1)
+    # The process alone: the files are in the kernel's memory, and nothing is lost.
+    store = SnapshotStore(root, "overlay")
+    assert set(store.snapshots()) == {CHAINS[0], CHAINS[1]}
+    make(store, 2)
+    reboot(monkeypatch, tmp_path, "second")
+    store = SnapshotStore(root, "overlay")
+    assert store.snapshots() == [CHAINS[0]]
+    assert store.collect() == 2
+    assert layers(root) == 1
+    reboot(monkeypatch, tmp_path, "third")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
+
+
+def test_what_was_synced_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    store.sync()
+    make(store, 0)
+    store = SnapshotStore(root, "overlay")  # another process syncs what the first left
+    make(store, 1)
+    store.sync()
+    reboot(monkeypatch, tmp_path, "second")
+    assert set(SnapshotStore(root, "overlay").snapshots()) == {CHAINS[0], CHAINS[1]}
+
+
+def test_what_shows_while_it_syncs_is_not_taken_for_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    make(store, 0)
+
+    class Libc:
+        @staticmethod
+        def syncfs(descriptor: int) -> int:
+            make(store, 1)
+            return 0
+
+    monkeypatch.setattr(module, "_libc", Libc)
+    store.sync()
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
+
+
+def test_a_disk_that_can_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    make(store, 0)
+
+    class Libc:
+        @staticmethod
+        def syncfs(descriptor: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    monkeypatch.setattr(module, "_libc", Libc)
+    with pytest.raises(OSError, match="Input/output"):
+        store.sync()
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == []
