@@ -1,6 +1,7 @@
 """What images mean: describing stored content as an image, looking images up and into them."""
 
 from imgd_server.images._check import Problem, check_store
+from imgd_server.images._collect import Collection, collect, expire
 from imgd_server.images._containers import (
     NewContainer,
     beat_container,
@@ -19,6 +20,7 @@ from imgd_server.images._describe import (
     children,
     describe,
 )
+from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import Holds, holds_of, image_event
 from imgd_server.images._inspect import Inspection, inspect
@@ -39,7 +41,9 @@ __all__ = [
     "FILTER_KEYS",
     "MAX_INDEX_DEPTH",
     "MAX_MANIFESTS",
+    "Collection",
     "Description",
+    "Details",
     "Filters",
     "Holds",
     "Inspection",
@@ -52,15 +56,19 @@ __all__ = [
     "beat_container",
     "check_store",
     "children",
+    "collect",
     "create_container",
     "create_lease",
     "delete_lease",
     "describe",
+    "details_of",
+    "expire",
     "expire_containers",
     "expire_leases",
     "find_container",
     "find_image",
     "find_lease",
+    "fitting_images",
     "holds_of",
     "image_event",
     "inspect",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from imgd_server.content import ContentStore
+from imgd_server.content import BlobInfo, ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._describe import describe
 from imgd_server.metadata import BlobRef, ImageRecord, MetadataStore, ReadSession
@@ -19,7 +20,8 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong; `subject` is a digest or resource name."""
+    """Something wrong; `subject` is a digest, a resource name, `metadata`, or a name in the content
+    store."""
 
     reason: Reason
     subject: str
@@ -29,11 +31,30 @@ class Problem:
 async def check_store(
     metadata: MetadataStore, content: ContentStore, *, verify_content: bool
 ) -> AsyncIterator[tuple[int, list[Problem]]]:
-    """Checks every image, then every blob, and yields (blobs checked so far, new problems).
+    """Checks the metadata, every image, then every blob, and yields (blobs checked so far, new
+    problems). Others may use the store meanwhile.
 
     An image's blobs must be there with their sizes, and its graph must read as recorded. With
     `verify_content` every stored blob is read again and compared with its digest.
     """
+    yield 0, [Problem(Reason.STORE_CORRUPT, "metadata", one) for one in await metadata.verify()]
+    try:
+        async for problems in _check_images(metadata, content):
+            yield 0, problems
+    except Error as error:
+        yield 0, [Problem(error.reason, "metadata", error.message)]
+    yield 0, await asyncio.to_thread(_check_strays, content)
+    infos = await asyncio.to_thread(lambda: list(content.blobs()))
+    for checked, info in enumerate(infos, 1):
+        yield (
+            checked,
+            await asyncio.to_thread(_check_blob, content, info.digest) if verify_content else [],
+        )
+
+
+async def _check_images(
+    metadata: MetadataStore, content: ContentStore
+) -> AsyncIterator[list[Problem]]:
     after: tuple[int, int] | None = None
     while True:
         place = after
@@ -44,16 +65,38 @@ async def check_store(
 
         rows = await metadata.read(page)
         for at, record, blobs in rows:
-            yield 0, await asyncio.to_thread(_check_image, content, record, blobs)
             after = at
+            problems = await asyncio.to_thread(_check_image, content, record, blobs)
+            if problems and await _is_there(metadata, record.uid):
+                yield problems
         if len(rows) < _PAGE:
-            break
-    infos = await asyncio.to_thread(lambda: list(content.blobs()))
-    for checked, info in enumerate(infos, 1):
-        yield (
-            checked,
-            await asyncio.to_thread(_check_blob, content, info.digest) if verify_content else [],
-        )
+            return
+
+
+async def _is_there(metadata: MetadataStore, uid: str) -> bool:
+    """Whether an image is still there: the content of one that was deleted may be gone."""
+    return await metadata.read(lambda session: session.image(uid) is not None)
+
+
+def _check_strays(content: ContentStore) -> list[Problem]:
+    message = "is no blob, and imgd did not put it there: move it away"
+    strays = itertools.islice(content.strays(), _PAGE)
+    return [Problem(Reason.STORE_CORRUPT, one, message) for one in strays]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """Only what is recorded as stored. What a pull under way, or cut off, has brought besides is
+    not the image's yet."""
+
+    content: ContentStore
+    stored: frozenset[str]
+
+    def find(self, digest: Digest) -> BlobInfo | None:
+        return self.content.find(digest) if digest in self.stored else None
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        return self.content.read(digest, limit)
 
 
 def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef]) -> list[Problem]:
@@ -75,8 +118,9 @@ def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef
             )
     if problems:
         return problems
+    recorded = _Recorded(content, frozenset(blob.digest for blob in blobs if blob.stored))
     try:
-        seen = {blob.digest for blob in describe(content, record.target, Platform.host()).blobs}
+        seen = {blob.digest for blob in describe(recorded, record.target, Platform.host()).blobs}
     except Error as error:
         return [Problem(error.reason, name, error.message)]
     if lost := seen - {blob.digest for blob in blobs}:
@@ -90,10 +134,8 @@ def _check_blob(content: ContentStore, digest: Digest) -> list[Problem]:
     try:
         if content.verify(digest):
             return []
-    except Error as error:
-        if error.reason is Reason.BLOB_NOT_FOUND:
-            return []  # deleted meanwhile
-        return [Problem(error.reason, digest, error.message)]
+    except Error:  # deleted meanwhile
+        return []
     return [
         Problem(
             Reason.DIGEST_MISMATCH,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-from imgd_server.content import ContentStore
+from imgd_server.content import BlobInfo
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.images._lookup import new_uid
 from imgd_server.metadata import BlobRef, ImageRecord, PlatformRecord
 from imgd_server.oci import (
+    MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
     Descriptor,
+    Digest,
     FormatError,
     ImageConfig,
     Index,
@@ -25,12 +28,26 @@ from imgd_server.oci import (
     select_platforms,
 )
 
-__all__ = ["MAX_INDEX_DEPTH", "MAX_MANIFESTS", "Description", "children", "describe"]
+__all__ = ["MAX_INDEX_DEPTH", "MAX_MANIFESTS", "Blobs", "Description", "children", "describe"]
 
 # Real indexes are one deep, two where builders nest them; the rest is an attack or a mistake.
 MAX_INDEX_DEPTH = 4
 # One target may reach so many manifests: the largest public indexes have some dozens.
 MAX_MANIFESTS = 512
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Blobs(Protocol):
+    """What is looked at to describe an image: a ContentStore, or a part of one."""
+
+    def find(self, digest: Digest) -> BlobInfo | None:
+        """See ContentStore."""
+        ...
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """See ContentStore."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +64,32 @@ def children(node: Manifest | Index) -> tuple[Descriptor, ...]:
     return node.manifests if isinstance(node, Index) else (node.config, *node.layers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A stored manifest; `target` has the platform that its index or else its config states."""
+
+    target: Descriptor
+    manifest: Manifest
+    config: ImageConfig | None
+
+
 @dataclass(slots=True)
 class _Walk:
-    content: ContentStore
+    content: Blobs
     blobs: dict[str, BlobRef] = field(default_factory=dict)
     platforms: list[PlatformRecord] = field(default_factory=list)
-    leaves: list[tuple[Descriptor, Manifest, ImageConfig | None]] = field(default_factory=list)
+    leaves: list[_Leaf] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    artifact_type: str = ""
 
     def add(self, target: Descriptor) -> bool:
         found = self.content.find(target.digest)
+        if found and found.size != target.size:
+            raise Error(
+                Reason.SIZE_MISMATCH,
+                f"{target.digest} has {found.size} bytes, and what refers to it says {target.size}",
+                digest=target.digest,
+            )
         self.blobs[target.digest] = BlobRef(
             target.digest, found.size if found else target.size, target.media_type, bool(found)
         )
@@ -73,21 +106,28 @@ class _Walk:
                 f"or reaches more than {MAX_MANIFESTS} manifests",
                 digest=target.digest,
             )
-        if not self.add(target):
+        stored = self.add(target)
+        if depth and not (
+            media.is_manifest(target.media_type) or media.is_index(target.media_type)
+        ):
+            # OCI image 1.1, image-index.md, "mediaType": one that is not known is no error.
+            return
+        if not stored:
             self.note_absent(target)
             return
         node = _parse(self.content, target)
         if isinstance(node, Index):
+            self.artifact_type = self.artifact_type if depth else node.artifact_type
             for child in node.manifests:
-                self.visit(child, depth + 1)
+                # Inline data are a copy of what is, or may be, stored.
+                self.visit(replace(child, data=None), depth + 1)
         else:
             self.visit_manifest(target, node)
 
     def note_absent(self, target: Descriptor) -> None:
         if media.is_index(target.media_type) or is_attestation(target):
             return
-        platform = str(target.platform) if target.platform else ""
-        self.platforms.append(PlatformRecord(platform, target, "", False, 0))
+        self.platforms.append(PlatformRecord(_text(target.platform), target, "", False, 0))
 
     def visit_manifest(self, target: Descriptor, manifest: Manifest) -> None:
         stored = [self.add(child) for child in children(manifest)]
@@ -95,17 +135,17 @@ class _Walk:
             return
         config = None
         if stored[0] and media.is_image_config(manifest.config.media_type):
-            raw = self.content.read(manifest.config.digest, MAX_MANIFEST_BYTES)
+            raw = self.content.read(manifest.config.digest, MAX_CONFIG_BYTES)
             try:
                 config = parse_config(raw)
             except FormatError as error:
                 raise from_format(error, digest=manifest.config.digest) from error
-        self.leaves.append((target, manifest, config))
         platform = target.platform or (config.platform if config else None)
+        self.leaves.append(_Leaf(replace(target, platform=platform), manifest, config))
         own = {target.digest: None} | {child.digest: None for child in children(manifest)}
         self.platforms.append(
             PlatformRecord(
-                str(platform) if platform else "",
+                _text(platform),
                 target,
                 manifest.config.digest if config else target.digest,
                 all(stored),
@@ -114,7 +154,7 @@ class _Walk:
         )
 
 
-def _parse(content: ContentStore, target: Descriptor) -> Manifest | Index:
+def _parse(content: Blobs, target: Descriptor) -> Manifest | Index:
     raw = content.read(target.digest, MAX_MANIFEST_BYTES)
     try:
         return parse_manifest(raw, target.media_type)
@@ -122,36 +162,38 @@ def _parse(content: ContentStore, target: Descriptor) -> Manifest | Index:
         raise from_format(error, digest=target.digest) from error
 
 
-def describe(content: ContentStore, target: Descriptor, default: Platform) -> Description:
+def describe(content: Blobs, target: Descriptor, default: Platform) -> Description:
     """Describes the image that `target` (a stored manifest or index) is.
 
     `default` is the platform that is served by default. Blocks. Raises BLOB_NOT_FOUND when the
-    target itself is not stored, MANIFEST_*, CONFIG_INVALID, INDEX_TOO_DEEP.
+    target itself is not stored, MANIFEST_*, CONFIG_INVALID, INDEX_TOO_DEEP, and SIZE_MISMATCH where
+    something refers to a stored blob with another size than it has.
     """
-    content.info(target.digest)
+    if content.find(target.digest) is None:
+        raise Error(Reason.BLOB_NOT_FOUND, f"no such blob: {target.digest}", digest=target.digest)
+    target = replace(target, data=None)
     walk = _Walk(content)
     walk.visit(target, 0)
     leaf = _default_leaf(walk.leaves, default)
-    config = leaf[2] if leaf else None
-    artifact_type = _artifact_type(leaf[1]) if leaf and not config else ""
-    platform = leaf[0].platform or (config.platform if config else None) if leaf else None
+    config = leaf.config if leaf else None
+    artifact_type = walk.artifact_type or (_artifact_type(leaf.manifest) if leaf else "")
     blobs = tuple(walk.blobs.values())
     created = config.created if config else None
     return Description(
         ImageRecord(
             uid=new_uid(),
             target=target,
-            image_id=leaf[1].config.digest if leaf and config else target.digest,
-            kind="artifact" if leaf and not _has_image_config(leaf[1]) else "image",
+            image_id=leaf.manifest.config.digest if leaf and config else target.digest,
+            kind="artifact" if artifact_type else "image",
             artifact_type=artifact_type,
-            created=round(created.timestamp() * 1_000_000) if created else None,
+            created=(created - _EPOCH) // timedelta(microseconds=1) if created else None,
             stored=time.time_ns() // 1000,
             last_used=None,
             content_size=sum(blob.size for blob in blobs if blob.stored),
             unpacked_size=None,
             pinned=False,
             complete=all(blob.stored for blob in blobs),
-            platform=str(platform) if platform and config else "",
+            platform=_text(leaf.target.platform) if leaf and config else "",
             labels=config.labels if config else {},
         ),
         tuple(walk.platforms),
@@ -159,23 +201,33 @@ def describe(content: ContentStore, target: Descriptor, default: Platform) -> De
     )
 
 
-def _has_image_config(manifest: Manifest) -> bool:
-    return media.is_image_config(manifest.config.media_type) and not manifest.artifact_type
+def _text(platform: Platform | None) -> str:
+    """A platform as text that Platform.parse reads; empty where it is none.
+
+    Signatures have configs without one, and nothing checks what an index says of its children.
+    """
+    if platform is None or not (platform.os and platform.architecture):
+        return ""
+    try:
+        Platform.parse(str(platform))
+    except FormatError:
+        return ""
+    return str(platform)
 
 
 def _artifact_type(manifest: Manifest) -> str:
-    # OCI image 1.1: an artifact without a type of its own has its config's media type.
+    """An artifact's type; empty for an image.
+
+    OCI image 1.1, manifest.md: without a type of its own it has its config's media type.
+    """
     if manifest.artifact_type or media.is_image_config(manifest.config.media_type):
         return manifest.artifact_type
     return manifest.config.media_type
 
 
-def _default_leaf(
-    leaves: Iterable[tuple[Descriptor, Manifest, ImageConfig | None]], default: Platform
-) -> tuple[Descriptor, Manifest, ImageConfig | None] | None:
-    leaves = list(leaves)
-    by_digest = {leaf[0].digest: leaf for leaf in leaves}
-    fitting = select_platforms([leaf[0] for leaf in leaves if leaf[0].platform], default)
-    if fitting:
-        return by_digest[fitting[0].digest]
-    return leaves[0] if leaves else None
+def _default_leaf(leaves: list[_Leaf], default: Platform) -> _Leaf | None:
+    """What is served by default: what fits the platform best, else the first image, else the
+    first of all."""
+    if fitting := select_platforms([leaf.target for leaf in leaves], default):
+        return next(leaf for leaf in leaves if leaf.target == fitting[0])
+    return next((leaf for leaf in leaves if leaf.config), leaves[0] if leaves else None)

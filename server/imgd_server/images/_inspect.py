@@ -93,22 +93,16 @@ def _choose(
     if wanted is None:
         same = [one for one in stored if one.platform == record.platform]
         return (same or stored)[0].manifest if stored else record.target
+    # What the index states, else what the config does.
     stated = [
-        replace(one.manifest, platform=platform)
+        one.manifest
+        if one.manifest.platform or not one.platform
+        else replace(one.manifest, platform=Platform.parse(one.platform))
         for one in stored
-        if (platform := _platform(one.platform))
     ]
     if fitting := select_platforms(stated, wanted):
         return fitting[0]
     raise _absent(record, platforms, wanted)
-
-
-def _platform(text: str) -> Platform | None:
-    """A platform as a manifest or config states it; what is none can't be asked for."""
-    try:
-        return Platform.parse(text)
-    except FormatError:
-        return None
 
 
 def _absent(

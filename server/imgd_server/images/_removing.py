@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from imgd_server.errors import Error, HeldError, Reason
+from imgd_server.images._details import fitting_images
 from imgd_server.images._filters import parse_filters
 from imgd_server.images._holds import delete_image, holds_of, image_event
 from imgd_server.images._lookup import find_image, find_images_by_id, is_id
 from imgd_server.images._naming import find_name
-from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.metadata import ImageRecord, ReadSession, WriteSession
 
 __all__ = ["Pruned", "Removal", "prune_images", "remove_image"]
-
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,50 +119,27 @@ class Pruned:
         return sum(one.freed_bytes for one in self.removals)
 
 
-class _Undo(Exception):  # noqa: N818 - no error: it takes a dry run back
-    def __init__(self, pruned: Pruned) -> None:
-        self.pruned = pruned
-
-
-async def prune_images(
-    metadata: MetadataStore,
-    *,
-    all_images: bool,
-    filters: Sequence[str],
-    dry_run: bool,
-    clock: Callable[[], int],
+def prune_images(
+    session: WriteSession, *, all_images: bool, filters: Sequence[str], now: int
 ) -> Pruned:
     """Removes dangling images, or with `all_images` every one that no container uses; pinned and
-    leased ones stay. `dry_run` does the same and takes it back.
+    leased ones stay.
 
     Raises FILTER_INVALID, IMAGE_NOT_FOUND (of a filter's image).
     """
-
-    def run(session: WriteSession) -> Pruned:
-        pruned = _prune(session, all_images=all_images, filters=filters, now=clock())
-        if dry_run:
-            raise _Undo(pruned)
-        return pruned
-
-    try:
-        return await metadata.write(run)
-    except _Undo as undo:
-        return undo.pruned
-
-
-def _prune(session: WriteSession, *, all_images: bool, filters: Sequence[str], now: int) -> Pruned:
     wanted = parse_filters(session, filters, now)
     # Docker's word here: `dangling=false` widens to all images, as `all` does.
     everything = wanted.query.dangling is False or (all_images and wanted.query.dangling is None)
     query = replace(wanted.query, dangling=None if everything else True, in_use=False, pinned=False)
     if wanted.query.in_use or wanted.query.pinned:
         return Pruned(())
-    removals = []
-    after = None
-    while page := session.list_images(after, _PAGE, query):
-        for place, record in page:
-            after = place
-            if wanted.narrow(record) is None or holds_of(session, record, now).names():
-                continue
-            removals.append(_remove_last(session, record, record.uid, force=False, now=now))
-    return Pruned(tuple(removals))
+    fitting = fitting_images(session, replace(wanted, query=query), None)
+    # Narrowed images lack names: the whole one is removed.
+    found = [session.image(record.uid) for _, record in fitting]
+    return Pruned(
+        tuple(
+            _remove_last(session, record, record.uid, force=False, now=now)
+            for record in found
+            if record and not holds_of(session, record, now).names()
+        )
+    )

@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from imgd.v1 import descriptor_pb2, errors_pb2, image_pb2, transfer_pb2
 from imgd_server.errors import Error
+from imgd_server.images import Details
 from imgd_server.metadata import ImageRecord, PlatformRecord, TransferRecord
 from imgd_server.oci import Descriptor, FormatError, Platform, Reference
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES
@@ -135,10 +136,8 @@ def failure(error: Error) -> errors_pb2.Failure:
 # --- images
 
 
-def image(
-    record: ImageRecord, platforms: Iterable[PlatformRecord] = (), *, full: bool = False
-) -> image_pb2.Image:
-    """An image; the FULL view wants its platforms. What a message can't hold is left out."""
+def image(record: ImageRecord, details: Details | None = None) -> image_pb2.Image:
+    """An image; in the FULL view with its details. What a message can't hold is left out."""
     unpacked = record.unpacked_size
     message = image_pb2.Image(
         name=f"images/{record.uid}",
@@ -163,14 +162,33 @@ def image(
     by_digest = (name.name for name in record.names if name.by_digest)
     message.digest_references.extend(room.take(by_digest))
     message.repo_digests.extend(room.take(record.repo_digests))
-    if full:
+    if details:
         if record.last_used is not None:
             message.last_use_time.CopyFrom(timestamp(record.last_used))
-        message.platforms.extend(room.take(_image_platform(one) for one in platforms))
+        message.platforms.extend(room.take(_image_platform(one) for one in details.platforms))
         message.labels.update(room.take(record.labels.items()))
+        _hold(message, details)
     message.truncated = room.full
     return message
 
+
+def _hold(message: image_pb2.Image, details: Details) -> None:
+    holds = details.holds
+    holders = [
+        *((image_pb2.ImageHolder.KIND_CONTAINER, f"containers/{one}") for one in holds.containers),
+        *((image_pb2.ImageHolder.KIND_LEASE, f"leases/{one}") for one in holds.leases),
+        *([(image_pb2.ImageHolder.KIND_PIN, "")] if holds.pinned else []),
+    ]
+    for kind, name in holders[:_MAX_HOLDERS]:
+        message.holders.add(kind=kind, name=name)
+    message.holder_count = len(holders)
+    message.container_count = len(holds.containers)
+    message.shared_size = details.shared_size
+    message.unique_size = details.unique_size
+
+
+# As Image promises.
+_MAX_HOLDERS = 100
 
 # What surrounds an image's lists in an answer.
 _ENVELOPE = 1024

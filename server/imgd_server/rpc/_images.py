@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 import grpc.aio
 
-from imgd.v1 import image_pb2, image_service_pb2, image_service_pb2_grpc
+from imgd.v1 import image_pb2, image_service_pb2
 from imgd_server.content import ContentStore
-from imgd_server.errors import FieldError, Reason
-from imgd_server.images import Inspection, find_image, inspect
-from imgd_server.metadata import ImageRecord, MetadataStore, PlatformRecord, ReadSession
+from imgd_server.images import (
+    Details,
+    Inspection,
+    details_of,
+    find_image,
+    fitting_images,
+    inspect,
+    parse_filters,
+)
+from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Platform, Reference
 from imgd_server.rpc import _convert
+from imgd_server.rpc._image_changes import ImageChanges
 from imgd_server.rpc._limits import check_answer
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
+from imgd_server.transfer import now_us
 
 __all__ = ["ImageServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_Row = tuple[tuple[int, int], ImageRecord, list[PlatformRecord]]
+_Row = tuple[tuple[int, int], ImageRecord, Details | None]
 
 
-class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
+class ImageServicer(ImageChanges):
     """The images of the store."""
 
     def __init__(
@@ -39,13 +49,6 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         self, request: image_service_pb2.ListImagesRequest, context: Context
     ) -> image_service_pb2.ListImagesResponse:
         """Lists a page."""
-        if request.filters:
-            raise FieldError(
-                "filters[0]",
-                f"filters[0]: {request.filters[0][:100]!r} is not a filter that this daemon knows; "
-                "GetCapabilities lists them",
-                reason=Reason.FILTER_INVALID,
-            )
         query = ["ListImages", list(request.filters)]
         after = None
         if request.page_token:
@@ -54,18 +57,17 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         full = request.view == image_pb2.IMAGE_VIEW_FULL
 
         def page(session: ReadSession) -> list[_Row]:
-            found = session.list_images(after, limit + 1)
+            now = now_us()
+            filters = parse_filters(session, list(request.filters), now)
+            found = islice(fitting_images(session, filters, after), limit + 1)
             return [
-                (place, one, session.image_platforms(one.uid) if full else [])
+                (place, one, details_of(session, one, now) if full else None)
                 for place, one in found
             ]
 
         rows = await self._metadata.read(page)
         answer = image_service_pb2.ListImagesResponse(
-            images=fitting(
-                _convert.image(record, platforms, full=full)
-                for _, record, platforms in rows[:limit]
-            )
+            images=fitting(_convert.image(record, details) for _, record, details in rows[:limit])
         )
         if len(answer.images) < len(rows):
             answer.next_page_token = encode_token(query, rows[len(answer.images) - 1][0])
@@ -76,18 +78,18 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
     ) -> image_service_pb2.GetImageResponse:
         """Returns one."""
         full = request.view == image_pb2.IMAGE_VIEW_FULL
-        record, platforms = await self._find(request.image)
+        record, details = await self._find(request.image)
         return image_service_pb2.GetImageResponse(
-            image=_convert.image(record, platforms, full=full)
+            image=_convert.image(record, details if full else None)
         )
 
     async def InspectImage(
         self, request: image_service_pb2.InspectImageRequest, context: Context
     ) -> image_service_pb2.InspectImageResponse:
         """Returns one and its config."""
-        record, platforms, found = await self._inspect(request.image, request.platform)
+        record, details, found = await self._inspect(request.image, request.platform)
         answer = image_service_pb2.InspectImageResponse(
-            image=_convert.image(record, platforms, full=True),
+            image=_convert.image(record, details),
             manifest=_convert.descriptor(found.target),
             config_blob=_convert.descriptor(found.manifest.config),
             layers=[_convert.descriptor(layer) for layer in found.manifest.layers],
@@ -135,20 +137,18 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             reference=_convert.reference(parsed, self._own_hosts)
         )
 
-    async def _find(self, text: str) -> tuple[ImageRecord, list[PlatformRecord]]:
-        def find(session: ReadSession) -> tuple[ImageRecord, list[PlatformRecord]]:
+    async def _find(self, text: str) -> tuple[ImageRecord, Details]:
+        def find(session: ReadSession) -> tuple[ImageRecord, Details]:
             record = find_image(session, text)
-            return record, session.image_platforms(record.uid)
+            return record, details_of(session, record, now_us())
 
         return await self._metadata.read(find)
 
-    async def _inspect(
-        self, text: str, platform: str
-    ) -> tuple[ImageRecord, list[PlatformRecord], Inspection]:
-        record, platforms = await self._find(text)
+    async def _inspect(self, text: str, platform: str) -> tuple[ImageRecord, Details, Inspection]:
+        record, details = await self._find(text)
         wanted = Platform.parse(platform) if platform else None
-        found = await asyncio.to_thread(inspect, self._content, record, platforms, wanted)
-        return record, platforms, found
+        found = await asyncio.to_thread(inspect, self._content, record, details.platforms, wanted)
+        return record, details, found
 
 
 def _config(found: Inspection) -> image_pb2.ImageConfig:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ _OURS = "/imgd.v1."
 
 # From a request, or a stream of them, to the same, checked.
 Check = Callable[[Any], Any]
+Handler = Callable[..., Any]
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
@@ -36,6 +38,18 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, methods: Collection[str]) -> None:
         self._methods = frozenset(methods)
+        self._open = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def close(self) -> None:
+        """Refuses new calls from now on, with a reason: gRPC's own stop would only cut them."""
+        self._stopping = True
+
+    async def drained(self) -> None:
+        """Waits until no call is open."""
+        await self._idle.wait()
 
     async def intercept_service(
         self,
@@ -52,15 +66,55 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         check: Check = _check_each if handler.request_streaming else _check
         if method not in self._methods:
             check = _unsupported(method)
-        wrap = _guard_stream if handler.response_streaming else _guard_unary
+        wrap = self._guard_stream if handler.response_streaming else self._guard_unary
         return make(
             wrap(inner, method, check),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
+    def _guard_unary(self, inner: Handler, method: str, check: Check) -> Handler:
+        async def call(request: Any, context: Any) -> Any:
+            try:
+                with self._admitted():
+                    return await inner(check(request), context)
+            except Exception as error:  # noqa: BLE001 - the translator
+                await _refuse(context, method, error)
 
-def _shape(handler: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return call
+
+    def _guard_stream(self, inner: Handler, method: str, check: Check) -> Handler:
+        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                with self._admitted():
+                    async with aclosing(inner(check(request), context)) as answers:
+                        async for answer in answers:
+                            yield answer
+            except Exception as error:  # noqa: BLE001 - the translator
+                await _refuse(context, method, error)
+
+        return call
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Counts an open call."""
+        if self._stopping:
+            raise Error(
+                Reason.SHUTTING_DOWN,
+                "the daemon is shutting down; call again soon",
+                retry_after=1.0,
+            )
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+
+def _shape(handler: Any) -> tuple[Callable[..., Any], Handler]:
     if handler.request_streaming and handler.response_streaming:
         return grpc.stream_stream_rpc_method_handler, handler.stream_stream
     if handler.request_streaming:
@@ -89,28 +143,6 @@ def _unsupported(method: str) -> Check:
         )
 
     return refuse
-
-
-def _guard_unary(inner: Callable[..., Any], method: str, check: Check) -> Callable[..., Any]:
-    async def call(request: Any, context: Any) -> Any:
-        try:
-            return await inner(check(request), context)
-        except Exception as error:  # noqa: BLE001 - the translator
-            await _refuse(context, method, error)
-
-    return call
-
-
-def _guard_stream(inner: Callable[..., Any], method: str, check: Check) -> Callable[..., Any]:
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async with aclosing(inner(check(request), context)) as answers:
-                async for answer in answers:
-                    yield answer
-        except Exception as error:  # noqa: BLE001 - the translator
-            await _refuse(context, method, error)
-
-    return call
 
 
 async def _refuse(context: Any, method: str, error: Exception) -> None:

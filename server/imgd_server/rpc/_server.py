@@ -47,9 +47,11 @@ from imgd.v1.transfer_service_pb2_grpc import (
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore
+from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
 from imgd_server.rpc._images import ImageServicer
 from imgd_server.rpc._interceptor import GuardInterceptor
+from imgd_server.rpc._leases import LeaseServicer
 from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
 from imgd_server.rpc._listen import Claim, claim
 from imgd_server.rpc._system import RegistryInside, SystemServicer
@@ -73,6 +75,7 @@ _OPTIONS = (
 _SOCKET_UMASK = 0o117
 # Health watchers are told of a stop; one that does not read must not hold it up.
 _ANNOUNCE_SECONDS = 1.0
+_FLUSH_SECONDS = 0.5
 
 # The base class of each service, which refuses what is not implemented, and how it is added.
 _SERVICES: Mapping[str, tuple[type, Callable[[Any, grpc.aio.Server], None]]] = {
@@ -102,8 +105,10 @@ class GrpcServer:
     ) -> None:
         system = SystemServicer(metadata, content, manager, inside)
         served: dict[str, object] = {
+            "ContainerService": ContainerServicer(metadata),
             "ContentService": ContentServicer(content),
             "ImageService": ImageServicer(metadata, content, own_hosts),
+            "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
             "TransferService": TransferServicer(manager),
         }
@@ -112,9 +117,8 @@ class GrpcServer:
             for name, servicer in served.items()
             for method in _implemented(servicer, _SERVICES[name][0])
         )
-        self._server = grpc.aio.server(
-            interceptors=[GuardInterceptor(system.methods)], options=_OPTIONS
-        )
+        self._guard = GuardInterceptor(system.methods)
+        self._server = grpc.aio.server(interceptors=[self._guard], options=_OPTIONS)
         self._claims: list[Claim] = []
         for name, (base, add) in _SERVICES.items():
             add(served.get(name) or base(), self._server)
@@ -156,13 +160,18 @@ class GrpcServer:
         return taken.target if taken.path else f"{taken.target.rpartition(':')[0]}:{port}"
 
     async def announce_stop(self) -> None:
-        """Tells health watchers that no new work should come."""
+        """Tells health watchers that no new work should come, and refuses it."""
+        self._guard.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), _ANNOUNCE_SECONDS)
 
     async def stop(self, grace: float) -> None:
-        """Refuses new calls, lets the open ones end for `grace` seconds, and stops."""
-        await self._server.stop(grace)
+        """Lets the open calls end for `grace` seconds, and stops."""
+        self._guard.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._guard.drained(), grace)
+        # What has just ended has to be sent; health watches never end by themselves.
+        await self._server.stop(min(grace, _FLUSH_SECONDS))
         for taken in self._claims:
             taken.release()
         self._claims.clear()

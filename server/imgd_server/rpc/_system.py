@@ -15,7 +15,7 @@ from imgd.v1 import errors_pb2, system_pb2, system_service_pb2, system_service_p
 from imgd_server import __version__
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, check_store
+from imgd_server.images import FILTER_KEYS, MAX_INDEX_DEPTH, MAX_MANIFESTS, check_store
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
 from imgd_server.rpc import _convert
@@ -62,6 +62,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         config = self._manager.config
         capabilities = system_pb2.Capabilities(
             methods=self.methods,
+            image_filters=FILTER_KEYS,
             transfers=TRANSFERS,
             limits=system_pb2.Limits(
                 max_message_bytes=MAX_MESSAGE_BYTES,

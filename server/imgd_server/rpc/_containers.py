@@ -1,0 +1,199 @@
+"""ContainerService."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
+from imgd_server.errors import Error, Reason
+from imgd_server.images import (
+    NewContainer,
+    beat_container,
+    create_container,
+    find_container,
+    find_image,
+    pause_container,
+    remove_container,
+    start_container,
+    stop_container,
+)
+from imgd_server.metadata import ContainerRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.oci import Platform
+from imgd_server.rpc import _convert
+from imgd_server.rpc._answers import change
+from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
+from imgd_server.transfer import now_us
+
+__all__ = ["ContainerServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_Answer = TypeVar("_Answer", bound=Message)
+
+
+class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
+    """Registered uses of images."""
+
+    def __init__(self, metadata: MetadataStore) -> None:
+        self._metadata = metadata
+
+    async def CreateContainer(
+        self, request: container_service_pb2.CreateContainerRequest, context: Context
+    ) -> container_service_pb2.CreateContainerResponse:
+        """Registers one."""
+        if request.prepare_rootfs or request.HasField("bundle"):
+            raise Error(
+                Reason.UNSUPPORTED, "this daemon does not prepare root file systems or bundles yet"
+            )
+        wanted = NewContainer(
+            request.image,
+            request.container_id,
+            dict(request.labels),
+            str(Platform.parse(request.platform)) if request.platform else "",
+            _convert.microseconds(request.heartbeat_interval)
+            if request.HasField("heartbeat_interval")
+            else None,
+        )
+        return await self._change(
+            request,
+            container_service_pb2.CreateContainerResponse,
+            lambda session, now: create_container(session, wanted, now),
+        )
+
+    async def GetContainer(
+        self, request: container_service_pb2.GetContainerRequest, context: Context
+    ) -> container_service_pb2.GetContainerResponse:
+        """Returns one."""
+        record = await self._metadata.read(
+            lambda session: find_container(session, _id(request.name))
+        )
+        return container_service_pb2.GetContainerResponse(container=_container(record))
+
+    async def ListContainers(
+        self, request: container_service_pb2.ListContainersRequest, context: Context
+    ) -> container_service_pb2.ListContainersResponse:
+        """Lists a page."""
+        states = [
+            container_pb2.ContainerState.Name(state).removeprefix("CONTAINER_STATE_")
+            for state in request.states
+            if state
+        ]
+        labels = [_label(one) for one in request.labels]
+        query = ["ListContainers", request.image, states, labels]
+        after = None
+        if request.page_token:
+            after = decode_token(query, request.page_token, (int, str))
+        limit = page_size(request.page_size)
+
+        def page(session: ReadSession) -> list[ContainerRecord]:
+            image = find_image(session, request.image).uid if request.image else None
+            return session.list_containers(image, states, labels, after, limit + 1)
+
+        found = await self._metadata.read(page)
+        answer = container_service_pb2.ListContainersResponse(
+            containers=fitting(_container(record) for record in found[:limit])
+        )
+        if len(answer.containers) < len(found):
+            last = found[len(answer.containers) - 1]
+            answer.next_page_token = encode_token(query, [last.created, last.container_id])
+        return answer
+
+    async def StartContainer(
+        self, request: container_service_pb2.StartContainerRequest, context: Context
+    ) -> container_service_pb2.StartContainerResponse:
+        """Records that one runs."""
+        return await self._change(
+            request,
+            container_service_pb2.StartContainerResponse,
+            lambda session, now: start_container(session, _id(request.name), now),
+        )
+
+    async def PauseContainer(
+        self, request: container_service_pb2.PauseContainerRequest, context: Context
+    ) -> container_service_pb2.PauseContainerResponse:
+        """Records that one is paused or goes on."""
+        return await self._change(
+            request,
+            container_service_pb2.PauseContainerResponse,
+            lambda session, now: pause_container(
+                session, _id(request.name), now, resume=request.resume
+            ),
+        )
+
+    async def StopContainer(
+        self, request: container_service_pb2.StopContainerRequest, context: Context
+    ) -> container_service_pb2.StopContainerResponse:
+        """Records that one stopped."""
+        status = request.exit_status if request.HasField("exit_status") else None
+        return await self._change(
+            request,
+            container_service_pb2.StopContainerResponse,
+            lambda session, now: stop_container(session, _id(request.name), status, now),
+        )
+
+    async def HeartbeatContainer(
+        self, request: container_service_pb2.HeartbeatContainerRequest, context: Context
+    ) -> container_service_pb2.HeartbeatContainerResponse:
+        """Records a sign of life."""
+        return await self._change(
+            request,
+            container_service_pb2.HeartbeatContainerResponse,
+            lambda session, now: beat_container(session, _id(request.name), now),
+        )
+
+    async def RemoveContainer(
+        self, request: container_service_pb2.RemoveContainerRequest, context: Context
+    ) -> container_service_pb2.RemoveContainerResponse:
+        """Forgets one."""
+        await self._metadata.write(
+            lambda session: remove_container(
+                session, _id(request.name), now_us(), force=request.force
+            )
+        )
+        return container_service_pb2.RemoveContainerResponse()
+
+    async def _change(
+        self,
+        request: Any,
+        answer: Callable[..., _Answer],
+        function: Callable[[WriteSession, int], ContainerRecord],
+    ) -> _Answer:
+        return await change(
+            self._metadata,
+            request,
+            lambda session, now: answer(container=_container(function(session, now))),
+        )
+
+
+def _id(name: str) -> str:
+    return name.removeprefix("containers/")
+
+
+def _label(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    return key, value if equals else None
+
+
+def _container(record: ContainerRecord) -> container_pb2.Container:
+    message = container_pb2.Container(
+        name=f"containers/{record.container_id}",
+        image=f"images/{record.image}",
+        image_reference=record.image_reference,
+        image_id=record.image_id,
+        state=container_pb2.ContainerState.Value(f"CONTAINER_STATE_{record.state}"),
+        labels=record.labels,
+        create_time=_convert.timestamp(record.created),
+        exit_status=record.exit_status,
+        platform=record.platform,
+    )
+    if record.started is not None:
+        message.start_time.CopyFrom(_convert.timestamp(record.started))
+    if record.stopped is not None:
+        message.stop_time.CopyFrom(_convert.timestamp(record.stopped))
+    if record.heartbeat is not None:
+        message.heartbeat_interval.CopyFrom(_convert.duration(record.heartbeat / 1e6))
+    return message

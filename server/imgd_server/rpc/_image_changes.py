@@ -1,0 +1,132 @@
+"""ImageService's changes: naming, removing, keeping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from imgd.v1 import image_service_pb2, image_service_pb2_grpc
+from imgd_server.images import (
+    Pruned,
+    Removal,
+    find_image,
+    image_event,
+    prune_images,
+    remove_image,
+    tag_image,
+    untag_image,
+)
+from imgd_server.metadata import ImageRecord, MetadataStore, WriteSession
+from imgd_server.rpc import _convert
+from imgd_server.rpc._answers import change
+
+__all__ = ["ImageChanges"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_MAX_PRUNED = 1000
+
+
+class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
+    """The methods that change what the store has; `ImageServicer` adds those that look."""
+
+    _metadata: MetadataStore
+
+    async def TagImage(
+        self, request: image_service_pb2.TagImageRequest, context: Context
+    ) -> image_service_pb2.TagImageResponse:
+        """Gives an image one more name."""
+        expected = request.expected_digest if request.HasField("expected_digest") else None
+
+        def tag(session: WriteSession, now: int) -> image_service_pb2.TagImageResponse:
+            tagged = tag_image(session, request.image, request.tag, expected, now)
+            return image_service_pb2.TagImageResponse(
+                image=_convert.image(tagged.image), previous_digest=tagged.previous
+            )
+
+        return await change(self._metadata, request, tag)
+
+    async def UntagImage(
+        self, request: image_service_pb2.UntagImageRequest, context: Context
+    ) -> image_service_pb2.UntagImageResponse:
+        """Takes a name away."""
+
+        def untag(session: WriteSession, now: int) -> image_service_pb2.UntagImageResponse:
+            record = untag_image(session, request.reference, request.expected_digest, now)
+            return image_service_pb2.UntagImageResponse(image=_convert.image(record))
+
+        return await change(self._metadata, request, untag)
+
+    async def RemoveImage(
+        self, request: image_service_pb2.RemoveImageRequest, context: Context
+    ) -> image_service_pb2.RemoveImageResponse:
+        """Removes a name or an image."""
+
+        def remove(session: WriteSession, now: int) -> image_service_pb2.RemoveImageResponse:
+            return _removed(remove_image(session, request.image, force=request.force, now=now))
+
+        return await change(self._metadata, request, remove)
+
+    async def PruneImages(
+        self, request: image_service_pb2.PruneImagesRequest, context: Context
+    ) -> image_service_pb2.PruneImagesResponse:
+        """Removes what nobody needs."""
+
+        def prune(session: WriteSession, now: int) -> image_service_pb2.PruneImagesResponse:
+            return _pruned(
+                prune_images(
+                    session, all_images=request.all, filters=list(request.filters), now=now
+                )
+            )
+
+        return await change(self._metadata, request, prune, undo=request.dry_run)
+
+    async def PinImage(
+        self, request: image_service_pb2.PinImageRequest, context: Context
+    ) -> image_service_pb2.PinImageResponse:
+        """Pins an image."""
+        record = await self._pin(request, pinned=True)
+        return image_service_pb2.PinImageResponse(image=_convert.image(record))
+
+    async def UnpinImage(
+        self, request: image_service_pb2.UnpinImageRequest, context: Context
+    ) -> image_service_pb2.UnpinImageResponse:
+        """Takes a pin away."""
+        record = await self._pin(request, pinned=False)
+        return image_service_pb2.UnpinImageResponse(image=_convert.image(record))
+
+    async def _pin(self, request: Any, *, pinned: bool) -> ImageRecord:
+        def pin(session: WriteSession, now: int) -> ImageRecord:
+            record = find_image(session, request.image)
+            if record.pinned == pinned:
+                return record
+            session.set_pinned(record.uid, pinned)
+            session.add_event(image_event("pin" if pinned else "unpin", record, now))
+            return find_image(session, f"images/{record.uid}")
+
+        return await change(self._metadata, request, pin)
+
+
+def _removed(removals: list[Removal]) -> image_service_pb2.RemoveImageResponse:
+    return image_service_pb2.RemoveImageResponse(
+        untagged=[name for one in removals for name in one.untagged],
+        deleted=[digest for one in removals for digest in one.deleted],
+        freed_bytes=sum(one.freed_bytes for one in removals),
+    )
+
+
+def _pruned(pruned: Pruned) -> image_service_pb2.PruneImagesResponse:
+    return image_service_pb2.PruneImagesResponse(
+        pruned=[
+            image_service_pb2.PruneImagesResponse.Pruned(
+                image_id=one.record.image_id,
+                digest=one.record.target.digest,
+                untagged=one.untagged,
+                deleted=one.deleted,
+            )
+            for one in pruned.removals[:_MAX_PRUNED]
+        ],
+        pruned_count=len(pruned.removals),
+        freed_bytes=pruned.freed_bytes,
+    )
