@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 
 __all__ = ["default_address", "target"]
 
 # sockaddr_un.sun_path holds 108 bytes with the final zero (unix(7)).
 _MAX_SOCKET_PATH = 107
+# An IPv6 address is in brackets.
+_HOST_PORT = re.compile(r"([^\s/:\[\]]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>[0-9]{1,5})")
 
 
 def default_address() -> str:
@@ -40,9 +43,7 @@ def target(address: str) -> str:
                 f"address {address!r}: a socket's path has at most {_MAX_SOCKET_PATH} bytes"
             )
         return f"unix:{path}"
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValueError(f"address {address!r} is neither unix:PATH nor HOST:PORT")
-    if "/" in host or (":" in host and not host.startswith("[")):
+    found = _HOST_PORT.fullmatch(address)
+    if not (found and 0 < int(found["port"]) < 65536):
         raise ValueError(f"address {address!r} is neither unix:PATH nor HOST:PORT")
     return address
