@@ -11,15 +11,24 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fake_images import OCI_INDEX, OCI_MANIFEST, descriptor
+from tests.fake_images import OCI_INDEX, OCI_MANIFEST, descriptor, digest_of
 from tests.peers import require
 
-__all__ = ["RealImages", "build_images", "raw_config", "raw_manifest", "run"]
+__all__ = [
+    "ARTIFACT_TYPE",
+    "Expected",
+    "RealImages",
+    "build_images",
+    "expect",
+    "raw_config",
+    "raw_manifest",
+    "run",
+]
 
 PATIENCE = 60.0
 
@@ -80,6 +89,59 @@ def raw_config(reference: str, platform: str = "") -> bytes:
     for flag, value in zip(flags, platform.split("/") if platform else (), strict=False):
         words[:0] = [flag, value]
     return run("skopeo", *words)
+
+
+@dataclass
+class Expected:
+    """What skopeo says of an image, for the wanted platforms."""
+
+    raw: bytes
+    manifests: list[dict[str, Any]] = field(default_factory=list)
+    """The manifests to be stored; the one for the first wanted platform comes first."""
+    children: list[str] = field(default_factory=list)
+    """The digests of the manifests that an index names."""
+    blobs: dict[str, int] = field(default_factory=dict)
+    """Everything to be stored, the target included: digest and size."""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.raw)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.raw)
+        return found
+
+    @property
+    def media_type(self) -> str:
+        # umoci and skopeo leave the OCI types out, as the specification permits.
+        return str(self.document.get("mediaType", OCI_INDEX if self.children else OCI_MANIFEST))
+
+    @property
+    def size(self) -> int:
+        return sum(self.blobs.values())
+
+
+def expect(reference: str, platforms: Sequence[str] = (), everything: bool = False) -> Expected:
+    """Asks skopeo; without `platforms` for what it takes on this machine."""
+    found = Expected(raw_manifest(reference))
+    repository = reference.rpartition(":")[0]
+    wanted = [found.raw]
+    if "manifests" in found.document:
+        found.children = [child["digest"] for child in found.document["manifests"]]
+        wanted = [raw_manifest(f"{repository}@{digest}") for digest in found.children]
+        if not everything:
+            configs = [digest_of(raw_config(reference, one)) for one in platforms or ("",)]
+            by_config = {json.loads(raw)["config"]["digest"]: raw for raw in wanted}
+            wanted = [by_config[config] for config in configs]
+    found.blobs[found.digest] = len(found.raw)
+    for raw in wanted:
+        manifest = json.loads(raw)
+        found.manifests.append(manifest)
+        found.blobs[digest_of(raw)] = len(raw)
+        for child in (manifest["config"], *manifest["layers"]):
+            found.blobs[child["digest"]] = child["size"]
+    return found
 
 
 def build_images(folder: Path) -> RealImages:

@@ -12,7 +12,6 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from imgd.v1 import (
 )
 from imgd_client import AsyncClient, Client, ProgressState, TransferFailed
 from tests.daemon import BIN, PATIENCE, Daemon, run_daemon
-from tests.fake_images import OCI_INDEX, OCI_MANIFEST, digest_of
+from tests.fake_images import digest_of
 from tests.gate import Gate, gate
-from tests.real_images import ARTIFACT_TYPE, RealImages, raw_config, raw_manifest, run
+from tests.real_images import ARTIFACT_TYPE, Expected, RealImages, expect, raw_config, run
 from tests.registries import docker_registry
 
 KINDS = ("app", "multi", "zstd", "plain", "schema2", "schema2-list", "artifact")
@@ -61,59 +60,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 def client(daemon: Daemon) -> Iterator[Client]:
     with Client(daemon.address) as client:
         yield client
-
-
-@dataclass
-class Expected:
-    """What skopeo says of an image, for the wanted platforms."""
-
-    raw: bytes
-    manifests: list[dict[str, Any]] = field(default_factory=list)
-    """The manifests to be stored; the one for the first wanted platform comes first."""
-    children: list[str] = field(default_factory=list)
-    """The digests of the manifests that an index names."""
-    blobs: dict[str, int] = field(default_factory=dict)
-    """Everything to be stored, the target included: digest and size."""
-
-    @property
-    def digest(self) -> str:
-        return digest_of(self.raw)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.raw)
-        return found
-
-    @property
-    def media_type(self) -> str:
-        # umoci and skopeo leave the OCI types out, as the specification permits.
-        return str(self.document.get("mediaType", OCI_INDEX if self.children else OCI_MANIFEST))
-
-    @property
-    def size(self) -> int:
-        return sum(self.blobs.values())
-
-
-def expect(reference: str, platforms: Sequence[str] = (), everything: bool = False) -> Expected:
-    """Asks skopeo."""
-    found = Expected(raw_manifest(reference))
-    repository = reference.rpartition(":")[0]
-    wanted = [found.raw]
-    if "manifests" in found.document:
-        found.children = [child["digest"] for child in found.document["manifests"]]
-        wanted = [raw_manifest(f"{repository}@{digest}") for digest in found.children]
-        if not everything:
-            configs = [digest_of(raw_config(reference, one)) for one in platforms or ("",)]
-            by_config = {json.loads(raw)["config"]["digest"]: raw for raw in wanted}
-            wanted = [by_config[config] for config in configs]
-    found.blobs[found.digest] = len(found.raw)
-    for raw in wanted:
-        manifest = json.loads(raw)
-        found.manifests.append(manifest)
-        found.blobs[digest_of(raw)] = len(raw)
-        for child in (manifest["config"], *manifest["layers"]):
-            found.blobs[child["digest"]] = child["size"]
-    return found
 
 
 def stored_blobs(daemon: Daemon) -> dict[str, int]:
