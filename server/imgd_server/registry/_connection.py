@@ -172,9 +172,10 @@ def translated(host: str, cancellation: Cancellation) -> Iterator[None]:
 def _tls_failure(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    reason: str = getattr(error, "reason", "") or "handshake failed"
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return "it does not speak TLS; name it in plain_http if that is meant"
-    return (error.reason or "handshake failed").lower().replace("_", " ")
+    return reason.lower().replace("_", " ")
 
 
 def _lost(host: str, why: str) -> Error:
