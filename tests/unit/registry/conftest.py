@@ -79,6 +79,8 @@ class Net:
     sockets: list[FakeSocket] = field(default_factory=list)
     dialled: list[tuple[str, bool, bool]] = field(default_factory=list)
     """Label, whether it was named, and whether it was configured."""
+    handshakes: list[FakeSocket] = field(default_factory=list)
+    """The connections that speak TLS."""
 
     def connection(self, *answers: Sequence[Piece]) -> None:
         """The next connection gives these answers, one a request."""
@@ -97,6 +99,7 @@ class Net:
         return self.sockets[-1]
 
     def wrap_socket(self, sock: FakeSocket, **_: Any) -> FakeSocket:
+        self.handshakes.append(sock)
         return sock
 
     @property
