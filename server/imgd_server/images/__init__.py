@@ -22,7 +22,7 @@ from imgd_server.images._describe import (
 )
 from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
-from imgd_server.images._holds import Holds, holds_of, image_event
+from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._inspect import Inspection, inspect
 from imgd_server.images._leases import (
     NewLease,
@@ -39,6 +39,7 @@ from imgd_server.images._removing import Pruned, Removal, prune_images, remove_i
 
 __all__ = [
     "FILTER_KEYS",
+    "LABEL",
     "MAX_INDEX_DEPTH",
     "MAX_MANIFESTS",
     "Collection",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from imgd_server.errors import Error, Reason
-from imgd_server.images._holds import release
+from imgd_server.images._holds import label_facts, release
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.metadata import ContainerRecord, EventRecord, ReadSession, WriteSession
 
@@ -181,6 +181,7 @@ def _change(
 
 def _tell(session: WriteSession, action: str, record: ContainerRecord, now: int) -> None:
     facts = {"image": f"images/{record.image}", "image_id": record.image_id}
+    facts |= {"name": record.image_reference} | label_facts(record.labels)
     if record.exit_status is not None:
         facts["exit_status"] = str(record.exit_status)
     subject = f"containers/{record.container_id}"

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from imgd_server.errors import HeldError, Reason
+from imgd_server.images._patterns import familiar_name
 from imgd_server.metadata import EventRecord, ImageRecord, ReadSession, WriteSession
 
-__all__ = ["Deletion", "Holds", "delete_image", "holds_of", "image_event", "release"]
+__all__ = [
+    "LABEL",
+    "Deletion",
+    "Holds",
+    "delete_image",
+    "holds_of",
+    "image_event",
+    "label_facts",
+    "release",
+]
+
+LABEL = "label:"
+"""What an attribute of an event begins with that tells a label of its subject."""
+
+# Events are kept for long: what a subject's labels may add to each, in characters.
+_MAX_LABELS = 2048
 
 # So many holders are named in a refusal; the total is told beside them.
 _MAX_NAMED = 100
@@ -87,4 +103,20 @@ def release(session: WriteSession, images: Iterable[str], now: int) -> None:
 def image_event(action: str, record: ImageRecord, now: int, **attributes: str) -> EventRecord:
     """An event about an image."""
     facts = {"digest": str(record.target.digest), "image_id": record.image_id, **attributes}
+    if "name" in facts:
+        repository = facts["name"].partition("@")[0]
+        facts["familiar"] = facts["name"].replace(repository, familiar_name(repository), 1)
+    facts |= label_facts(record.labels)
     return EventRecord("IMAGE", action, f"images/{record.uid}", now, facts)
+
+
+def label_facts(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels as attributes of an event, as many as fit."""
+    facts: dict[str, str] = {}
+    room = _MAX_LABELS
+    for key, value in labels.items():
+        room -= len(key) + len(value)
+        if room < 0:
+            break
+        facts[f"{LABEL}{key}"] = value
+    return facts

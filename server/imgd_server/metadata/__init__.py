@@ -6,6 +6,7 @@ file, written by one thread that groups commits.
 
 from imgd_server.metadata._containers import ContainerRecord
 from imgd_server.metadata._events import EventRecord, KeptAnswer
+from imgd_server.metadata._feed import EventFeed
 from imgd_server.metadata._protocol import MetadataStore, ReadSession, WriteSession
 from imgd_server.metadata._query import ImageQuery, LabelCondition
 from imgd_server.metadata._records import (
@@ -21,6 +22,7 @@ from imgd_server.metadata._sqlite import SqliteMetadataStore
 __all__ = [
     "BlobRef",
     "ContainerRecord",
+    "EventFeed",
     "EventRecord",
     "ImageQuery",
     "ImageRecord",

@@ -12,7 +12,7 @@ What a function raises undoes its changes, and only its own, and reaches its cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from imgd_server.metadata._containers import ContainerRecord
@@ -375,6 +375,11 @@ class MetadataStore(Protocol):
 
     async def verify(self) -> list[str]:
         """Reads everything, and tells what is damaged; nothing when all is well."""
+        ...
+
+    def next_change(self) -> Awaitable[None]:
+        """What ends with the next commit after this call. Ask for it, look, then wait: so that
+        nothing is missed in between."""
         ...
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +47,7 @@ class SqliteMetadataStore:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._change: asyncio.Future[None] | None = None
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         _create(path)
@@ -76,8 +77,22 @@ class SqliteMetadataStore:
         """See MetadataStore."""
         self._check_open()
         future: Future[T] = Future()
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _done: loop.call_soon_threadsafe(self._tell_change))
         self._jobs.put((function, future))
         return await asyncio.wrap_future(future)
+
+    def next_change(self) -> Awaitable[None]:
+        """See MetadataStore."""
+        if self._change is None:
+            self._change = asyncio.get_running_loop().create_future()
+        # Several wait for the same: who leaves must not end it.
+        return asyncio.shield(self._change)
+
+    def _tell_change(self) -> None:
+        change, self._change = self._change, None
+        if change is not None and not change.done():
+            change.set_result(None)
 
     async def verify(self) -> list[str]:
         """See MetadataStore."""

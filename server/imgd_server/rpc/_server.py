@@ -49,6 +49,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
+from imgd_server.rpc._events import EventServicer
 from imgd_server.rpc._images import ImageServicer
 from imgd_server.rpc._interceptor import GuardInterceptor
 from imgd_server.rpc._leases import LeaseServicer
@@ -104,9 +105,11 @@ class GrpcServer:
         own_hosts: Collection[str],
     ) -> None:
         system = SystemServicer(metadata, content, manager, inside)
+        self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
             "ContainerService": ContainerServicer(metadata),
             "ContentService": ContentServicer(content),
+            "EventService": self._events,
             "ImageService": ImageServicer(metadata, content, own_hosts),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
@@ -160,8 +163,10 @@ class GrpcServer:
         return taken.target if taken.path else f"{taken.target.rpartition(':')[0]}:{port}"
 
     async def announce_stop(self) -> None:
-        """Tells health watchers that no new work should come, and refuses it."""
+        """Tells health watchers that no new work should come, and refuses it; ends the streams of
+        events."""
         self._guard.close()
+        await self._events.stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), _ANNOUNCE_SECONDS)
 
