@@ -11,12 +11,16 @@ from imgd_client import Client, Unavailable
 
 __all__ = ["connect"]
 
+# For how long a watch looks for a daemon that went away; the time of a restart, generously.
+_PATIENCE = 60.0
+
 
 @contextmanager
 def connect(timeout: float | None = None) -> Iterator[Client]:
     """A client of the daemon that the command line names."""
     try:
-        client = Client(click.get_current_context().obj, timeout=timeout)
+        address = click.get_current_context().obj
+        client = Client(address, timeout=timeout, patience=_PATIENCE)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with client:

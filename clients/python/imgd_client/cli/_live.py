@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
@@ -18,49 +17,76 @@ from ._words import activity, label, rate, state_word
 
 __all__ = ["Live", "render"]
 
-_BAR = 28
+# What stands beside the bar takes that much at the most: label, word, figures, rate and time left.
+_BESIDE = 70
+_SHORTEST, _LONGEST = 8, 30
+# Narrower than these, the rates and the figures go too. A layer keeps to one line at any width.
+_FOR_RATES = 64
+_FOR_FIGURES = 50
 
 
-def _row(table: Table, node: transfer_pb2.TransferNode, now: float) -> None:
+class _Lines:
+    """A line for each thing that moves, as wide as the terminal permits."""
+
+    def __init__(self, width: int) -> None:
+        self._bar = min(_LONGEST, width - _BESIDE)
+        self._bar = 0 if self._bar < _SHORTEST else self._bar
+        self._figures = width >= _FOR_FIGURES
+        self._rates = width >= _FOR_RATES
+        self.table = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(2 + bool(self._bar) + self._figures + self._rates):
+            self.table.add_column(no_wrap=True, overflow="ellipsis")
+
+    def add(
+        self, label: str, word: str, current: int = 0, total: int | None = None, speed: str = ""
+    ) -> None:
+        """Adds a line; without figures when nothing moves."""
+        cells: list[ProgressBar | str] = [label, word]
+        if self._bar:
+            bar = ProgressBar(total=total or 1, completed=current, width=self._bar)
+            cells.append(bar if total else "")
+        if self._figures:
+            of_all = f"/{human_size(total)}" if total else ""
+            cells.append(f"{human_size(current)}{of_all}" if current or total else "")
+        if self._rates:
+            cells.append(speed)
+        self.table.add_row(*cells)
+
+
+def _add_node(lines: _Lines, node: transfer_pb2.TransferNode, now: float) -> None:
+    word = state_word(node, now)
     running = activity(node)
-    bar: ProgressBar | Text = Text("")
-    figures = speed = ""
-    if running and node.state == transfer_pb2.NODE_STATE_ACTIVE:
-        total = running.total_bytes if running.HasField("total_bytes") else None
-        figures = human_size(running.current_bytes)
-        if total:
-            bar = ProgressBar(total=total, completed=running.current_bytes, width=_BAR)
-            figures = f"{figures}/{human_size(total)}"
-        if bytes_per_second := rate(running, now):
-            speed = f"{human_size(bytes_per_second, 3)}/s"
-    table.add_row(label(node), state_word(node, now), bar, figures, speed)
+    if not running or node.state != transfer_pb2.NODE_STATE_ACTIVE:
+        lines.add(label(node), word)
+        return
+    total = running.total_bytes if running.HasField("total_bytes") else None
+    speed = rate(running, now)
+    shown = f"{human_size(speed, 3)}/s" if speed else ""
+    lines.add(label(node), word, running.current_bytes, total, shown)
 
 
-def _summary(table: Table, progress: transfer_pb2.TransferProgress) -> None:
+def _add_summary(lines: _Lines, progress: transfer_pb2.TransferProgress) -> None:
     if not progress.HasField("total_bytes"):
         return
-    bar = ProgressBar(total=progress.total_bytes or 1, completed=progress.current_bytes, width=_BAR)
     left = progress.estimated_remaining.seconds
-    remaining = f" {left}s left" if progress.HasField("estimated_remaining") and left else ""
-    table.add_row(
+    remaining = f" {left}s left" if left else ""
+    lines.add(
         "Total",
         f"{progress.done_nodes}/{progress.total_nodes}",
-        bar,
-        f"{human_size(progress.current_bytes)}/{human_size(progress.total_bytes)}",
+        progress.current_bytes,
+        progress.total_bytes,
         f"{human_size(progress.bytes_per_second, 3)}/s{remaining}",
     )
 
 
-def render(state: ProgressState, now: float) -> Table:
+def render(state: ProgressState, now: float, width: int) -> Table:
     """A line for each layer, and one for the whole while it runs."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(5):
-        table.add_column(no_wrap=True)
+    lines = _Lines(width)
     for node in state.layers:
-        _row(table, node, now)
+        _add_node(lines, node, now)
     if not state.finished:
-        _summary(table, state.progress)
-    return table
+        _add_summary(lines, state.progress)
+    return lines.table
 
 
 class Live:
@@ -68,10 +94,11 @@ class Live:
 
     def __init__(self) -> None:
         self._state = ProgressState()
+        console = Console(highlight=False)
         # Drawn ten times a second between events too, so that a retry's seconds count down.
         self._live = RichLive(
-            get_renderable=lambda: render(self._state, time.time()),
-            console=Console(highlight=False),
+            get_renderable=lambda: render(self._state, time.time(), console.width),
+            console=console,
             refresh_per_second=10,
         )
 
