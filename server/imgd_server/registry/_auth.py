@@ -158,7 +158,8 @@ class _TokenFlow:
         host, status = response.host, response.status
         if status in (400, 401, 403):
             reason = Reason.REGISTRY_UNAUTHORIZED
-            why = f"gives no token for {self.registry.label}: check the user and password"
+            advice = "check the user and password" if self.credentials else "log in"
+            why = f"gives no token for {self.registry.label}: {advice}"
         elif status == 429:
             reason, why = Reason.REGISTRY_RATE_LIMITED, "limits requests for tokens"
         elif status >= 500:

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import select
 import socket
+import threading
 import time
 from typing import Any
 
@@ -29,7 +30,7 @@ _METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.10
 # IPv6 addresses that stand for an IPv4 one in their last 32 bits: NAT64 (RFC 6052), IPv4-compatible
 # (RFC 4291, 2.5.5.1).
 _EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
-# A connection under way can't be woken portably, so the wait looks up so often.
+# Neither a look-up nor a connection under way can be woken, so the wait for them looks up so often.
 _LOOK_UP = 0.1
 
 
@@ -41,13 +42,8 @@ def dial(
     `named` says that the caller's reference named this host, `configured` that the configuration
     did. Raises EGRESS_DENIED, REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT, CANCELLED.
     """
-    try:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        # UnicodeError: a label that no name server could know (more than 63 characters).
-        why = getattr(error, "strerror", None) or "not a name that can be looked up"
-        raise _unreachable(url, f"no address for {url.host}: {why}") from error
     deadline = time.monotonic() + patience
+    found = _look_up(url, deadline, cancellation)
     failure = _unreachable(url, f"no address for {url.host}")
     for position, (family, kind, protocol, _, address) in enumerate(found):
         if not configured and (denied := _denied(url.host, str(address[0]), named=named)):
@@ -77,6 +73,38 @@ def dial(
         else:
             return connection
     raise failure
+
+
+def _look_up(url: Url, deadline: float, cancellation: Cancellation) -> list[Any]:
+    """The addresses of a host, as getaddrinfo gives them.
+
+    In a thread of its own: a name server that is silent takes the resolver up to a minute, and
+    nothing ends that.
+    """
+    found: list[Any] = []
+    failed: list[Exception] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            found.extend(socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=work, name="look-up", daemon=True).start()
+    while not done.wait(_LOOK_UP):
+        cancellation.check()
+        if time.monotonic() > deadline:
+            raise Error(
+                Reason.REGISTRY_TIMEOUT, f"no name server tells of {url.host}", host=url.label
+            )
+    if failed:
+        # A UnicodeError is a label that no name server could know (more than 63 characters).
+        why = getattr(failed[0], "strerror", None) or "not a name that can be looked up"
+        raise _unreachable(url, f"no address for {url.host}: {why}") from failed[0]
+    return found
 
 
 def _connect(

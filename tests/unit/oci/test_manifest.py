@@ -18,6 +18,7 @@ from imgd_server.oci import (
     Index,
     Manifest,
     Platform,
+    manifest_type,
     media,
     parse_manifest,
 )
@@ -172,8 +173,10 @@ def test_invalid_documents(document: object, said: str) -> None:
         b'{"schemaVersion":2,"manifests":[],"x":' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"schemaVersion":2,"x":' + b"[" * 200_000,
         b'{"a":' * 200_000,
+        b'{"schemaVersion":2,"manifests":[],"x":[' + b"[]," * 1_000_000 + b"[]]}",
+        b'{"schemaVersion":2,"manifests":[],"x":[' + b"{}," * 1_000_000 + b"{}]}",
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_hostile_json(data: bytes) -> None:
     assert reason_of(data) == "MANIFEST_INVALID"
@@ -182,6 +185,32 @@ def test_hostile_json(data: bytes) -> None:
 def test_surrogate_pairs_are_text() -> None:
     found = parse_manifest(raw(index(annotations={"a": "🐳"})))
     assert found.annotations == {"a": "🐳"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", ""),
+        ("Application/JSON; charset=utf-8", ""),
+        ("binary/octet-stream", ""),
+        (media.OCI_INDEX.upper() + " ; x=y", media.OCI_INDEX),
+        (media.DOCKER_MANIFEST, media.DOCKER_MANIFEST),
+    ],
+)
+def test_what_a_source_says(said: str, expected: str) -> None:
+    assert manifest_type(said) == expected
+
+
+def test_what_no_source_may_say() -> None:
+    for said, reason in [
+        (media.DOCKER_SCHEMA1, "MANIFEST_SCHEMA1"),
+        (media.DOCKER_SCHEMA1_SIGNED + ";a=b", "MANIFEST_SCHEMA1"),
+        (media.OCI_LAYER, "MANIFEST_UNSUPPORTED"),
+        ("text/html", "MANIFEST_UNSUPPORTED"),
+    ]:
+        with pytest.raises(FormatError) as caught:
+            manifest_type(said)
+        assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("said", [media.OCI_LAYER, "application/xml", media.OCI_CONFIG])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgd_server.oci import Digest, FormatError, Reference, ReferenceClass
+from imgd_server.oci import Digest, FormatError, Reference, ReferenceClass, is_loopback_host
 
 D256 = "sha256:" + "0a" * 32
 D512 = "sha512:" + "0a" * 64
@@ -183,6 +183,30 @@ def test_changes() -> None:
 )
 def test_classes(text: str, own: tuple[str, ...], expected: ReferenceClass) -> None:
     assert Reference.parse(text).classify(own) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LocalHost", True),
+        ("a.b.localhost", True),
+        ("127.0.0.1", True),
+        ("127.255.255.255", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost.", False),
+        ("alocalhost", False),
+        ("localhost.io", False),
+        ("128.0.0.1", False),
+        ("127.1", False),
+        ("::2", False),
+        ("::ffff:10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_loopback_hosts(host: str, expected: bool) -> None:
+    assert is_loopback_host(host) is expected
 
 
 LABEL = st.from_regex(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?", fullmatch=True)

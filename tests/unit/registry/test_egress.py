@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -190,6 +191,19 @@ def test_a_cancellation_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         dial(cancellation=cancellation)
     assert caught.value.reason is Reason.CANCELLED
     assert (fake.polls, fake.open) == (1, set())
+
+
+def test_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_egress, "_LOOK_UP", 0.001)
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60) and [])
+    assert fail(patience=0.0).reason is Reason.REGISTRY_TIMEOUT
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Error) as caught:
+        dial(cancellation=cancellation)
+    assert caught.value.reason is Reason.CANCELLED
+    answered.set()
 
 
 @pytest.mark.parametrize(
