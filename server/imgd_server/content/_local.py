@@ -265,14 +265,19 @@ class LocalContentStore:
         if found is None:
             return 0
         # A name of its own: the same blob may come again, and go again, before the next sweep.
-        self._blob(digest).rename(self._root / "trash" / f"{digest.hex}.{time.monotonic_ns()}")
+        trash = self._root / "trash" / f"{digest.hex}.{time.monotonic_ns()}"
+        try:
+            self._blob(digest).rename(trash)
+        except FileNotFoundError:  # somebody else was faster
+            return 0
         return found.size
 
     def sweep(self) -> None:
         """See ContentStore."""
         with os.scandir(self._root / "trash") as entries:
             for entry in entries:
-                Path(entry.path).unlink(missing_ok=True)
+                if entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink(missing_ok=True)
 
     def delete(self, digest: Digest) -> int:
         """See ContentStore."""
@@ -291,7 +296,8 @@ class LocalContentStore:
 
     def strays(self) -> Iterator[str]:
         """See ContentStore."""
-        for folder in ("blobs", *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS), "ingest"):
+        blobs = (f"blobs/{algorithm}" for algorithm in _ALGORITHMS)
+        for folder in ("blobs", *blobs, "ingest", "trash"):
             with os.scandir(self._root / folder) as entries:
                 for entry in entries:
                     if not self._is_ours(folder, entry):
@@ -302,6 +308,8 @@ class LocalContentStore:
             return entry.name in _ALGORITHMS
         if not entry.is_file(follow_symlinks=False):
             return False
+        if folder == "trash":
+            return True
         if folder == "ingest":
             return _KEY.fullmatch(entry.name) is not None
         return _as_digest(f"{folder.rpartition('/')[2]}:{entry.name}") is not None
@@ -374,10 +382,14 @@ class LocalContentStore:
             path.unlink()
             return found.size
 
-    def free_bytes(self) -> int:
+    def room(self) -> tuple[int, int]:
         """See ContentStore."""
         status = os.statvfs(self._root)
-        return status.f_bavail * status.f_frsize
+        return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+    def free_bytes(self) -> int:
+        """See ContentStore."""
+        return self.room()[1]
 
     # --- for the writer
 

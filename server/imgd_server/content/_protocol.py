@@ -198,6 +198,11 @@ class ContentStore(Protocol):
         Raises BLOB_NOT_FOUND."""
         ...
 
+    def room(self) -> tuple[int, int]:
+        """The size of the underlying file system in bytes, and what is free of it for an
+        unprivileged writer."""
+        ...
+
     def free_bytes(self) -> int:
         """Room left on the underlying file system, for an unprivileged writer."""
         ...

@@ -131,6 +131,24 @@ def test_a_reader_survives_deletion_and_replacement(store: ContentStore) -> None
             assert first.pread(len(DATA), 0) == second.pread(len(DATA), 0) == DATA
 
 
+def test_a_discarded_blob_is_out_of_sight(store: ContentStore) -> None:
+    put(store, DATA)
+    kept = put(store, b"kept")
+    with store.open(DIGEST) as reader:
+        assert store.discard(DIGEST) == len(DATA)
+        assert store.discard(DIGEST) == 0
+        assert store.find(DIGEST) is None
+        assert [info.digest for info in store.blobs()] == [kept]
+        # It may come again, and go again, before its bytes are freed.
+        put(store, DATA)
+        assert store.discard(DIGEST) == len(DATA)
+        put(store, DATA)
+        store.sweep()
+        assert store.read(DIGEST, len(DATA)) == reader.pread(len(DATA), 0) == DATA
+    assert store.verify(kept)
+    assert list(store.strays()) == []
+
+
 def test_only_small_blobs_are_read_whole(store: ContentStore) -> None:
     put(store, DATA)
     assert store.read(DIGEST, len(DATA)) == DATA

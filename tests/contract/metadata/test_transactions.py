@@ -205,6 +205,24 @@ async def test_a_closed_store_refuses(store: MetadataStore) -> None:
     await store.close()
 
 
+async def test_a_commit_is_told(store: MetadataStore) -> None:
+    before = [store.next_change(), store.next_change()]
+    async with BusyWriter(store):
+        after = asyncio.ensure_future(store.next_change())
+        left = asyncio.ensure_future(store.next_change())
+        await asyncio.sleep(0)
+        left.cancel()
+        writing = asyncio.ensure_future(store.write(adding("1")))
+    # All who wait are told, and who leaves takes it from nobody.
+    await asyncio.wait_for(asyncio.gather(*before, after), PATIENCE)
+    await writing
+    later = asyncio.ensure_future(store.next_change())
+    await names(store)
+    assert not later.done()
+    await store.write(adding("2"))
+    await asyncio.wait_for(later, PATIENCE)
+
+
 async def test_a_healthy_store_has_no_faults(store: MetadataStore) -> None:
     await store.write(adding("1"))
     assert await store.verify() == []

@@ -84,8 +84,9 @@ def test_nobody_else_reads_and_nobody_writes(root: Path) -> None:
         leave(store, "upload:1", b"half")
     finally:
         os.umask(umask)
-    folders = [root, root / "blobs", root / "blobs/sha256", root / "blobs/sha512", root / "ingest"]
-    assert {mode(folder) for folder in folders} == {0o700}
+    folders = [path for path in root.rglob("*") if path.is_dir()]
+    assert len(folders) == 5
+    assert {mode(folder) for folder in [root, *folders]} == {0o700}
     assert mode(root / "blobs/sha256" / DIGEST.hex) == 0o444
     assert mode(root / "ingest/upload:1") == 0o600
 
@@ -250,6 +251,7 @@ def test_a_blob_that_goes_before_it_is_opened(
 
 def test_strays_are_told_and_left_alone(store: LocalContentStore, root: Path) -> None:
     put(store)
+    store.discard(put(store, b"in the trash"))
     leave(store, "upload:1", b"half")
     strays = {
         "blobs/md5",
@@ -263,8 +265,10 @@ def test_strays_are_told_and_left_alone(store: LocalContentStore, root: Path) ->
     }
     for stray in strays:
         (root / stray).write_bytes(b"?")
-    (root / "ingest" / "folder").mkdir()
-    assert set(store.strays()) == strays | {"ingest/folder"}
+    folders = {"ingest/folder", "trash/folder"}
+    for folder in folders:
+        (root / folder).mkdir()
+    assert set(store.strays()) == strays | folders
     assert [info.digest for info in store.blobs()] == [DIGEST]
     assert [partial.key for partial in store.partials()] == ["upload:1"]
     # Opening it again minds them as little.
@@ -285,6 +289,24 @@ def test_opening_drops_the_partials_of_blobs_that_are_there(
     reopened = LocalContentStore(root)
     assert {one.key: one.size for one in reopened.partials()} == {other: 4, "upload:1": 0}
     assert reopened.verify(DIGEST)
+
+
+def test_opening_frees_what_was_discarded(store: LocalContentStore, root: Path) -> None:
+    put(store)
+    store.discard(DIGEST)
+    assert len([*(root / "trash").iterdir()]) == 1
+    assert list(LocalContentStore(root).blobs()) == []
+    assert [*(root / "trash").iterdir()] == []
+
+
+def test_a_blob_that_goes_before_it_is_discarded(
+    store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store)
+    found = store.info(DIGEST)
+    store.delete(DIGEST)
+    monkeypatch.setattr(store, "find", lambda _digest: found)
+    assert store.discard(DIGEST) == 0
 
 
 def test_an_empty_partial_is_a_beginning(store: LocalContentStore, root: Path) -> None:
