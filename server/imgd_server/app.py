@@ -16,15 +16,15 @@ from typing import Any
 
 import structlog
 
-from imgd_server.config import Config
+from imgd_server.config import Config, water
 from imgd_server.content import LocalContentStore
 from imgd_server.distribution import RegistryServer, open_samples
 from imgd_server.errors import Error, Reason
-from imgd_server.images import check_store
+from imgd_server.images import Housekeeper, HousekeepingConfig, Water, check_store
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.registry import HttpRegistryClient, RegistryConfig
 from imgd_server.rpc import GrpcServer, RegistryInside
-from imgd_server.transfer import TransferConfig, TransferManager
+from imgd_server.transfer import TransferConfig, TransferManager, now_us
 
 __all__ = ["check", "configure_logs", "lock_root", "serve"]
 
@@ -114,9 +114,15 @@ async def serve(
         stack.callback(registry.close)
         manager = TransferManager(metadata, content, registry, _transfers(config))
         await manager.open()
+        housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config))
         inside = await _registry_inside(config, root, content, metadata, stack)
         server = GrpcServer(
-            metadata, content, manager, inside, [inside.host] if inside.host else []
+            metadata,
+            content,
+            manager,
+            housekeeper,
+            inside,
+            [inside.host] if inside.host else [],
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
@@ -124,6 +130,8 @@ async def serve(
         stack.push_async_callback(manager.close)
         stack.push_async_callback(server.announce_stop)
         bound = await server.start(config.listen)
+        housekeeper.start()
+        stack.push_async_callback(housekeeper.close)
         _log.info(
             "serving", listen=bound, registry=inside.address, samples=inside.samples, root=str(root)
         )
@@ -150,6 +158,19 @@ def _transfers(config: Config) -> TransferConfig:
         max_concurrent_blobs=config.max_concurrent_blobs,
         retention=config.transfer_retention,
     )
+
+
+def _housekeeping(config: Config) -> HousekeepingConfig:
+    high = Water(*water(config.high_water))
+    low = Water(*water(config.low_water)) if config.low_water else high
+    if high == Water() and config.low_water:
+        raise Error(Reason.FIELD_INVALID, "low_water: needs high_water")
+    if bool(high.share) != bool(low.share) or low.share > high.share or low.size > high.size:
+        raise Error(
+            Reason.FIELD_INVALID,
+            "low_water: must be of the kind of high_water (a share or a size), and no higher",
+        )
+    return HousekeepingConfig(event_retention=config.event_retention, high=high, low=low)
 
 
 async def _registry_inside(

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,7 +21,7 @@ from typing import Any
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import FormatError, Reference
 
-__all__ = ["Config", "add_flags", "load"]
+__all__ = ["Config", "add_flags", "load", "water"]
 
 
 def _default_root() -> str:
@@ -127,6 +128,28 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
+_SIZES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_WATER = re.compile(r"(?:([0-9]{1,2}(?:\.[0-9]+)?)%|([0-9]+(?:\.[0-9]+)?)\s*([kmgt]b)?)", re.I)
+
+
+def _water(value: object) -> str:
+    text = _text(value)
+    match = _WATER.fullmatch(text)
+    if not match or float(match[1] or match[2]) <= 0:
+        raise ValueError("is a share of the file system such as 85%, or a size such as 50GB")
+    return text
+
+
+def water(text: str) -> tuple[float, int]:
+    """A mark as (share of the file system, bytes of content), one of which is 0; both for none."""
+    match = _WATER.fullmatch(text)
+    if match is None:
+        return 0.0, 0
+    if match[1]:
+        return float(match[1]) / 100, 0
+    return 0.0, int(float(match[2]) * _SIZES[(match[3] or "").lower()])
+
+
 def _choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
@@ -188,6 +211,24 @@ class Config:
         _number(1, 365 * 86400),
         lambda: 86400.0,
         "how long ended transfers are remembered",
+        "SECONDS",
+    )
+    high_water: str = _key(
+        _water,
+        str,
+        "take images unused for longest when the disk, or the store, is fuller; off if not set",
+        "PERCENT%|SIZE",
+    )
+    low_water: str = _key(
+        _water,
+        str,
+        "and stop when it is no fuller than this; the high mark if not set",
+        "PERCENT%|SIZE",
+    )
+    event_retention: float = _key(
+        _number(60, 10 * 365 * 86400),
+        lambda: 7 * 86400.0,
+        "how long the store's history is kept",
         "SECONDS",
     )
     drain: float = _key(

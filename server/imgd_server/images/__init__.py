@@ -23,6 +23,7 @@ from imgd_server.images._describe import (
 from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
+from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
 from imgd_server.images._inspect import Inspection, inspect
 from imgd_server.images._leases import (
     NewLease,
@@ -36,6 +37,7 @@ from imgd_server.images._leases import (
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
 from imgd_server.images._removing import Pruned, Removal, prune_images, remove_image
+from imgd_server.images._usage import StoreUsage, Usage, usage_of
 
 __all__ = [
     "FILTER_KEYS",
@@ -47,13 +49,18 @@ __all__ = [
     "Details",
     "Filters",
     "Holds",
+    "Housekeeper",
+    "HousekeepingConfig",
     "Inspection",
     "NewContainer",
     "NewLease",
     "Problem",
     "Pruned",
     "Removal",
+    "StoreUsage",
     "Tagged",
+    "Usage",
+    "Water",
     "beat_container",
     "check_store",
     "children",
@@ -85,4 +92,5 @@ __all__ = [
     "tag_image",
     "take_lease",
     "untag_image",
+    "usage_of",
 ]

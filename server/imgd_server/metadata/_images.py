@@ -99,6 +99,30 @@ class ImageQueries(PlaceQueries):
         """See ReadSession."""
         return int(self._db.execute("SELECT count(*) FROM images").fetchone()[0])
 
+    def count_used_images(self) -> int:
+        """See ReadSession."""
+        row = self._db.execute("SELECT count(DISTINCT image) FROM containers").fetchone()
+        return int(row[0])
+
+    def content_bytes(self, *, in_use: bool = False) -> int:
+        """See ReadSession."""
+        used = "AND image IN (SELECT image FROM containers) " if in_use else ""
+        row = self._db.execute(
+            "SELECT coalesce(sum(size), 0) FROM "
+            f"(SELECT max(size) AS size FROM image_blobs WHERE stored {used}GROUP BY digest)"
+        ).fetchone()
+        return int(row[0])
+
+    def unused_images(self, before: int, limit: int) -> list[ImageRecord]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            f"SELECT {_IMAGE} FROM images WHERE coalesce(last_used, stored) < ? AND NOT pinned "
+            "AND NOT EXISTS (SELECT 1 FROM containers WHERE image = images.row) "
+            "ORDER BY coalesce(last_used, stored), row LIMIT ?",
+            (before, limit),
+        )
+        return [record for _, record in self._images(rows.fetchall())]
+
     def image_platforms(self, uid: str) -> list[PlatformRecord]:
         """See ReadSession."""
         rows = self._db.execute(

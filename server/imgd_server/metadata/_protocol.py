@@ -78,6 +78,20 @@ class ReadSession(Protocol):
         """How many images there are."""
         ...
 
+    def count_used_images(self) -> int:
+        """How many images containers use."""
+        ...
+
+    def content_bytes(self, *, in_use: bool = False) -> int:
+        """The size of all stored content of images, each blob once; with `in_use` only of those
+        that containers use."""
+        ...
+
+    def unused_images(self, before: int, limit: int) -> list[ImageRecord]:
+        """Images last used, or else stored, before then, that are not pinned and that no container
+        uses; the one unused for longest first."""
+        ...
+
     def image_platforms(self, uid: str) -> list[PlatformRecord]:
         """The platforms of an image, in the order of its index."""
         ...

@@ -46,6 +46,7 @@ from imgd.v1.transfer_service_pb2_grpc import (
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
+from imgd_server.images import Housekeeper
 from imgd_server.metadata import MetadataStore
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
@@ -101,10 +102,11 @@ class GrpcServer:
         metadata: MetadataStore,
         content: ContentStore,
         manager: TransferManager,
+        housekeeper: Housekeeper,
         inside: RegistryInside,
         own_hosts: Collection[str],
     ) -> None:
-        system = SystemServicer(metadata, content, manager, inside)
+        system = SystemServicer(metadata, content, manager, housekeeper, inside)
         self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
             "ContainerService": ContainerServicer(metadata),

@@ -15,7 +15,15 @@ from imgd.v1 import errors_pb2, system_pb2, system_service_pb2, system_service_p
 from imgd_server import __version__
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import FILTER_KEYS, MAX_INDEX_DEPTH, MAX_MANIFESTS, check_store
+from imgd_server.images import (
+    FILTER_KEYS,
+    MAX_INDEX_DEPTH,
+    MAX_MANIFESTS,
+    Housekeeper,
+    Usage,
+    check_store,
+    usage_of,
+)
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
 from imgd_server.rpc import _convert
@@ -45,12 +53,14 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         metadata: MetadataStore,
         content: ContentStore,
         manager: TransferManager,
+        housekeeper: Housekeeper,
         inside: RegistryInside,
     ) -> None:
         self.methods: Sequence[str] = ()
         self._metadata = metadata
         self._content = content
         self._manager = manager
+        self._housekeeper = housekeeper
         self._inside = inside
         self._commit = _commit()
         self._started = now_us()
@@ -104,6 +114,37 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             )
         )
 
+    async def GetDiskUsage(
+        self, request: system_service_pb2.GetDiskUsageRequest, context: Context
+    ) -> system_service_pb2.GetDiskUsageResponse:
+        """Returns the space used."""
+        found = await usage_of(self._metadata, self._content, now_us())
+        return system_service_pb2.GetDiskUsageResponse(
+            images=_usage(found.images),
+            containers=_usage(found.containers),
+            blobs=_usage(found.blobs),
+            snapshots=system_pb2.DiskUsage(),
+            partials=_usage(found.partials),
+        )
+
+    async def CollectGarbage(
+        self, request: system_service_pb2.CollectGarbageRequest, context: Context
+    ) -> system_service_pb2.CollectGarbageResponse:
+        """Frees what nothing refers to."""
+        # A caller that leaves does not stop it half-way.
+        work = asyncio.ensure_future(self._housekeeper.collect(dry_run=request.dry_run))
+        report = await asyncio.shield(work)
+        return system_service_pb2.CollectGarbageResponse(
+            report=system_pb2.CollectionReport(
+                start_time=_convert.timestamp(report.started),
+                duration=_convert.duration((report.ended - report.started) / 1e6),
+                examined_blobs=report.examined_blobs,
+                deleted_blobs=report.deleted_blobs,
+                deleted_partials=report.deleted_partials,
+                freed_bytes=report.freed_bytes,
+            )
+        )
+
     async def CheckStore(
         self, request: system_service_pb2.CheckStoreRequest, context: Context
     ) -> AsyncIterator[system_service_pb2.CheckStoreResponse]:
@@ -127,6 +168,15 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                     ],
                 )
         yield system_service_pb2.CheckStoreResponse(checked_blobs=checked, total_blobs=checked)
+
+
+def _usage(value: Usage) -> system_pb2.DiskUsage:
+    return system_pb2.DiskUsage(
+        count=value.count,
+        active_count=value.active,
+        total_bytes=value.total,
+        reclaimable_bytes=value.reclaimable,
+    )
 
 
 def _commit() -> str:

@@ -19,12 +19,12 @@ from imgd.v1.image_service_pb2_grpc import ImageServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
 from imgd.v1.transfer_service_pb2_grpc import TransferServiceStub
 from imgd_server.content import LocalContentStore
-from imgd_server.images import describe
+from imgd_server.images import Housekeeper, describe
 from imgd_server.metadata import ImageRecord, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.registry import HttpRegistryClient, RegistryConfig
 from imgd_server.rpc import GrpcServer, RegistryInside
-from imgd_server.transfer import RetryPolicy, TransferConfig, TransferManager
+from imgd_server.transfer import RetryPolicy, TransferConfig, TransferManager, now_us
 from tests.fake_images import FakeImage
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ async def serve(folder: Path, **transfers: Any) -> AsyncIterator[Api]:
     manager = TransferManager(metadata, content, registry, config)
     await manager.open()
     inside = RegistryInside("127.0.0.1:9", OWN_HOST, [f"{OWN_HOST}/samples/python"])
-    server = GrpcServer(metadata, content, manager, inside, [OWN_HOST])
+    server = GrpcServer(
+        metadata, content, manager, Housekeeper(metadata, content, now_us), inside, [OWN_HOST]
+    )
     try:
         (address,) = await server.start([f"unix:{folder / 'imgd.sock'}"])
         async with grpc.aio.insecure_channel(address) as channel:

@@ -1,0 +1,189 @@
+"""What a daemon does by itself: ending what has expired, collecting, and making room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from imgd_server.content import ContentStore
+from imgd_server.errors import Error
+from imgd_server.images._collect import Collection, collect, expire
+from imgd_server.images._holds import Holds, delete_image, holds_of, image_event
+from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, WriteSession
+
+__all__ = ["Housekeeper", "HousekeepingConfig", "Water"]
+
+_log = structlog.get_logger(__name__)
+
+# Images are taken in steps of so many, with a look at the need after each.
+_EVICTED_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Water:
+    """A mark of how full the store may be: a share of its file system (0 to 1), or bytes of
+    content; neither means no mark."""
+
+    share: float = 0.0
+    size: int = 0
+
+    def excess(self, total: int, free: int, stored: int) -> int:
+        """Bytes above the mark; 0 or less when there are none, or no mark."""
+        if self.share:
+            return total - free - int(total * self.share)
+        return stored - self.size if self.size else 0
+
+
+@dataclass(frozen=True, slots=True)
+class HousekeepingConfig:
+    """Times in seconds."""
+
+    # Leases, heartbeats and records end with about this precision.
+    interval: float = 15.0
+    # A removal is seldom alone: what comes within this time is collected together.
+    collect_delay: float = 5.0
+    collect_interval: float = 3600.0
+    event_retention: float = 7 * 86400.0
+    event_limit: int = 100_000
+    high: Water = Water()
+    low: Water = Water()
+    # An image that was used so lately is not taken, however full the disk.
+    grace: float = 600.0
+
+
+class Housekeeper:
+    """A task of the daemon. `clock` tells microseconds since the epoch."""
+
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        clock: Callable[[], int],
+        config: HousekeepingConfig | None = None,
+    ) -> None:
+        self._metadata, self._content, self._clock = metadata, content, clock
+        self.config = config or HousekeepingConfig()
+        self._collecting = asyncio.Lock()
+        self._removed = asyncio.Event()
+        self._feed = EventFeed(metadata)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to work, until `close`."""
+        for work in (self._tend, self._follow, self._collect_removed):
+            self._tasks.append(asyncio.create_task(work(), name=f"housekeeping{work.__name__}"))
+
+    async def close(self) -> None:
+        """Stops, when the step under way is done."""
+        await self._feed.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def collect(self, *, dry_run: bool = False) -> Collection:
+        """Collects garbage; one collection at a time."""
+        async with self._collecting:
+            report = await collect(self._metadata, self._content, self._clock, dry_run=dry_run)
+        _log.info(
+            "collected",
+            dry_run=dry_run,
+            deleted_blobs=report.deleted_blobs,
+            deleted_partials=report.deleted_partials,
+            freed_bytes=report.freed_bytes,
+        )
+        return report
+
+    async def expire(self) -> None:
+        """Ends what is over: leases, heartbeats, records, answers, history."""
+        await expire(self._metadata, self._clock)
+        config = self.config
+
+        def forget(session: WriteSession) -> None:
+            now = self._clock()
+            session.delete_expired_transfers(now)
+            session.delete_expired_answers(now)
+            session.delete_events(now - int(config.event_retention * 1e6), config.event_limit)
+
+        await self._metadata.write(forget)
+
+    async def make_room(self) -> int:
+        """Takes images, the one unused for longest first, when there is more than the high mark
+        permits, until there is no more than the low one does; returns how many.
+
+        Pinned, leased and used images stay, and those that were used a moment ago.
+        """
+        taken = 0
+        if await self._excess(self.config.high) <= 0:
+            return taken
+        while (excess := await self._excess(self.config.low)) > 0:
+            evicted = await self._metadata.write(lambda session: self._evict(session, excess))
+            if not evicted:
+                _log.warning("the disk is too full, and no image can be taken", excess=excess)
+                break
+            taken += len(evicted)
+            for record in evicted:
+                _log.info("image evicted", image=record.uid, names=[n.name for n in record.names])
+            await self.collect()
+        return taken
+
+    async def _excess(self, mark: Water) -> int:
+        if mark == Water():
+            return 0
+        total, free = await asyncio.to_thread(self._content.room)
+        stored = await self._metadata.read(lambda session: session.content_bytes())
+        return mark.excess(total, free, stored)
+
+    def _evict(self, session: WriteSession, needed: int) -> list[ImageRecord]:
+        now = self._clock()
+        freed, taken = 0, []
+        before = now - int(self.config.grace * 1e6)
+        for record in session.unused_images(before, _EVICTED_AT_ONCE):
+            if freed >= needed:
+                break
+            holds: Holds = holds_of(session, record, now)
+            if not holds.names():
+                session.add_event(image_event("evict", record, now))
+                freed += delete_image(session, record, now).freed_bytes
+                taken.append(record)
+        return taken
+
+    # --- the daemon's tasks
+
+    async def _tend(self) -> None:
+        due = 0.0
+        while True:
+            await self._safely(self.expire())
+            await self._safely(self.make_room())
+            if due <= 0:
+                due = self.config.collect_interval
+                await self._safely(self.collect())
+            await asyncio.sleep(self.config.interval)
+            due -= self.config.interval
+
+    async def _follow(self) -> None:
+        """Notices that an image went, whoever removed it."""
+        cursor = (await self._metadata.read(lambda session: session.event_bounds()))[1]
+        while True:
+            found = await self._feed.after(cursor)
+            cursor = found[-1].cursor
+            if any(one.kind == "IMAGE" and one.action == "delete" for one in found):
+                self._removed.set()
+
+    async def _collect_removed(self) -> None:
+        while True:
+            await self._removed.wait()
+            await asyncio.sleep(self.config.collect_delay)
+            self._removed.clear()
+            await self._safely(self.collect())
+
+    async def _safely(self, work: Awaitable[object]) -> None:
+        """One failure must not end the house-keeping."""
+        try:
+            await work
+        except Error as error:
+            _log.error("house-keeping failed; it goes on", error=error.message)
+        except Exception:  # noqa: BLE001 - the task has nobody to tell
+            _log.exception("house-keeping failed on a defect; it goes on")
