@@ -96,6 +96,19 @@ async def test_a_redirect_on_the_same_host_keeps_the_connection_and_the_credenti
     assert "authorization" in moved.headers
 
 
+async def test_another_port_of_the_named_host_is_no_stranger_and_sees_no_credentials(
+    registry: HostileRegistry, reference: str, tmp_path: Path
+) -> None:
+    registry.require_basic(ALICE.user, ALICE.password)
+    with HostileRegistry() as neighbour:
+        neighbour.add("library/app", IMAGE, "1")
+        registry.on("/blobs/", redirect(lambda asked: neighbour.url + asked.path))
+        async with pulling(tmp_path) as puller:
+            await assert_pulls(puller, reference, ALICE)
+        assert neighbour.served(DIGEST) == len(BLOB)
+        assert not secrets_seen(neighbour)
+
+
 @pytest.mark.parametrize("pattern", ["HEAD", "GET .*/manifests/", "/blobs/"])
 async def test_no_redirect_leads_to_a_private_host(
     pattern: str,

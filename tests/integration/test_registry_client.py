@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from imgd_server.errors import Error, Reason
-from imgd_server.oci import Descriptor, Digest, Index, Reference, media, parse_manifest
+from imgd_server.oci import Descriptor, Digest, Index, Manifest, Reference, media, parse_manifest
 from imgd_server.registry import Cancellation, Credentials, HttpRegistryClient, RegistryConfig
 from tests.certificates import Authority, Certificate
 from tests.fake_images import FakeImage, descriptor, make_image, make_index, make_layer
@@ -429,6 +429,27 @@ def test_a_realm_with_tls_and_a_redirect_between_hosts(
         with pytest.raises(Error) as caught:
             fetch(client, f"{HOST}:{registry.port}/app:1", ALICE)
         assert caught.value.reason is Reason.EGRESS_DENIED
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_cancelled_reader_sees_nothing_that_is_encrypted(certificate: Certificate) -> None:
+    never, cancellation = Cancellation(), Cancellation()
+    with HostileRegistry(tls=certificate) as registry, registry_client() as client:
+        reference = Reference.parse(registry.add("app", IMAGE, "1"))
+        target = client.resolve(reference, None, never).target
+        manifest = parse_manifest(client.fetch_manifest(reference, target, None, never).raw)
+        assert isinstance(manifest, Manifest)
+        layer = manifest.layers[1]
+        data, buffer = b"", memoryview(bytearray(20_000))
+        with client.open_blob(reference, layer, 0, None, cancellation) as stream:
+            data += buffer[: stream.readinto(buffer)]
+            # What the system holds already may still come, as what it is.
+            cancellation.cancel()
+            with pytest.raises(Error) as caught:  # noqa: PT012 - how many reads is not known
+                while got := stream.readinto(buffer):
+                    data += buffer[:got]
+        assert caught.value.reason is Reason.CANCELLED
+        assert IMAGE.blobs[layer.digest].startswith(data)
 
 
 # --- sockets

@@ -70,6 +70,8 @@ class Connection:
             patience=config.connect_timeout,
             cancellation=cancellation,
         )
+        # Who cancelled before the socket was known here had nothing to shut down.
+        cancellation.check()
         sock.settimeout(config.connect_timeout)
         if context:
             # Not in one step: a handshake under way is to be shut down, too.
