@@ -110,6 +110,7 @@ def apply_layer(
         actual,
         stats,
         tuple(applier.implied),
+        tuple(applier.renewed),
         tuple(applier.whiteouts),
         tuple(applier.opaque),
     )
@@ -153,8 +154,10 @@ class _Applier(Tree):
         super().__init__(root, options.limits)
         self.name = b""
         self.stats = LayerStats()
-        # What AppliedLayer tells of; dicts, for their order.
+        # What AppliedLayer tells of; dicts, for their order. For APPLY, `implied` are directories
+        # that this layer goes through and does not describe, and `opaque` those stripped.
         self.implied: dict[bytes, None] = {}
+        self.renewed: dict[bytes, None] = {}
         self.whiteouts: dict[bytes, None] = {}
         self.opaque: dict[bytes, None] = {}
         self._reader, self._options = reader, options
@@ -167,10 +170,11 @@ class _Applier(Tree):
         self._made: set[bytes] = set()
         # The directory of the last entry, as named there; None when that may be another one by now.
         self._folder: bytes | None = None
+        self._marking = False
         self._owner = (os.geteuid(), os.getegid())
         if self._overlay:
-            self.implied[b""] = None
             self._times[b""] = (0, 0)
+            self.implied[b""] = None
         # Whether modes come out as asked: no umask, no default ACL, nothing there before.
         self._exact = self._overlay and not _umask() and not _has_default_acl(self.root)
         self.opened(self.root)
@@ -217,16 +221,20 @@ class _Applier(Tree):
     def missing(self, parent: Directory, name: bytes) -> None:
         """A directory that the archive has no entry for, not yet at least."""
         os.mkdir(name, _IMPLIED, dir_fd=parent.fd)
-        if not self._exact:
+        if parent.setgid:
+            os.chown(name, *self._owner, dir_fd=parent.fd, follow_symlinks=False)
+        if parent.setgid or not self._exact:
             os.chmod(name, _IMPLIED, dir_fd=parent.fd)
         path = parent.join(name)
         self._times[path] = (0, 0)
         self._modes.pop(path, None)
-        if self._overlay:
-            self.implied[path] = None
+        self.implied[path] = None
 
     def obstructed(self, parent: Directory, name: bytes) -> None:
-        """A file of a lower layer, a whiteout or an earlier entry gives way, as in umoci."""
+        """A file of a lower layer, a whiteout or an earlier entry gives way, as in umoci; but not
+        to a mark, which makes no directory there."""
+        if self._marking:
+            super().obstructed(parent, name)
         self._clear(parent, name)
         self.missing(parent, name)
         self._begin_anew(parent, name)
@@ -237,6 +245,7 @@ class _Applier(Tree):
         directory.setgid = bool(status.st_mode & stat.S_ISGID)
         if directory.path not in self._times:
             self._times[directory.path] = (status.st_atime_ns, status.st_mtime_ns)
+            self.implied[directory.path] = None
 
     def _clear(self, parent: Directory, name: bytes) -> None:
         """Removes what an entry replaces.
@@ -249,14 +258,26 @@ class _Applier(Tree):
         path = parent.join(name)
         self._times.pop(path, None)
         self._modes.pop(path, None)
-        for noted in (self.implied, self.whiteouts, self.opaque):
+        for noted in (self.implied, self.renewed, self.whiteouts, self.opaque):
             noted.pop(path, None)
 
     def _begin_anew(self, parent: Directory, name: bytes) -> None:
         """A directory has nothing to do with the one of its name in lower layers."""
+        directory = self._step(parent, name)
+        described = directory.path not in self.implied
         if self._overlay:
-            self.implied.pop(parent.join(name), None)
-            self._make_opaque(self._step(parent, name))
+            self._make_opaque(directory)
+            if not described:
+                self.renewed[directory.path] = None
+        elif not described:
+            # It was there, and this layer has no entry for it.
+            if self._privileged:
+                os.chown(b".", *self._owner, dir_fd=directory.fd)
+            for key in image_xattrs(directory.proc()):
+                os.removexattr(directory.proc(), key)
+            os.chmod(b".", _IMPLIED, dir_fd=directory.fd)
+            self._times[directory.path] = (0, 0)
+            del self.implied[directory.path]
 
     def _make_opaque(self, directory: Directory) -> None:
         if directory.path not in self.opaque:
@@ -327,7 +348,8 @@ class _Applier(Tree):
             os.chown(base, *_owner(entry), dir_fd=parent.fd, follow_symlinks=False)
         if entry.xattrs:
             self._set_xattrs(parent.proc(base), entry.xattrs)
-        if mode & _SPECIAL or known or not self._exact:
+        # A directory in one that gives its group away would do so, too.
+        if mode & _SPECIAL or known or parent.setgid or not self._exact:
             os.chmod(base, mode, dir_fd=parent.fd)
 
     def _note(self, entry: Entry, path: bytes, mode: int) -> None:
@@ -337,6 +359,7 @@ class _Applier(Tree):
         else:
             self._modes.pop(path, None)
         self.implied.pop(path, None)
+        self.renewed.pop(path, None)
         if (opened := self.known(path)) is not None:
             opened.setgid = bool(mode & stat.S_ISGID)
 
@@ -427,19 +450,35 @@ class _Applier(Tree):
     def _mark(self, folder: bytes, base: bytes) -> None:
         name = base[len(_PREFIX) :]
         if base == _OPAQUE:
+            directory = self._marked(folder)
+            if directory is None:
+                return
             if self._overlay:
-                self._make_opaque(self.directory(folder))
-            elif (directory := self.find(folder)) is not None:
+                self._make_opaque(directory)
+            else:
                 self._strip(directory)
         elif name in (b"", b".", b".."):
             raise invalid(f"a whiteout marks no file: {show(self.name)}")
         elif not base.startswith(_META):
             self._white_out(folder, name)
 
+    def _marked(self, folder: bytes) -> Directory | None:
+        """The directory that a mark is in. For overlayfs it is made; what stands in its place hides
+        all that the mark speaks of."""
+        if not self._overlay:
+            return self.find(folder)
+        self._marking = True
+        try:
+            return self.directory(folder)
+        except NotADirectoryError:
+            return None
+        finally:
+            self._marking = False
+
     def _white_out(self, folder: bytes, name: bytes) -> None:
         """Removes a file of lower layers. One of this layer stays, wherever its entry is (OCI
         image, layer.md, "Whiteouts"): it is then a new file, not a changed one."""
-        parent = self.directory(folder) if self._overlay else self.find(folder)
+        parent = self._marked(folder)
         if parent is None:
             return
         path = parent.join(name)
@@ -453,6 +492,7 @@ class _Applier(Tree):
         elif path not in self._made:
             self._clear(parent, name)
         elif status is not None and stat.S_ISDIR(status.st_mode):
+            self._begin_anew(parent, name)
             self._strip(self.directory(path))
 
     def _strip(self, directory: Directory) -> None:
@@ -468,6 +508,7 @@ class _Applier(Tree):
                 if path not in self._made:
                     self._clear(directory, name)
                 elif stat.S_ISDIR(os.lstat(name, dir_fd=directory.fd).st_mode):
+                    self._begin_anew(directory, name)
                     waiting.append(self.directory(path))
 
     def _spare(self, parent: Directory, base: bytes) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -96,7 +97,7 @@ class Worker:
         on_progress: Callable[[int], None],
         cancellation: Cancellation,
     ) -> AppliedLayer:
-        paths: dict[str, list[bytes]] = {"implied": [], "whiteouts": [], "opaque": []}
+        paths: dict[str, list[bytes]] = defaultdict(list)
         while True:
             message = _receive(peer)
             if message is None:

@@ -170,6 +170,8 @@ class AppliedLayer:
         diff_id: Of the unpacked archive.
         stats: What it held.
         implied: Directories that the archive names only as parents. b"" is the root.
+        renewed: Those of them that took the place of something, or that a whiteout speaks of: they
+            have nothing of the directory below.
         whiteouts: Character devices made for whiteouts.
         opaque: Opaque directories.
     """
@@ -177,6 +179,7 @@ class AppliedLayer:
     diff_id: Digest
     stats: LayerStats
     implied: tuple[bytes, ...] = ()
+    renewed: tuple[bytes, ...] = ()
     whiteouts: tuple[bytes, ...] = ()
     opaque: tuple[bytes, ...] = ()
 

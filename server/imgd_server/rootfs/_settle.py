@@ -43,22 +43,23 @@ def settle(layer: int, below: Sequence[Path], applied: AppliedLayer, options: Ap
     """
     tree = Tree(layer, options.limits)
     lower = _Lower(below, f"{options.overlay_prefix}overlay.opaque")
-    opaque = set(applied.opaque)
+    opaque, renewed = set(applied.opaque), set(applied.renewed)
     for folder, names in _by_folder(applied.whiteouts):
         _prune(tree, lower, folder, names, hidden=_covers(opaque, folder))
-    if b"" in opaque:
-        _white_out_root(tree, lower)
     # From below, for what is emptied may empty the one above it.
     for path in sorted(applied.implied, reverse=True):
         folder, _, name = path.rpartition(b"/")
-        hidden = path != b"" and _covers(opaque, folder)
+        hidden = path in renewed or (path != b"" and _covers(opaque, folder))
         found = None if hidden else lower.find(path)
         if found is not None:
             directory = tree.find(path)
             if directory is not None and directory.path == path:
                 _copy_attributes(found, directory, owner=options.privileged)
         elif path:
-            _drop_empty(tree, folder, name)
+            marked = path in renewed and not _covers(opaque, folder) and lower.has(path)
+            _drop_empty(tree, folder, name, marked=marked)
+    if b"" in opaque:
+        _white_out_root(tree, lower)
 
 
 def _covers(opaque: set[bytes], path: bytes) -> bool:
@@ -97,8 +98,9 @@ def _prune(tree: Tree, lower: _Lower, folder: bytes, names: list[bytes], *, hidd
     os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=directory.fd)
 
 
-def _drop_empty(tree: Tree, folder: bytes, name: bytes) -> None:
-    """Removes a directory that only whiteouts of nothing were in."""
+def _drop_empty(tree: Tree, folder: bytes, name: bytes, *, marked: bool) -> None:
+    """Removes a directory that only whiteouts of nothing were in; one that was itself `marked` as
+    removed becomes the whiteout."""
     parent = tree.find(folder)
     if parent is None or parent.path != folder:
         return
@@ -108,6 +110,8 @@ def _drop_empty(tree: Tree, folder: bytes, name: bytes) -> None:
     except OSError:
         return  # it has something
     tree.forget()
+    if marked:
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent.fd)
     os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=parent.fd)
 
 

@@ -133,7 +133,7 @@ def _apply(daemon: _Daemon, job: dict[str, Any], fds: list[int]) -> AppliedLayer
 
 
 def _tell(daemon: _Daemon, applied: AppliedLayer) -> None:
-    for kind in ("implied", "whiteouts", "opaque"):
+    for kind in ("implied", "renewed", "whiteouts", "opaque"):
         paths: tuple[bytes, ...] = getattr(applied, kind)
         for start in range(0, len(paths), _PATHS):
             part = [path.decode("latin-1") for path in paths[start : start + _PATHS]]

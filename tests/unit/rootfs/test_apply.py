@@ -68,6 +68,8 @@ def test_every_kind(tmp_path: Path, how: ApplyOptions, umask: object) -> None:
             link(b"h", b"d/f"),
             fifo(b"p", mode=0o640, **owner),
             directory(b"d/sticky", 0o1777),
+            directory(b"d/plain", 0o755),
+            file(b"d/implied/f"),
         ),
         how,
     )
@@ -85,13 +87,16 @@ def test_every_kind(tmp_path: Path, how: ApplyOptions, umask: object) -> None:
     assert (str(found["d/s"]["to"]), found["d/s"]["mtime"]) == ("../anywhere", time)
     assert (found["p"]["mode"], found["p"]["mtime"]) == (oct(stat.S_IFIFO | 0o640), time)
     assert found["d/sticky"]["mode"] == oct(stat.S_IFDIR | 0o1777)
+    assert found["d/plain"]["mode"] == found["d/implied"]["mode"] == oct(stat.S_IFDIR | 0o755)
     if ROOT:
         # Not of the directory that gives its group away.
         assert found["d/empty"]["owner"] == found["d/sticky"]["owner"] == (0, 0)
+        assert found["d/plain"]["owner"] == found["d/implied"]["owner"] == (0, 0)
         assert found["d/s"]["owner"] == found["p"]["owner"] == ids
-    assert applied.stats.entries == 8
-    assert applied.stats.file_bytes == 3
-    assert applied.implied == applied.whiteouts == applied.opaque == ()
+    assert applied.stats.entries == 10
+    assert applied.stats.file_bytes == 7
+    assert applied.implied == ((b"d/implied",) if how.whiteouts is Whiteouts.OVERLAY else ())
+    assert applied.whiteouts == applied.opaque == ()
 
 
 @needs_root
@@ -464,7 +469,7 @@ def test_a_whiteout_and_a_file_of_one_layer(tmp_path: Path, late: bool) -> None:
     # New directories, of which nothing below shows through.
     assert applied.opaque == (b"d", b"i")
     assert applied.whiteouts == ()
-    assert applied.implied == (b"",)
+    assert applied.renewed == (b"i",)
 
 
 def test_marks_of_aufs_itself_are_passed_over(tmp_path: Path) -> None:
