@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from imgd.v1 import descriptor_pb2, image_pb2, transfer_pb2
 from imgd_server.errors import Error, Kind, Origin, Reason
+from imgd_server.images import Details, Holds
 from imgd_server.metadata import ImageRecord, Name, PlatformRecord, TransferRecord
 from imgd_server.oci import Descriptor, Digest, Platform, Reference, media
 from imgd_server.rpc import _convert
@@ -173,9 +174,14 @@ def record(**changes: Any) -> ImageRecord:
     return ImageRecord(**{**facts, **changes})
 
 
+def details(*platforms: PlatformRecord, **holds: Any) -> Details:
+    facts: dict[str, Any] = {"running": (), "idle": (), "leases": (), "pinned": False}
+    return Details(platforms, Holds(**{**facts, **holds}), shared_size=0, unique_size=1000)
+
+
 def test_what_an_image_does_not_have_is_absent() -> None:
-    found = _convert.image(record(), full=True)
-    for field in ("create_time", "unpacked_size", "platform", "last_use_time", "shared_size"):
+    found = _convert.image(record(), details())
+    for field in ("create_time", "unpacked_size", "platform", "last_use_time"):
         assert not found.HasField(field), field
     assert found.dangling
     assert found.size == 1000
@@ -205,7 +211,7 @@ def test_what_an_image_has_is_there_even_when_it_is_zero() -> None:
         PlatformRecord("linux/arm/v7", TARGET, "sha256:cc", True, 12),
         PlatformRecord("", TARGET, "", False, 0),
     ]
-    found = _convert.image(image_record(), platforms, full=True)
+    found = _convert.image(image_record(), details(*platforms))
     assert (list(found.tags), list(found.digest_references)) == (["h.io/a:1"], [f"h.io/a@{DIGEST}"])
     assert list(found.repo_digests) == [f"h.io/a@{DIGEST}"]
     assert not found.dangling
@@ -229,16 +235,29 @@ def test_what_an_image_has_is_there_even_when_it_is_zero() -> None:
 
 
 def test_the_basic_view_leaves_out_what_is_costly() -> None:
-    platforms = [PlatformRecord("linux/amd64", TARGET, "", True, 12)]
-    found = _convert.image(image_record(), platforms)
+    found = _convert.image(image_record())
     assert not found.platforms
     assert not found.labels
-    assert not found.HasField("last_use_time")
+    for field in ("last_use_time", "shared_size", "unique_size"):
+        assert not found.HasField(field), field
+
+
+def test_holders_are_named_up_to_a_hundred_and_counted() -> None:
+    few = _convert.image(
+        record(pinned=True), details(running=("a",), idle=("b",), leases=("l",), pinned=True)
+    )
+    assert [one.name for one in few.holders] == ["containers/a", "containers/b", "leases/l", ""]
+    kinds = [image_pb2.ImageHolder.Kind.Name(one.kind) for one in few.holders]
+    assert kinds == ["KIND_CONTAINER", "KIND_CONTAINER", "KIND_LEASE", "KIND_PIN"]
+    assert (few.holder_count, few.container_count) == (4, 2)
+    assert (few.shared_size, few.unique_size) == (0, 1000)
+    many = _convert.image(record(), details(idle=tuple(f"c{n}" for n in range(150))))
+    assert (len(many.holders), many.holder_count) == (100, 150)
 
 
 def test_an_image_with_too_many_names_is_cut_and_says_so() -> None:
     names = tuple(Name(f"h.io/a:{number:0100d}", "h.io/a") for number in range(20_000))
-    found = _convert.image(record(names=names, labels={"a": "b"}), full=True)
+    found = _convert.image(record(names=names, labels={"a": "b"}), details())
     assert found.truncated
     assert not found.dangling
     assert 7000 < len(found.tags) < 20_000
@@ -258,7 +277,8 @@ def test_an_image_with_too_many_names_is_cut_and_says_so() -> None:
 )
 def test_no_image_is_larger_than_an_answer(changes: dict[str, Any]) -> None:
     platforms = [PlatformRecord("x" * MIB, TARGET, "", False, 0)] * 3000
-    found = _convert.image(record(**changes), platforms, full=True)
+    holders = tuple(f"{'c' * 120}{number}" for number in range(200))
+    found = _convert.image(record(**changes), details(*platforms, idle=holders))
     assert found.ByteSize() <= MAX_ANSWER_BYTES
 
 

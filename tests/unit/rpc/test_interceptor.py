@@ -274,3 +274,47 @@ async def test_a_caller_who_leaves_is_no_defect_and_the_handler_is_closed_at_onc
         assert closed == [True, True]
     assert context.status is None
     assert not logs
+
+
+async def test_a_stop_refuses_new_calls_with_a_reason_and_waits_for_the_open_ones() -> None:
+    goes_on, waits = asyncio.Event(), asyncio.Event()
+
+    async def unary(request: Any, context: Any) -> str:
+        waits.set()
+        await goes_on.wait()
+        return "answer"
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[str]:
+        yield "first"
+        await goes_on.wait()
+        yield "second"
+
+    async def made(handler: Any) -> Any:
+        return handler
+
+    guard = GuardInterceptor(["ImageService/GetImage"])
+    details = SimpleNamespace(method="/imgd.v1.ImageService/GetImage")
+    one: Any = await guard.intercept_service(
+        lambda _: made(grpc.unary_unary_rpc_method_handler(unary)), details
+    )
+    many: Any = await guard.intercept_service(
+        lambda _: made(grpc.unary_stream_rpc_method_handler(stream)), details
+    )
+    await guard.drained()
+    opened = asyncio.ensure_future(one.unary_unary(GET(image="a"), Context()))
+    await waits.wait()
+    answers = many.unary_stream(GET(image="a"), Context())
+    assert await anext(answers) == "first"
+    guard.close()
+    context = Context()
+    with pytest.raises(grpc.aio.AbortError):
+        await one.unary_unary(GET(image="a"), context)
+    assert (context.code, context.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+    assert context.status
+    assert any(one.type_url.endswith("RetryInfo") for one in context.status.details)
+    drained = asyncio.ensure_future(guard.drained())
+    goes_on.set()
+    assert await opened == "answer"
+    assert not drained.done()
+    assert [answer async for answer in answers] == ["second"]
+    await drained
