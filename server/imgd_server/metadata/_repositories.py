@@ -61,14 +61,12 @@ class RepositoryQueries(Queries):
             "SELECT target FROM links WHERE repository = :repository AND digest = :digest "
             "AND target IS NOT NULL "
             "UNION ALL SELECT target FROM images WHERE digest = :digest "
-            f"AND row IN ({_IN_REPOSITORY}) "
-            "UNION ALL SELECT manifest FROM image_platforms WHERE digest = :digest "
-            f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
+            f"AND row IN ({_IN_REPOSITORY}) LIMIT 1",
             {"repository": repository, "digest": digest},
         ).fetchone()
         if row:
             return target_of(row[0])
-        # A nested index or an attestation: a blob of the image like any other.
+        # A child, nested index or attestation: a blob of the image like any other.
         row = self._db.execute(
             "SELECT digest, size, media_type FROM image_blobs WHERE digest = :digest AND stored "
             f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",

@@ -75,6 +75,15 @@ async def test_equal_times_are_ordered_by_the_first_row(store: MetadataStore) ->
     assert await uids(store) == "abcedfgh"
 
 
+async def test_who_loses_its_name_has_another_place(store: MetadataStore) -> None:
+    await store.write(put(*(image_record(one, names=(tag(f"a.b/{one}:1"),)) for one in "abc")))
+    await store.write(lambda session: session.put_name(tag("a.b/c:1"), "UIDa"))
+    # `<none>` comes before any name.
+    assert await uids(store) == "cab"
+    await store.write(lambda session: session.delete_name("a.b/b:1"))
+    assert await uids(store) == "cba"
+
+
 async def test_names_decide_as_they_are_now(store: MetadataStore) -> None:
     await store.write(put(*(image_record(one, names=(tag(f"a.b/{one}:1"),)) for one in "abc")))
 

@@ -115,6 +115,8 @@ async def test_what_is_not_stored_is_not_shown(store: MetadataStore) -> None:
         return [session.repository_has_blob(HERE, digest) for digest in digests]
 
     assert await store.read(has) == [False, False, True, True]
+    sparse = await store.read(lambda session: session.repository_manifest(HERE, SPARSE.digest))
+    assert sparse is None
 
 
 async def test_a_blob_is_no_manifest(store: MetadataStore) -> None:

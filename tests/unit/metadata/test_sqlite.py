@@ -390,20 +390,20 @@ async def test_readers_do_not_write(store: SqliteMetadataStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "misuse",
+    ("misuse", "message"),
     [
-        lambda one: one.execute("SELECT nonsense"),
-        lambda one: one.execute("SELECT ?", ()),
+        (lambda one: one.execute("SELECT nonsense"), "nonsense"),
+        (lambda one: one.execute("SELECT ?", ()), "binding"),
         # What some failures of the disk do.
-        lambda one: (one.execute("ROLLBACK"), one.execute("SELECT nonsense")),
+        (lambda one: (one.execute("ROLLBACK"), one.execute("SELECT nonsense")), "nonsense"),
     ],
     ids=["SQL", "binding", "ended transaction"],
 )
 async def test_a_defect_reaches_its_caller_as_it_is(
-    store: SqliteMetadataStore, misuse: Callable[[sqlite3.Connection], Any]
+    store: SqliteMetadataStore, misuse: Callable[[sqlite3.Connection], Any], message: str
 ) -> None:
     for _ in range(sqlite._READERS + 1):  # no reader is spoilt
-        with pytest.raises((sqlite3.OperationalError, sqlite3.ProgrammingError)):
+        with pytest.raises(sqlite3.DatabaseError, match=message):
             await store.read(raw(misuse))
     assert await uids(store) == []
 
