@@ -31,19 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As docker: UTF-8 in any locale, and bytes that are none as they are.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    if "_IMGCTL_COMPLETE" in os.environ:
-        from . import _completion  # noqa: F401  (registers our bash)
     try:
-        words = sys.argv[1:] if argv is None else argv
-        code = app.main(args=words or ["--help"], prog_name="imgctl", standalone_mode=False)
+        code = _run(sys.argv[1:] if argv is None else argv)
         if sys.stdout:
             sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code
     except BrokenPipeError:
         # Whoever read the output has enough.
         _give_up_output()
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr and sys.stderr.isatty():
+            # The terminal has written ^C.
+            click.echo(err=True)
         return INTERRUPTED
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "imgctl"
@@ -57,6 +57,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The only files here are what is printed to.
         _give_up_output()
         return _fail(f"can't write the output: {error.strerror}")
+
+
+def _run(words: Sequence[str]) -> int:
+    # Not click's own main(), which writes to a terminal that is not there, and exits by itself.
+    if instruction := os.environ.get("_IMGCTL_COMPLETE"):
+        from ._completion import complete
+
+        return complete(app, instruction)
+    try:
+        with app.make_context("imgctl", [*words] or ["--help"]) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return 0
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

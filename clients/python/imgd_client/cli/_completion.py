@@ -11,14 +11,15 @@ from click.shell_completion import (
     CompletionItem,
     add_completion_class,
     get_completion_class,
+    shell_complete,
     split_arg_string,
 )
 
 from ._command import command
 
-__all__ = ["VARIABLE", "Bash", "completion"]
+__all__ = ["Bash", "complete", "completion"]
 
-VARIABLE = "_IMGCTL_COMPLETE"
+_VARIABLE = "_IMGCTL_COMPLETE"
 
 _BASH = """\
 %(complete_func)s() {
@@ -60,6 +61,11 @@ class Bash(BashComplete):
         return f"{item.type},{item.value[kept:]}"
 
 
+def complete(app: click.Command, instruction: str) -> int:
+    """Answers a shell that asks; returns the exit code."""
+    return shell_complete(app, {}, "imgctl", _VARIABLE, instruction)
+
+
 @command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
@@ -73,4 +79,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "imgctl", VARIABLE).source())
+    click.echo(kind(ctx.find_root().command, {}, "imgctl", _VARIABLE).source())
