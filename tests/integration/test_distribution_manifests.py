@@ -181,6 +181,18 @@ async def test_a_push_by_digest_is_no_image(inside: Inside, algorithm: str) -> N
     assert digest not in await held(inside)
 
 
+async def test_an_index_by_digest_holds_all_that_it_reaches(inside: Inside) -> None:
+    """Also when its children were images, and are none any more."""
+    for tag, child in (("1", ONE), ("2", TWO)):
+        await inside.push("app", tag, child)
+    await inside.put_manifest("app", INDEX.digest, INDEX)
+    for child in (ONE, TWO):
+        record = await image(inside, child)
+        assert record is not None
+        await inside.metadata.write(lambda session, uid=record.uid: session.delete_image(uid))  # type: ignore[misc]
+    assert await held(inside, after=20 * HOUR) == {*INDEX.manifests, *INDEX.blobs}
+
+
 async def test_a_push_by_digest_may_bring_tags(inside: Inside) -> None:
     digest = Digest.of(ONE.raw, "sha512")
     for data in ONE.blobs.values():

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from imgd_server.content import Ingest
-from imgd_server.distribution import _pushes, _uploads
+from imgd_server.distribution import _pushes, _server, _uploads
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.transfer import now_us
@@ -426,6 +427,8 @@ async def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
     async with serve_inside(tmp_path) as inside:
         upload = await inside.start("app")
         await patch(inside, upload, DATA[:2000], "0-1999")
+    # A stop lets go of it.
+    assert len(partials(inside)) == 1
     async with serve_inside(tmp_path) as inside:
         assert await offset(inside, upload) == 2000
         answer = await patch(inside, upload, DATA[2000:2500], "2000-2499")
@@ -510,3 +513,23 @@ async def test_what_nobody_shows_is_not_mounted(inside: Inside) -> None:
         ingest.write(DATA)
         ingest.commit()
     assert (await mount(inside, DIGEST, None)).status == 202
+
+
+# --- the end
+
+
+async def test_a_stop_keeps_what_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "_STOP_SECONDS", 0.01)
+    async with serve_inside(tmp_path) as inside:
+        upload = await inside.start("app")
+        slow = Slow(inside, upload)
+        await slow.arrived()
+        await inside.server.stop()
+        with pytest.raises(aiohttp.ClientError):
+            await slow.end()
+    async with serve_inside(tmp_path) as inside:
+        here = await offset(inside, upload)
+        assert 0 < here < len(slow.data)
+        rest = slow.data[here:]
+        answer = await finish(inside, upload, Digest.of(slow.data), data=io.BytesIO(rest))
+        await check_stored(inside, answer, Digest.of(slow.data), slow.data)

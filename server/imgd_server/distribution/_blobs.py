@@ -66,13 +66,13 @@ async def _send(
     request: web.Request, response: web.StreamResponse, reader: Reader, start: int, count: int
 ) -> None:
     """Sends a part of a blob with sendfile(2), which copies nothing through Python."""
-    await response.write(b"")  # the headers
     try:
-        if request.transport is None:
+        await response.write(b"")  # the headers
+        transport = request.transport
+        if transport is None or transport.is_closing():
             raise ConnectionResetError
         with os.fdopen(reader.fileno(), "rb", closefd=False) as file:
-            loop = asyncio.get_running_loop()
-            await loop.sendfile(request.transport, file, start, count)
+            await asyncio.get_running_loop().sendfile(transport, file, start, count)
     except ConnectionError:
         # The client has left; there is nobody to tell.
         response.force_close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from aiohttp import StreamReader
 
@@ -55,14 +55,15 @@ class Upload:
         size = 0
         writing: asyncio.Future[None] | None = None
         try:
-            async for piece in self._pieces(body):
-                batch.append(piece)
-                size += len(piece)
-                if size >= _BATCH:
-                    if writing:
-                        await writing
-                    writing = asyncio.ensure_future(self._write(batch))
-                    batch, size = [], 0
+            async with aclosing(self._pieces(body)) as pieces:
+                async for piece in pieces:
+                    batch.append(piece)
+                    size += len(piece)
+                    if size >= _BATCH:
+                        if writing:
+                            await writing
+                        writing = asyncio.ensure_future(self._write(batch))
+                        batch, size = [], 0
         finally:
             if writing:
                 await writing
@@ -79,7 +80,7 @@ class Upload:
         if batch:
             await in_thread(write)
 
-    async def _pieces(self, body: StreamReader) -> AsyncIterator[bytes]:
+    async def _pieces(self, body: StreamReader) -> AsyncGenerator[bytes, None]:
         while True:
             if self.cancelled:
                 raise self._given_up()
@@ -106,7 +107,7 @@ class Upload:
     def cancel(self) -> None:
         """Ends the request that works on it, soon."""
         self.cancelled = True
-        if self._timer is not None:
+        if self._timer is not None and not self._timer.expired():
             self._timer.reschedule(asyncio.get_running_loop().time())
 
     async def commit(self, digest: Digest) -> None:
@@ -145,7 +146,7 @@ class Uploads:
                 # Nobody knows whether this file and hash are still in step; the next begins anew.
                 upload.ingest.close()
                 raise
-            if upload.ended or upload.cancelled:
+            if upload.ended:
                 upload.ingest.close()
             else:
                 self._rest(upload)

@@ -1,0 +1,126 @@
+"""Uploads without a network: threads that write, and requests that are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from imgd_server.content import LocalContentStore
+from imgd_server.distribution._protocol import in_thread
+from imgd_server.distribution._repository import put_bytes
+from imgd_server.distribution._uploads import Uploads
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+
+KEY = "upload:a:b"
+
+
+async def test_cancelling_waits_for_the_thread() -> None:
+    """Whoever was cancelled closes files next; a thread that still wrote to them would do harm."""
+    started, go_on = threading.Event(), threading.Event()
+    ended = []
+
+    def work() -> None:
+        started.set()
+        go_on.wait()
+        ended.append(True)
+
+    task = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(started.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
+
+
+async def test_a_thread_that_fails_after_a_cancellation_is_passed_over() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        go_on.wait()
+        raise OSError("too late to tell anybody")
+
+    task = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(started.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_a_cancelled_request_wrote_is_kept(tmp_path: Path) -> None:
+    content = LocalContentStore(tmp_path)
+    uploads = Uploads(content)
+    body = asyncio.StreamReader()
+
+    class Body:
+        """As much of aiohttp's reader as is used."""
+
+        async def readany(self) -> bytes:
+            return await body.read(1 << 20)
+
+    async def request() -> None:
+        async with uploads.use(KEY, create=True) as upload:
+            await upload.receive(Body())  # type: ignore[arg-type]
+
+    task = asyncio.create_task(request())
+    body.feed_data(b"x" * 1000)
+    while await uploads.offset(KEY) is None or body._buffer:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(one.key, one.size) for one in content.partials()] == [(KEY, 1000)]
+    assert await uploads.offset(KEY) == 1000
+
+
+async def test_an_upload_is_somebodys_while_it_rests(tmp_path: Path) -> None:
+    content = LocalContentStore(tmp_path)
+    uploads = Uploads(content)
+    async with uploads.use(KEY, create=True):
+        with pytest.raises(Error) as caught:
+            async with uploads.use(KEY):
+                pass
+        assert caught.value.reason is Reason.TOO_BUSY
+    assert list(content.partials()) == []
+    assert await uploads.offset(KEY) == 0
+    uploads.close()
+    assert [one.key for one in content.partials()] == [KEY]
+
+
+async def test_an_unknown_upload_is_not_made(tmp_path: Path) -> None:
+    content = LocalContentStore(tmp_path)
+    uploads = Uploads(content)
+    assert await uploads.offset(KEY) is None
+    with pytest.raises(Error) as caught:
+        async with uploads.use(KEY):
+            pass
+    assert caught.value.reason is Reason.UPLOAD_NOT_FOUND
+    assert await uploads.offset(KEY) is None
+    await uploads.drop(KEY)
+
+
+def test_a_small_blob_is_stored_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = LocalContentStore(tmp_path)
+
+    def full(*_: object) -> None:
+        raise Error(Reason.DISK_FULL, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("imgd_server.content._local._Writer.write", full)
+        with pytest.raises(Error):
+            put_bytes(content, Digest.of(b"data"), b"data")
+    assert list(content.partials()) == []
+    put_bytes(content, Digest.of(b"data"), b"data")
+    put_bytes(content, Digest.of(b"data"), b"data")
+    assert content.read(Digest.of(b"data"), 10) == b"data"
