@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,8 @@ class Api:
     content: LocalContentStore
     manager: TransferManager
     channel: grpc.aio.Channel
+    logs: list[MutableMapping[str, Any]] = field(default_factory=list)
+    """What it logged; a test that provokes an error takes it out."""
     images: ImageServiceAsyncStub = field(init=False)
     contents: ContentServiceAsyncStub = field(init=False)
     transfers: TransferServiceAsyncStub = field(init=False)

@@ -153,3 +153,27 @@ async def test_what_a_method_can_not_do_yet_is_said(api: Api) -> None:
     found = await refusal(repair)
     assert (found.code, found.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
     assert "repair" in found.message
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_defect_shows_an_incident_and_nothing_else(
+    api: Api, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("/var/lib/imgd: hunter2")
+
+    monkeypatch.setattr(api.content, "open" if streams else "info", fail)
+    digest = "sha256:" + "00" * 32
+    call: Any = (
+        api.contents.ReadBlob(content_service_pb2.ReadBlobRequest(digest=digest))
+        if streams
+        else api.contents.GetBlob(content_service_pb2.GetBlobRequest(digest=digest))
+    )
+    found = await refusal(call)
+    assert (found.code, found.reason) == ("INTERNAL", "INTERNAL")
+    assert "hunter2" not in str(found)
+    assert "Traceback" not in str(found)
+    (entry,) = api.logs
+    assert entry["incident"] in found.message
+    assert "hunter2" in str(entry["exc_info"])
+    api.logs.clear()
