@@ -445,12 +445,12 @@ def settled(nodes: Iterable[Node]) -> bool:
 async def open_lab(
     root: Path,
     registry: FakeRegistry | None = None,
-    wrap: Callable[[MetadataStore], MetadataStore] = lambda one: one,
+    store: type[SqliteMetadataStore] = SqliteMetadataStore,
     wrap_content: Callable[[ContentStore], ContentStore] = lambda one: one,
     **config: Any,
 ) -> AsyncIterator[Lab]:
     """A manager over real stores in `root`; closed at the end as the daemon closes it."""
-    metadata = wrap(await SqliteMetadataStore.open(root / "metadata.db"))
+    metadata = await store.open(root / "metadata.db")
     content = wrap_content(LocalContentStore(root / "content"))
     registry = registry or FakeRegistry()
     settings = TransferConfig(

@@ -12,7 +12,7 @@ import pytest
 from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Digest
-from imgd_server.transfer import NodeState, RetryPolicy, TransferState
+from imgd_server.transfer import NodeState, RetryPolicy, TransferState, WatchEventKind
 from imgd_server.transfer._fetch import in_thread
 from tests.unit.transfer.fakes import (
     HOST,
@@ -337,24 +337,31 @@ async def test_a_thread_that_began_is_waited_for_and_one_that_did_not_never_begi
     assert calls == ["slow ended"]
 
 
-async def test_two_repositories_with_one_blob_take_turns(lab: Lab) -> None:
-    """The second waits, finds the blob, and did not fetch it."""
+async def test_two_repositories_with_one_blob_take_turns(tmp_path: Path) -> None:
+    """The second waits, which is no failed attempt, finds the blob, and did not fetch it."""
     image = layered(300_000)
     digest, data = layer_of(image)
-    lab.registry.push(image, APP, f"{HOST}/other:1")
-    gate = Gate()
-    lab.registry.trick(digest, Trick(gate=gate, at=100_000))
-    first = await lab.manager.start(spec_for())
-    await gate.reached()
-    second = await lab.manager.start(spec_for(f"{HOST}/other:1"))
-    await lab.until(second.uid, begun(digest))
-    gate.open()
-    ends = [await lab.end(first.uid), await lab.end(second.uid)]
-    assert [end.state for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
-    assert lab.registry.served[digest] == len(data)
-    assert len(lab.registry.asked("blob", digest)) == 1
-    assert outcome_of(ends[1]).fetched_bytes == 0
-    assert outcome_of(ends[1]).reused_bytes == size_of(image)
+    never = RetryPolicy(first=3600.0, ceiling=3600.0)
+    async with open_lab(tmp_path, retry=never, heartbeat=0.02) as lab:
+        lab.registry.push(image, APP, f"{HOST}/other:1")
+        gate = Gate()
+        lab.registry.trick(digest, Trick(gate=gate, at=100_000))
+        first = await lab.manager.start(spec_for())
+        await gate.reached()
+        second = await lab.manager.start(spec_for(f"{HOST}/other:1"))
+        # So long that an attempt would have failed by then.
+        async for event in lab.manager.watch(second.uid):
+            node = event.view.progress.nodes.get(digest)
+            if event.kind is WatchEventKind.HEARTBEAT and node and node.activities:
+                assert node.state is NodeState.ACTIVE
+                break
+        gate.open()
+        ends = [await lab.end(first.uid), await lab.end(second.uid)]
+        assert [end.state for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
+        assert lab.registry.served[digest] == len(data)
+        assert len(lab.registry.asked("blob", digest)) == 1
+        assert outcome_of(ends[1]).fetched_bytes == 0
+        assert outcome_of(ends[1]).reused_bytes == size_of(image)
 
 
 async def test_who_waits_for_a_blob_goes_on_where_the_other_stopped(lab: Lab) -> None:

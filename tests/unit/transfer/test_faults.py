@@ -12,7 +12,7 @@ import pytest
 from imgd_server.content import ContentStore, LocalContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images import check_store
-from imgd_server.metadata import MetadataStore, WriteSession
+from imgd_server.metadata import SqliteMetadataStore, WriteSession
 from imgd_server.oci import Digest
 from imgd_server.transfer import RetryPolicy, TransferState
 from tests.fake_images import FakeImage, make_index
@@ -87,26 +87,25 @@ class FaultyContent:
         return FaultyIngest(self._real.ingest(*arguments, **more), self._step)
 
 
-class FaultyMetadata:
+def faulty_metadata(step: Steps) -> type[SqliteMetadataStore]:
     """A metadata store of which any transaction may fail, before it began or in its middle."""
 
-    def __init__(self, real: MetadataStore, step: Steps) -> None:
-        self._real, self._step = real, step
-        self.verify, self.close = real.verify, real.close
+    class Faulty(SqliteMetadataStore):
+        async def read(self, function: Callable[[Any], T]) -> T:
+            step()
+            return await super().read(function)
 
-    async def read(self, function: Callable[[Any], T]) -> T:
-        self._step()
-        return await self._real.read(function)
+        async def write(self, function: Callable[[WriteSession], T]) -> T:
+            step()
 
-    async def write(self, function: Callable[[WriteSession], T]) -> T:
-        self._step()
+            def failing(session: WriteSession) -> T:
+                result = function(session)
+                step()
+                return result
 
-        def failing(session: WriteSession) -> T:
-            result = function(session)
-            self._step()
-            return result
+            return await super().write(failing)
 
-        return await self._real.write(failing)
+    return Faulty
 
 
 BEFORE, AFTER = layered(1000, 2000), layered(1000, 20_000)
@@ -132,7 +131,7 @@ async def play(
         registry,
         retry=RetryPolicy(attempts=1),
         record_interval=0.001,
-        wrap=(lambda one: FaultyMetadata(one, steps)) if where == "metadata" else lambda one: one,
+        store=faulty_metadata(steps) if where == "metadata" else SqliteMetadataStore,
         wrap_content=(lambda one: FaultyContent(one, steps))
         if where == "content"
         else lambda one: one,
@@ -248,11 +247,12 @@ async def test_every_byte_is_fetched_once_over_all_attempts(tmp_path: Path) -> N
     for number in (0, 1):
         registry.trick(layer_of(image, number)[0], *[Trick(cut=place) for place in places])
     async with open_lab(tmp_path, registry, retry=RetryPolicy(attempts=1)) as lab:
-        record = await lab.pull()
+        # One at a time: nothing moves beside the one that breaks.
+        record = await lab.pull(max_concurrency=1)
         fetched = outcome_of(record).fetched_bytes
         attempts = 1
         while record.state != "SUCCEEDED":
-            assert attempts < 20
+            assert attempts < 30
             await lab.manager.resume(record.uid, None)
             record = await lab.end(record.uid)
             fetched += outcome_of(record).fetched_bytes

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.metadata import MetadataStore, TransferRecord, WriteSession
+from imgd_server.metadata import SqliteMetadataStore, TransferRecord, WriteSession
 from imgd_server.registry import Credentials
 from imgd_server.transfer import (
     LeaseRequest,
@@ -53,20 +53,17 @@ async def held(lab: Lab, gate: Gate, **more: Any) -> TransferRecord:
     return record
 
 
-class Broken:
-    """A metadata store whose writes fail while it is told to, and tell when they do."""
+class Broken(SqliteMetadataStore):
+    """A metadata store whose writes wait or fail while it is told to, and tell when they do."""
 
-    def __init__(self, real: MetadataStore) -> None:
-        self.real = real
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.arrived = asyncio.Event()
         """Somebody writes."""
         self._passing = asyncio.Event()
         self._passing.set()
-        self.read = real.read
-        self.verify = real.verify
-        self.close = real.close
 
     def hold(self) -> None:
         """From here on writes wait."""
@@ -83,7 +80,7 @@ class Broken:
         if self.failure:
             self.failed.set()
             raise self.failure
-        return await self.real.write(function)
+        return await super().write(function)
 
 
 def broken(lab: Lab) -> Broken:
@@ -174,7 +171,7 @@ async def test_the_same_request_id_is_the_same_transfer(lab: Lab) -> None:
 
 
 async def test_nothing_is_accepted_that_cannot_be_recorded(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         lab.registry.push(layered(10), APP)
         broken(lab).failure = FULL
         with pytest.raises(Error) as refused:
@@ -191,7 +188,7 @@ async def test_a_caller_who_goes_while_it_is_accepted_leaves_a_transfer_that_run
     tmp_path: Path,
 ) -> None:
     """Never a record that waits for ever."""
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         lab.registry.push(layered(10), APP)
         broken(lab).hold()
         starting = asyncio.create_task(lab.manager.start(spec_for()))
@@ -207,7 +204,7 @@ async def test_a_caller_who_goes_while_it_is_accepted_leaves_a_transfer_that_run
 
 
 async def test_a_stopping_daemon_accepts_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         lab.registry.push(layered(10), APP)
         broken(lab).hold()
         starting = asyncio.create_task(lab.manager.start(spec_for()))
@@ -223,6 +220,17 @@ async def test_a_stopping_daemon_accepts_nothing_and_loses_nothing(tmp_path: Pat
                 await refused
             assert error.value.reason is Reason.SHUTTING_DOWN
         assert lab.registry.calls == []
+
+
+async def test_a_start_that_the_stop_overtakes_is_interrupted(lab: Lab) -> None:
+    """It was let in, and is not yet known, when the stop interrupts all that are."""
+    lab.registry.push(layered(10), APP)
+    starting = asyncio.create_task(lab.manager.start(spec_for()))
+    closing = asyncio.create_task(lab.manager.close())
+    record = await starting
+    await closing
+    assert (await lab.manager.get(record.uid)).state == "INTERRUPTED"
+    assert lab.registry.calls == []
 
 
 # --- cancelling
@@ -254,9 +262,25 @@ async def test_cancelling_is_idempotent_and_leaves_what_ended(lab: Lab) -> None:
     assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
 
 
+async def test_cancelling_what_is_just_being_resumed(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, store=Broken) as lab:
+        failed = await lab.pull(f"{HOST}/none:1")
+        lab.registry.calls.clear()
+        broken(lab).hold()
+        resuming = asyncio.create_task(lab.manager.resume(failed.uid, None))
+        await broken(lab).arrived.wait()
+        cancelling = asyncio.create_task(lab.manager.cancel(failed.uid))
+        await asyncio.sleep(0)
+        broken(lab).let_go()
+        assert (await resuming).attempt == 2
+        ended = await cancelling
+        assert (ended.state, ended.attempt) == ("CANCELLED", 2)
+        assert lab.registry.calls == []
+
+
 async def test_a_cancellation_during_the_commit_comes_too_late(tmp_path: Path) -> None:
     """The name may have moved: then the transfer has succeeded."""
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         gate = Gate()
         record = await held(lab, gate)
         broken(lab).hold()
@@ -424,7 +448,7 @@ async def test_of_many_who_resume_one_does(lab: Lab) -> None:
 
 
 async def test_a_resume_that_cannot_be_recorded_leaves_the_end_as_it_was(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         failed = await lab.pull(f"{HOST}/none:1")
         broken(lab).hold()
         resuming = asyncio.create_task(lab.manager.resume(failed.uid, None))
@@ -480,7 +504,7 @@ async def test_a_stop_interrupts_what_runs_and_what_waits(tmp_path: Path) -> Non
 
 
 async def test_a_stop_while_the_end_is_being_committed_waits_for_it(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         gate = Gate()
         record = await held(lab, gate)
         watching = asyncio.create_task(lab.watch(record.uid))
@@ -506,7 +530,7 @@ async def test_a_stop_while_the_end_is_being_committed_waits_for_it(tmp_path: Pa
 async def test_an_end_that_cannot_be_recorded_is_known_and_recorded_later(
     tmp_path: Path, failure: BaseException
 ) -> None:
-    async with open_lab(tmp_path, wrap=Broken, record_interval=0.005) as lab:
+    async with open_lab(tmp_path, store=Broken, record_interval=0.005) as lab:
         gate = Gate()
         record = await held(lab, gate)
         watching = asyncio.create_task(lab.watch(record.uid))
@@ -544,7 +568,7 @@ async def test_an_end_that_cannot_be_recorded_is_known_and_recorded_later(
 async def test_an_end_that_is_not_recorded_yet_can_be_gone_on_from(
     tmp_path: Path, deed: str
 ) -> None:
-    async with open_lab(tmp_path, wrap=Broken, record_interval=3600.0) as lab:
+    async with open_lab(tmp_path, store=Broken, record_interval=3600.0) as lab:
         gate = Gate()
         record = await held(lab, gate)
         broken(lab).failure = FULL
@@ -571,7 +595,7 @@ async def test_an_end_that_is_not_recorded_yet_can_be_gone_on_from(
 async def test_a_daemon_that_could_not_record_an_end_finds_an_interrupted_transfer(
     tmp_path: Path,
 ) -> None:
-    async with open_lab(tmp_path, wrap=Broken, record_interval=3600.0) as lab:
+    async with open_lab(tmp_path, store=Broken, record_interval=3600.0) as lab:
         gate = Gate()
         record = await held(lab, gate)
         broken(lab).failure = FULL
@@ -586,7 +610,7 @@ async def test_a_daemon_that_could_not_record_an_end_finds_an_interrupted_transf
 
 
 async def test_a_hold_that_cannot_be_taken_fails_the_pull(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, wrap=Broken) as lab:
+    async with open_lab(tmp_path, store=Broken) as lab:
         gate = Gate()
         image = layered(10)
         lab.registry.push(image, APP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -210,8 +210,9 @@ def failure_of(length: int) -> Error:
     )
 
 
+@settings(max_examples=20)
 @given(
-    count=st.integers(1, 3000),
+    count=st.integers(1, 2000),
     failing=st.integers(1, 50),
     length=st.integers(0, 2000),
     wide=st.booleans(),

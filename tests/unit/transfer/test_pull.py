@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import remove_image
+from imgd_server.images import MAX_INDEX_DEPTH, remove_image
 from imgd_server.metadata import ImageRecord
 from imgd_server.oci import Digest, Platform
 from imgd_server.transfer import (
@@ -19,6 +19,7 @@ from imgd_server.transfer import (
     NodeState,
     PullPolicy,
     PullResult,
+    _pull,
     now_us,
 )
 from tests.fake_images import (
@@ -618,39 +619,41 @@ async def test_what_is_no_manifest(lab: Lab, raw: bytes, media_type: str, reason
     assert await lab.names() == {}
 
 
-async def test_indexes_beyond_the_bounds(lab: Lab) -> None:
+async def test_an_index_that_is_too_deep(lab: Lab) -> None:
     deep = for_platform("linux/amd64")
-    for _ in range(6):
+    for _ in range(MAX_INDEX_DEPTH):
         deep = make_index([(deep, None)])
     lab.registry.push(deep, APP)
+    assert (await lab.pull(all_platforms=True)).state == "SUCCEEDED"
+    lab.registry.push(make_index([(deep, None)]), APP)
     outcome = await lab.outcome(all_platforms=True)
     assert outcome.failure is not None
     assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
-    many = make_index([(make_image([b"x"], labels={"n": str(n)}), None) for n in range(600)])
-    lab.registry.push(many, f"{HOST}/many:1")
-    outcome = await lab.outcome(f"{HOST}/many:1", all_platforms=True)
+    assert await lab.names() == {APP: deep.digest}
+
+
+@pytest.mark.parametrize("more", [{"all_platforms": True}, {"platforms": [OTHER]}])
+async def test_an_index_of_too_many(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """Neither when all are wanted, nor when each must be looked into for its platform."""
+    monkeypatch.setattr(_pull, "MAX_MANIFESTS", 10)
+    many = make_index([(make_image([b"x"], labels={"n": str(n)}), None) for n in range(10)])
+    lab.registry.push(many, APP)
+    outcome = await lab.outcome(**more)
     assert outcome.failure is not None
     assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
-    # Nor is each looked into for its platform.
-    lab.registry.calls.clear()
-    outcome = await lab.outcome(f"{HOST}/many:1", platforms=[OTHER])
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
+    assert len(lab.registry.asked("manifest")) <= 10
     assert await lab.names() == {}
 
 
-async def test_more_blobs_than_anybody_watches(lab: Lab) -> None:
-    layers = [descriptor(b"%d" % number, PLAIN) for number in range(4000)]
-    config = descriptor(b"{}", "application/vnd.oci.empty.v1+json")
-    parts = []
-    for third in range(3):
-        own = [{**one, "digest": digest_of(b"%d/%d" % (third, n))} for n, one in enumerate(layers)]
-        parts.append(
-            manifest_of(
-                {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": own}, {}
-            )
-        )
-    lab.registry.push(make_index([(one, None) for one in parts]), APP)
+async def test_more_blobs_than_anybody_watches(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pull, "_MAX_NODES", 20)
+    lab.registry.push(layered(*range(1, 12)), APP)
+    assert (await lab.pull()).state == "SUCCEEDED"
+    lab.registry.calls.clear()
+    two = [layered(*range(1, 12), seed=seed) for seed in (2, 3)]
+    lab.registry.push(make_index([(one, None) for one in two]), APP)
     outcome = await lab.outcome(all_platforms=True)
     assert outcome.failure is not None
     assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
