@@ -21,7 +21,7 @@ __all__ = ["Live", "render"]
 _BESIDE = 70
 _SHORTEST, _LONGEST = 8, 30
 # Narrower than these, the rates and the figures go too. A layer keeps to one line at any width.
-_FOR_RATES = 64
+_FOR_RATES = 68
 _FOR_FIGURES = 50
 
 
@@ -65,11 +65,18 @@ def _add_node(lines: _Lines, node: transfer_pb2.TransferNode, now: float) -> Non
     lines.add(label(node), word, running.current_bytes, total, shown)
 
 
+def _short_time(seconds: int) -> str:
+    """In at most three characters, up to a hundred hours."""
+    if seconds < 100:
+        return f"{seconds}s"
+    return f"{seconds // 60}m" if seconds < 6000 else f"{seconds // 3600}h"
+
+
 def _add_summary(lines: _Lines, progress: transfer_pb2.TransferProgress) -> None:
     if not progress.HasField("total_bytes"):
         return
     left = progress.estimated_remaining.seconds
-    remaining = f" {left}s left" if left else ""
+    remaining = f" {_short_time(left)} left" if left else ""
     lines.add(
         "Total",
         f"{progress.done_nodes}/{progress.total_nodes}",
