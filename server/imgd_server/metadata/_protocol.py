@@ -159,7 +159,8 @@ class ReadSession(Protocol):
         ...
 
     def repository_has_blob(self, repository: str, digest: str) -> bool:
-        """Whether this repository shows the blob: linked, or stored for an image as above."""
+        """Whether this repository shows the blob: linked, needed by a manifest that is linked, or
+        stored for an image as above."""
         ...
 
     def any_repository_has_blob(self, digest: str) -> bool:

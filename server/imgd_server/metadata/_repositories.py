@@ -80,6 +80,7 @@ class RepositoryQueries(Queries):
         """See ReadSession."""
         row = self._db.execute(
             "SELECT 1 FROM links WHERE repository = :repository AND digest = :digest "
+            "UNION ALL SELECT 1 FROM link_blobs WHERE repository = :repository AND blob = :digest "
             "UNION ALL SELECT 1 FROM image_blobs WHERE digest = :digest AND stored "
             f"AND image IN ({_IN_REPOSITORY}) LIMIT 1",
             {"repository": repository, "digest": digest},

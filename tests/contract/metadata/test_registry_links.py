@@ -224,6 +224,20 @@ async def test_an_image_needs_its_blobs_where_it_is_shown(store: MetadataStore, 
 # --- what is shown
 
 
+async def test_a_linked_manifest_shows_its_blobs(store: MetadataStore) -> None:
+    """Also when the image that showed them is gone."""
+
+    async def has(digest: str, repository: str = REPOSITORY) -> bool:
+        return await store.read(lambda session: session.repository_has_blob(repository, digest))
+
+    await refer(store, SBOM, None)
+    assert await has(SBOM.digest)
+    assert await has(layer(SBOM))
+    assert not await has(layer(SBOM), "registry.test/other")
+    await store.write(lambda session: session.unlink(REPOSITORY, SBOM.digest))
+    assert not await has(layer(SBOM))
+
+
 async def shown(store: MetadataStore, digest: str) -> bool:
     return await store.read(lambda session: session.any_repository_has_blob(digest))
 
