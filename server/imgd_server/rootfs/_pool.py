@@ -23,6 +23,8 @@ from imgd_server.rootfs._wire import Message, receive, send
 
 __all__ = ["Worker"]
 
+Paths = dict[str, list[bytes]]
+
 _MODULE = "imgd_server.rootfs._worker"
 
 
@@ -49,12 +51,13 @@ class Worker:
         peer = self._begin(job, [directory, source.fileno()])
         take_back = cancellation.on_cancel(lambda: _hang_up(peer))
         try:
-            return self._follow(peer, source, on_progress, cancellation)
+            end, paths = self._follow(peer, source, on_progress, cancellation)
         except BaseException:
-            self.stop()
+            self.stop()  # it is still at work, or broken
             raise
         finally:
             take_back()
+        return _result(end, paths)
 
     def stop(self) -> None:
         """Ends the process and waits for it."""
@@ -96,8 +99,9 @@ class Worker:
         source: LayerSource,
         on_progress: Callable[[int], None],
         cancellation: Cancellation,
-    ) -> AppliedLayer:
-        paths: dict[str, list[bytes]] = defaultdict(list)
+    ) -> tuple[Message, Paths]:
+        """Serves the process until it is done, whatever the outcome."""
+        paths: Paths = defaultdict(list)
         while True:
             message = _receive(peer)
             if message is None:
@@ -106,22 +110,26 @@ class Worker:
             if "progress" in message:
                 on_progress(message["progress"])
             elif "wait" in message:
-                _send(peer, {"available": source.wait(message["wait"])})
+                _send(peer, {"available": source.wait(message["wait"], cancellation)})
             elif "paths" in message:
                 paths[message["paths"]] += [one.encode("latin-1") for one in message["part"]]
-            elif "error" in message:
-                raise Error.from_json(message["error"])
-            elif "os_error" in message:
-                raise OSError(message["os_error"], os.strerror(message["os_error"]))
-            elif "broken" in message:
-                raise RuntimeError(message["broken"])
             else:
-                done = message["done"]
-                return AppliedLayer(
-                    Digest(done["diff_id"]),
-                    LayerStats(**done["stats"]),
-                    **{kind: tuple(found) for kind, found in paths.items()},
-                )
+                return message, paths
+
+
+def _result(end: Message, paths: Paths) -> AppliedLayer:
+    if "error" in end:
+        raise Error.from_json(end["error"])
+    if "os_error" in end:
+        raise OSError(end["os_error"], os.strerror(end["os_error"]))
+    if "broken" in end:
+        raise RuntimeError(end["broken"])
+    done = end["done"]
+    return AppliedLayer(
+        Digest(done["diff_id"]),
+        LayerStats(**done["stats"]),
+        **{kind: tuple(found) for kind, found in paths.items()},
+    )
 
 
 def _answered(peer: socket.socket, job: Message, fds: list[int]) -> bool:

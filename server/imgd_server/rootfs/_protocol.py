@@ -41,26 +41,6 @@ class Stream(Protocol):
         ...
 
 
-class LayerSource(Protocol):
-    """A layer's bytes in a regular file that may still be growing: a stored blob, or an ingest."""
-
-    def fileno(self) -> int:
-        """A descriptor, open for reading, of the file with the layer's bytes from offset 0 on."""
-        ...
-
-    def wait(self, offset: int) -> int:
-        """Blocks until the file holds more than `offset` bytes, or is complete; returns how many it
-        holds. At the end that is `offset`.
-
-        Raises what ended the download, and CANCELLED once its caller has cancelled.
-        """
-        ...
-
-    def close(self) -> None:
-        """Closes the descriptor."""
-        ...
-
-
 class Cancellation(Protocol):
     """The part of `registry.Cancellation` that unpacking needs; rooms apart share its shape.
 
@@ -73,6 +53,27 @@ class Cancellation(Protocol):
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls `callback` once cancelled; returns how to take it back."""
+        ...
+
+
+class LayerSource(Protocol):
+    """A layer's bytes in a regular file that may still be growing: a stored blob, or an ingest."""
+
+    def fileno(self) -> int:
+        """A descriptor, open for reading, of the file with the layer's bytes from offset 0 on."""
+        ...
+
+    def wait(self, offset: int, cancellation: Cancellation) -> int:
+        """Blocks until the file holds more than `offset` bytes, or is complete; returns how many it
+        holds. At the end that is `offset`.
+
+        Raises what ended the download, and CANCELLED soon after the cancellation, which is also
+        that of the other layers' failure.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes the descriptor."""
         ...
 
 

@@ -58,7 +58,7 @@ class _Stored:
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def wait(self, offset: int) -> int:
+    def wait(self, offset: int, cancellation: Cancellation) -> int:
         return self._reader.size
 
     def close(self) -> None:
