@@ -414,10 +414,7 @@ class TransferManager:
                 return await self._metadata.write(lambda session: commit(session, sealed))
             except Exception as refused:  # noqa: BLE001 - a run leaves a record, whatever happens
                 error = refused
-        failure = self._failure(run, error)
-        if run.stopped and failure.reason is Reason.CANCELLED:
-            return self._stopped(run)
-        return self._ended(run, TransferState.FAILED, failure)
+        return self._ended(run, TransferState.FAILED, self._failure(run, error))
 
     async def _store(self, record: TransferRecord) -> bool:
         """Writes an end, unless the record was deleted, or belongs to a later run by now."""
@@ -473,8 +470,6 @@ class TransferManager:
         cause = _cause(error)
         if isinstance(cause, Error):
             return blame(cause)
-        if isinstance(cause, FormatError):
-            return from_format(cause, origin=Origin.SOURCE)
         incident = new_uid()[:12]
         _log.error(
             "transfer failed on a defect",

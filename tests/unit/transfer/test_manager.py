@@ -64,19 +64,24 @@ class Broken(SqliteMetadataStore):
         """Somebody writes."""
         self._passing = asyncio.Event()
         self._passing.set()
+        self._held = 0
 
-    def hold(self) -> None:
-        """From here on writes wait."""
+    def hold(self, most: int = 1000) -> None:
+        """The next writes wait, so many at the most."""
         self._passing.clear()
         self.arrived.clear()
+        self._held = most
 
     def let_go(self) -> None:
-        """Lets them pass."""
+        """Lets them pass, and all others."""
+        self._held = 0
         self._passing.set()
 
     async def write(self, function: Callable[[WriteSession], T]) -> T:
         self.arrived.set()
-        await self._passing.wait()
+        if self._held:
+            self._held -= 1
+            await self._passing.wait()
         if self.failure:
             self.failed.set()
             raise self.failure
@@ -408,6 +413,35 @@ async def test_deleting(lab: Lab) -> None:
     assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
 
 
+@pytest.mark.parametrize("first", ["delete", "resume"])
+async def test_whoever_deletes_and_whoever_resumes_agree(tmp_path: Path, first: str) -> None:
+    """In whatever order the store takes the two."""
+    async with open_lab(tmp_path, store=Broken) as lab:
+        failed = await lab.pull(f"{HOST}/none:1")
+        broken(lab).hold(most=2 if first == "delete" else 1)
+        deleting = asyncio.create_task(lab.manager.delete(failed.uid))
+        await broken(lab).arrived.wait()
+        resuming = asyncio.create_task(lab.manager.resume(failed.uid, None))
+        if first == "resume":
+            assert (await resuming).attempt == 2
+        else:
+            async with asyncio.timeout(PATIENCE):
+                while not lab.manager.running:
+                    await asyncio.sleep(0)
+        broken(lab).let_go()
+        loser = resuming if first == "delete" else deleting
+        with pytest.raises(Error) as refused:
+            await loser
+        if first == "delete":
+            assert refused.value.reason is Reason.TRANSFER_NOT_FOUND
+            await deleting
+            assert await lab.manager.list([], None, 10) == []
+            assert lab.manager.running == 0
+        else:
+            assert refused.value.reason is Reason.TRANSFER_STATE
+            assert (await lab.end(failed.uid)).attempt == 2
+
+
 # --- resuming
 
 
@@ -575,6 +609,10 @@ async def test_an_end_that_is_not_recorded_yet_can_be_gone_on_from(
         gate.open()
         ended = await lab.end(record.uid)
         assert ended.state == "FAILED"
+        with pytest.raises(Error) as refused:
+            await lab.manager.resume(record.uid, None)
+        assert refused.value.reason is Reason.DISK_FULL
+        assert await lab.manager.get(record.uid) == ended
         broken(lab).failure = None
         if deed == "resume":
             await lab.manager.resume(record.uid, None)
@@ -628,6 +666,24 @@ async def test_a_hold_that_cannot_be_taken_fails_the_pull(tmp_path: Path) -> Non
         assert (failure.reason, failure.origin) == (Reason.DISK_FULL, Origin.DESTINATION)
         # Nothing was fetched that nobody holds.
         assert not lab.registry.asked("manifest")
+
+
+async def test_an_image_that_goes_while_it_is_found_present(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, store=Broken) as lab:
+        lab.registry.push(layered(10), APP)
+        await lab.pull()
+        (uid,) = [one.uid for _, one in await lab.metadata.read(lambda s: s.list_images(None, 9))]
+        record = await lab.manager.start(spec_for(policy=PullPolicy.NEVER))
+        broken(lab).hold(most=1)
+        await broken(lab).arrived.wait()
+        await lab.metadata.write(lambda session: session.delete_image(uid))
+        broken(lab).let_go()
+        ended = await lab.end(record.uid)
+        failure = outcome_of(ended).failure
+        assert ended.state == "FAILED"
+        assert failure is not None
+        assert failure.reason is Reason.IMAGE_NOT_FOUND
+        assert await lab.names() == {}
 
 
 # --- causes

@@ -279,6 +279,23 @@ async def test_present_means_for_every_wanted_platform(lab: Lab) -> None:
     assert not await fetches(platforms=[OTHER])
 
 
+async def test_present_for_a_platform_that_only_the_config_states(lab: Lab) -> None:
+    lab.registry.push(for_platform(OTHER), APP)
+    await lab.pull()
+    lab.registry.calls.clear()
+    never = PullPolicy.NEVER
+    assert (await lab.pull(policy=never, platforms=[OTHER])).state == "SUCCEEDED"
+    assert (await lab.pull(policy=never, platforms=["linux/arm64"])).state == "FAILED"
+    assert (await lab.pull(policy=never)).state == "SUCCEEDED"
+    assert lab.registry.calls == []
+    # Where it states nonsense, it states nothing.
+    lab.registry.push(make_image([b"x"], os="no such/os", layer_type=PLAIN), f"{HOST}/odd:1")
+    assert (await lab.pull(f"{HOST}/odd:1")).state == "SUCCEEDED"
+    odd = await lab.outcome(f"{HOST}/odd:1", policy=never, platforms=[OTHER])
+    assert odd.failure is not None
+    assert odd.failure.reason is Reason.IMAGE_NOT_FOUND
+
+
 # --- platforms
 
 
