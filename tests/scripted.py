@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -173,10 +174,22 @@ class ScriptedDaemon:
     async def start(self) -> None:
         """Begins to listen."""
         self._server = grpc.aio.server()
-        transfer_service_pb2_grpc.add_TransferServiceServicer_to_server(
-            _Transfers(self), self._server
-        )
-        image_service_pb2_grpc.add_ImageServiceServicer_to_server(_Images(self), self._server)
+        for module, base, add in (
+            (
+                transfer_service_pb2,
+                _Transfers,
+                transfer_service_pb2_grpc.add_TransferServiceServicer_to_server,
+            ),
+            (
+                image_service_pb2,
+                image_service_pb2_grpc.ImageServiceServicer,
+                image_service_pb2_grpc.add_ImageServiceServicer_to_server,
+            ),
+        ):
+            (service,) = module.DESCRIPTOR.services_by_name.values()
+            servicer = _servicer(self, base, service)
+            servicer.daemon = self
+            add(servicer, self._server)
         self._server.add_insecure_port(self.address)
         await self._server.start()
 
@@ -246,58 +259,32 @@ class ScriptedDaemon:
             await context.abort(step.code, step.text)
 
 
+def _unary(daemon: ScriptedDaemon, method: MethodDescriptor) -> Any:
+    """Answers a method as the test says; else with an empty message, and the transfer's name."""
+    response = message_factory.GetMessageClass(method.output_type)
+
+    async def answer(_: object, request: Any, context: Any) -> Any:
+        usual: Any = response()
+        if "transfer" in method.output_type.fields_by_name:
+            usual.transfer.name = getattr(request, "name", NAME)
+        return await daemon.answer(method.name, request, context, usual)
+
+    return answer
+
+
+def _servicer(daemon: ScriptedDaemon, base: type, service: ServiceDescriptor) -> Any:
+    answers = {one.name: _unary(daemon, one) for one in service.methods if not one.server_streaming}
+    return type(service.name, (base,), answers)()
+
+
 class _Transfers(transfer_service_pb2_grpc.TransferServiceServicer):
-    def __init__(self, daemon: ScriptedDaemon) -> None:
-        self._daemon = daemon
+    """The streams; what answers once is added to it."""
 
-    async def StartTransfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.StartTransferResponse()
-        usual.transfer.name = NAME
-        return await self._daemon.answer("StartTransfer", request, context, usual)
-
-    async def CancelTransfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.CancelTransferResponse()
-        usual.transfer.name = request.name
-        return await self._daemon.answer("CancelTransfer", request, context, usual)
-
-    async def GetTransfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.GetTransferResponse()
-        usual.transfer.name = request.name
-        return await self._daemon.answer("GetTransfer", request, context, usual)
-
-    async def ResumeTransfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.ResumeTransferResponse()
-        usual.transfer.name = request.name
-        return await self._daemon.answer("ResumeTransfer", request, context, usual)
-
-    async def DeleteTransfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.DeleteTransferResponse()
-        return await self._daemon.answer("DeleteTransfer", request, context, usual)
-
-    async def ListTransfers(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = transfer_service_pb2.ListTransfersResponse()
-        return await self._daemon.answer("ListTransfers", request, context, usual)
+    daemon: ScriptedDaemon
 
     async def WatchTransfer(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        async for response in self._daemon.watch(request, context):
+        async for response in self.daemon.watch(request, context):
             yield response
-
-
-class _Images(image_service_pb2_grpc.ImageServiceServicer):
-    def __init__(self, daemon: ScriptedDaemon) -> None:
-        self._daemon = daemon
-
-    async def ListImages(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = image_service_pb2.ListImagesResponse()
-        return await self._daemon.answer("ListImages", request, context, usual)
-
-    async def GetImage(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = image_service_pb2.GetImageResponse()
-        return await self._daemon.answer("GetImage", request, context, usual)
-
-    async def RemoveImage(self, request: Any, context: Any) -> Any:  # noqa: N802
-        usual = image_service_pb2.RemoveImageResponse()
-        return await self._daemon.answer("RemoveImage", request, context, usual)
 
 
 # --- the clients, behind one face --------------------------------------------------------------
