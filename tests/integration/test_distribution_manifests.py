@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from imgd_server.errors import Error, Reason
 from imgd_server.images import describe
 from imgd_server.metadata import BlobRef, ImageRecord, Name
 from imgd_server.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Platform
@@ -432,6 +433,24 @@ async def show_pulled(inside: Inside, target: FakeImage, full: str) -> None:
     await inside.metadata.write(
         lambda session: session.put_image(record, described.platforms, described.blobs)
     )
+
+
+async def test_a_manifest_that_is_lost_is_unknown(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await inside.push("app", "1", ONE)
+    for reference in ("1", ONE.digest):
+        with monkeypatch.context() as patched:
+
+            def damaged(*_: object) -> None:
+                raise Error(Reason.STORE_CORRUPT, "a secret")
+
+            patched.setattr(inside.content, "read", damaged)
+            assert (await get(inside, reference)).status == 500
+    inside.content.delete(Digest.parse(ONE.digest))
+    for reference in ("1", ONE.digest):
+        assert (await get(inside, reference)).code == "MANIFEST_UNKNOWN"
+        assert (await inside.call("HEAD", f"/v2/app/manifests/{reference}")).status == 404
 
 
 # --- delete

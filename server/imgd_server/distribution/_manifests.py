@@ -54,7 +54,7 @@ async def get_manifest(request: web.Request, repository: Repository) -> web.Stre
             return web.Response(headers=headers | {"Content-Length": str(info.size)})
         raw = await in_thread(lambda: content.read(target.digest, MAX_MANIFEST_BYTES))
     except Error as error:
-        # Of an index that is stored partly: what it refers to may be absent.
+        # It may have been collected since it was found.
         if error.reason is Reason.BLOB_NOT_FOUND:
             raise _unknown(request, repository) from None
         raise
