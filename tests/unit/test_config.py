@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgd_server.config import Config, add_flags, load
+from imgd_server.config import Config, add_flags, load, water
 from imgd_server.errors import Error, Reason
 
 # For every key a value that is not its default: as a flag or variable, in TOML, and as it is then.
@@ -27,6 +27,12 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "max_running_transfers": ("3", "3", 3),
     "max_concurrent_blobs": ("2", "2", 2),
     "transfer_retention": ("60", "60", 60.0),
+    "high_water": ("90%", '"90%"', "90%"),
+    "low_water": ("20GB", '"20GB"', "20GB"),
+    "event_retention": ("3600", "3600", 3600.0),
+    "high_water": ("85%", '"85%"', "85%"),
+    "low_water": ("50 GB", '"50 GB"', "50 GB"),
+    "event_retention": ("3600", "3600", 3600.0),
     "drain": ("0", "0", 0.0),
     "log_level": ("debug", '"debug"', "debug"),
     "log_format": ("text", '"text"', "text"),
@@ -133,6 +139,11 @@ def test_lists() -> None:
         ("max_running_transfers", "0", "from 1 to 10000"),
         ("max_concurrent_blobs", "65", "from 1 to 64"),
         ("transfer_retention", "-1", "from 1 to"),
+        ("high_water", "0%", "a share of the file system"),
+        ("high_water", "100%", "a share of the file system"),
+        ("low_water", "50 apples", "or a size"),
+        ("low_water", "-5GB", "or a size"),
+        ("event_retention", "59", "from 60 to"),
         ("drain", "601", "from 0 to 600"),
         ("log_level", "loud", "debug, info, warning, error"),
         ("log_format", "xml", "json, text"),
@@ -192,6 +203,21 @@ def test_what_is_wrong_is_found_however_it_is_overridden(tmp_path: Path) -> None
     file = tmp_path / "imgd.toml"
     file.write_text("nope = 1")
     assert "nope" in refused({"config": str(file), "root": "/r"})
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("", (0.0, 0)),
+        ("85%", (0.85, 0)),
+        ("0.5%", (0.005, 0)),
+        ("1000", (0.0, 1000)),
+        ("50GB", (0.0, 50 * 10**9)),
+        ("1.5 tb", (0.0, 1_500_000_000_000)),
+    ],
+)
+def test_a_mark_is_a_share_or_a_size(text: str, mark: tuple[float, int]) -> None:
+    assert water(text) == pytest.approx(mark)
 
 
 def test_defaults_of_root_and_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
