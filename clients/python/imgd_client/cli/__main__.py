@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "imgctl"
-        _tell(f"{error.format_message()} See '{path} --help'.")
+        _tell(f"{error.format_message().rstrip('.')}. See '{path} --help'.")
         return USAGE
     except click.ClickException as error:
         return _fail(error.format_message())
@@ -66,7 +66,7 @@ def _run(words: Sequence[str]) -> int:
 
         return complete(app, instruction)
     try:
-        with app.make_context("imgctl", [*words] or ["--help"]) as context:
+        with app.make_context("imgctl", [*words]) as context:
             app.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code

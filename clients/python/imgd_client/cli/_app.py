@@ -40,6 +40,10 @@ class _LazyGroup(click.Group):
         super().__init__(**options)  # type: ignore[arg-type]
         self._names = names
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Without a word, help is what is wanted, as of docker.
+        return super().parse_args(ctx, args or ["--help"])
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*self._names, *self.commands])
 
@@ -65,6 +69,7 @@ app.params.append(
         help="unix:PATH or HOST:PORT; by default IMGD_ADDRESS, else the daemon's own default.",
     )
 )
+app = click.version_option(None, "-v", "--version", package_name="imgd-client")(app)
 app.context_settings = {"help_option_names": ["-h", "--help"]}
 app.callback = _remember_address
 app.add_command(_LazyGroup(_IMAGE_COMMANDS, name="image", help="The same, as `docker image`."))

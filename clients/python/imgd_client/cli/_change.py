@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from imgd_client import ImgdError
+from imgd_client import NotFound
 
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
+from ._inspect import each
 from ._names import familiar
 from ._units import human_size
 
@@ -38,41 +41,55 @@ def untag(reference: str) -> None:
 @click.pass_context
 def rmi(ctx: click.Context, images: tuple[str, ...], force: bool) -> None:
     """Removes names and images; each argument stands alone."""
-    failed = False
     with connect() as client:
-        for image in images:
+
+        def remove(image: str) -> None:
             try:
                 answer = client.images.remove(image, force=force)
-            except ImgdError as error:
-                # Without a reason it is no answer about this image.
-                if not error.reason:
+            except NotFound as error:
+                if not force:
                     raise
-                failed = True
+                # As docker: told of, and no failure.
                 click.echo(f"imgctl: {error}", err=True)
-                continue
+                return
             for name in answer.untagged:
                 click.echo(f"Untagged: {familiar(name)}")
             for digest in answer.deleted:
                 click.echo(f"Deleted: {digest}")
-    if failed:
+
+        _, complete = each(images, remove)
+    if not complete:
         ctx.exit(1)
 
 
 @command()
-@click.option("-a", "--all", "all_images", is_flag=True, help="All that nothing holds.")
+@click.option("-a", "--all", "all_images", is_flag=True, help="All that no container uses.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 def prune(all_images: bool, force: bool, filters: tuple[str, ...], dry_run: bool) -> None:
     """Removes dangling images."""
-    if not (force or dry_run):
-        what = "all images that nothing holds" if all_images else "all dangling images"
-        click.confirm(f"This will remove {what}. Continue?", abort=True)
+    if not (force or dry_run or _is_sure(all_images)):
+        return
     with connect() as client:
         answer = client.images.prune(all=all_images, filters=filters, dry_run=dry_run)
+    if answer.pruned:
+        click.echo("Images to delete:" if dry_run else "Deleted Images:")
     for image in answer.pruned:
         for name in image.untagged:
             click.echo(f"untagged: {familiar(name)}")
         for digest in image.deleted:
             click.echo(f"deleted: {digest}")
-    click.echo(f"Total reclaimed space: {human_size(answer.freed_bytes)}")
+    if missing := answer.pruned_count - len(answer.pruned):
+        click.echo(f"and {missing} more")
+    if answer.pruned:
+        click.echo()
+    what = "reclaimable" if dry_run else "reclaimed"
+    click.echo(f"Total {what} space: {human_size(answer.freed_bytes)}")
+
+
+def _is_sure(all_images: bool) -> bool:
+    with_all = "all images without at least one container associated to them"
+    click.echo(f"WARNING! This will remove {with_all if all_images else 'all dangling images'}.")
+    click.echo("Are you sure you want to continue? [y/N] ", nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -41,7 +41,7 @@ class Command(click.Command):
             if not (sign and name in flags):
                 yield word
             elif value not in _BOOLEANS:
-                raise click.UsageError(f"{value!r} is not a value for {name}: true or false.", ctx)
+                raise click.UsageError(f"{value!r} is not a value for {name}: true or false", ctx)
             elif _BOOLEANS[value]:
                 yield name
             else:
