@@ -119,21 +119,21 @@ class TestPull:
             f"Status: Downloaded newer image for {name}:latest",
             f"{name}:latest",
         ]
-        assert again.stdout.splitlines()[-3:] == [
+        assert again.stdout.splitlines() == [
+            "latest: Pulling from samples/hello",
             f"Digest: {digest}",
             f"Status: Image is up to date for {name}:latest",
             f"{name}:latest",
         ]
-        assert "Using default tag" not in again.stdout
         assert (first.returncode, first.stderr, again.returncode, again.stderr) == (0, "", 0, "")
 
-        by_digest = daemon.imgctl("pull", f"{name}@{digest}")
-        assert by_digest.stdout.splitlines()[0] == f"{name}@{digest}: Pulling from samples/hello"
-        assert by_digest.stdout.splitlines()[-2:] == [
+        by_digest = daemon.imgctl("pull", f"{name}@{digest}").stdout.splitlines()
+        assert by_digest == [
+            f"{name}@{digest}: Pulling from samples/hello",
+            f"{layer}: Already exists",
+            f"Digest: {digest}",
+            # The name is new, though the image is not.
             f"Status: Downloaded newer image for {name}@{digest}",
-            f"{name}@{digest}",
-        ] or by_digest.stdout.splitlines()[-2:] == [
-            f"Status: Image is up to date for {name}@{digest}",
             f"{name}@{digest}",
         ]
 
@@ -214,6 +214,24 @@ class TestOnATerminal:
         after = "".join(lines[lines.index(done[-1]) + 1 :])
         assert re.fullmatch(rf"Digest: {_DIGEST}Status: Downloaded newer image for (.*)\1", after)
         assert screen.raw.rindex("\x1b[?25h") > screen.raw.rindex("\x1b[?25l")
+
+    def test_shows_no_layers_when_there_was_nothing_to_do(
+        self, stocked: Daemon, samples: Daemon
+    ) -> None:
+        name = f"{samples.registry}/samples/hello:latest"
+        screen = Terminal([IMGCTL, "--address", stocked.address, "pull", name], width=200)
+
+        status = screen.wait()
+        screen.close()
+
+        assert status == 0
+        assert re.fullmatch(
+            "latest: Pulling from samples/hello\n"
+            rf"Digest: {_DIGEST}\n"
+            f"Status: Image is up to date for {name}\n"
+            f"{name}",
+            screen.text,
+        )
 
     def test_draws_without_colours_where_none_are_wanted(
         self, terminal: Callable[..., Terminal], front: Gate

@@ -13,7 +13,7 @@ from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 
 from ._units import human_size
-from ._words import activity, label, rate, state_word
+from ._words import activity, is_up_to_date, label, rate, state_word
 
 __all__ = ["Live", "render"]
 
@@ -89,7 +89,7 @@ def _add_summary(lines: _Lines, progress: transfer_pb2.TransferProgress) -> None
 def render(state: ProgressState, now: float, width: int) -> Table:
     """A line for each layer, and one for the whole while it runs."""
     lines = _Lines(width)
-    for node in state.layers:
+    for node in [] if is_up_to_date(state) else state.layers:
         _add_node(lines, node, now)
     if not state.finished:
         _add_summary(lines, state.progress)

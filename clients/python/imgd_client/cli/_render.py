@@ -12,7 +12,7 @@ import click
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 
-from ._words import FIRST_WORD, label, state_word
+from ._words import FIRST_WORD, is_up_to_date, label, state_word
 
 __all__ = ["Json", "Plain", "Renderer", "Silent", "renderer"]
 
@@ -58,6 +58,8 @@ class Plain(Silent):
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[int, str]] = {}
+        # Not said before it is known that there is anything else to do.
+        self._existing: list[str] = []
 
     def show(
         self,
@@ -70,22 +72,33 @@ class Plain(Silent):
         for node in changed:
             if node.node_id in layers:
                 self._line(node)
+        if state.finished and not is_up_to_date(state):
+            self._say()
         sys.stdout.flush()
 
     def _line(self, node: transfer_pb2.TransferNode) -> None:
         word = state_word(node, time.time())
         if word in _PASSING:
             word = FIRST_WORD
-        if node.node_id not in self._shown and word not in (FIRST_WORD, "Already exists"):
-            click.echo(f"{label(node)}: {FIRST_WORD}")
         retrying = node.state == transfer_pb2.NODE_STATE_RETRYING
         # The seconds that are left are no change of state; the next attempt is.
         key = (node.retry.attempt, "Retrying") if retrying else (0, word)
-        shown = self._shown.get(node.node_id)
+        before = self._shown.get(node.node_id)
         # An attempt that starts after a failed one is no new layer.
-        if shown != key and not (shown and word == FIRST_WORD):
-            self._shown[node.node_id] = key
-            click.echo(f"{label(node)}: {word}")
+        if before == key or (before and word == FIRST_WORD):
+            return
+        self._shown[node.node_id] = key
+        if node.state == transfer_pb2.NODE_STATE_EXISTS:
+            self._existing.append(f"{label(node)}: {word}")
+            return
+        if not before and word != FIRST_WORD:
+            self._say(f"{label(node)}: {FIRST_WORD}")
+        self._say(f"{label(node)}: {word}")
+
+    def _say(self, *lines: str) -> None:
+        for line in (*self._existing, *lines):
+            click.echo(line)
+        self._existing.clear()
 
 
 class Json(Silent):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from imgd.v1 import transfer_pb2
+from imgd_client import ProgressState
 
 from ._names import short_id
 
-__all__ = ["FIRST_WORD", "activity", "label", "rate", "state_word"]
+__all__ = ["FIRST_WORD", "activity", "is_up_to_date", "label", "rate", "state_word"]
 
 FIRST_WORD = "Pulling fs layer"
 """What docker says of a layer first."""
@@ -57,6 +58,12 @@ def state_word(node: transfer_pb2.TransferNode, now: float) -> str:
     kinds = {one.kind for one in node.activities}
     done = transfer_pb2.ACTIVITY_KIND_DOWNLOAD in kinds
     return "Download complete" if done else FIRST_WORD
+
+
+def is_up_to_date(state: ProgressState) -> bool:
+    """Whether it ended with nothing to do, of which docker shows no layers."""
+    outcome = state.transfer.outcome if state.finished and state.transfer else None
+    return bool(outcome and outcome.pull_result == transfer_pb2.PULL_RESULT_UP_TO_DATE)
 
 
 def rate(running: transfer_pb2.Activity, now: float) -> float:

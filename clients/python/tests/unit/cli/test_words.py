@@ -232,9 +232,31 @@ class TestPlainLines:
                 node(0, transfer_pb2.NODE_STATE_DONE),
                 node(1, transfer_pb2.NODE_STATE_EXISTS),
             ),
+            finished(2),
         )
 
         assert told == ["Pulling fs layer", "Pull complete", "Already exists"]
+
+    def test_say_nothing_of_layers_when_there_was_nothing_to_do(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        layers = snapshot(1, node(0, transfer_pb2.NODE_STATE_EXISTS))
+        end = finished(2)
+        end.finished.transfer.outcome.pull_result = transfer_pb2.PULL_RESULT_UP_TO_DATE
+        assert self._lines(capsys, layers, end) == []
+
+        end.finished.transfer.outcome.pull_result = transfer_pb2.PULL_RESULT_DOWNLOADED
+        assert self._lines(capsys, layers, end) == ["Already exists"]
+
+    def test_say_what_exists_before_what_comes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        told = self._lines(
+            capsys,
+            snapshot(1, node(0, transfer_pb2.NODE_STATE_EXISTS), node(1)),
+            update(2, node(2, transfer_pb2.NODE_STATE_EXISTS)),
+            update(3, node(1, transfer_pb2.NODE_STATE_DONE)),
+        )
+
+        assert told == ["Already exists", "Pulling fs layer", "Already exists", "Pull complete"]
 
     def test_count_attempts_not_seconds(self, capsys: pytest.CaptureFixture[str]) -> None:
         def waiting(attempt: int, seconds: float) -> transfer_pb2.TransferNode:
@@ -305,6 +327,9 @@ class TestBars:
 
         (line,) = self._drawn(state, 80)
         assert line.endswith("Pull complete")
+        assert state.transfer
+        state.transfer.outcome.pull_result = transfer_pb2.PULL_RESULT_UP_TO_DATE
+        assert self._drawn(state, 80) == []
 
 
 class TestFlags:
