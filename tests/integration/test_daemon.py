@@ -35,6 +35,7 @@ from imgd.v1 import (
     transfer_service_pb2,
     transfer_service_pb2_grpc,
 )
+from imgd_server import __main__ as command
 from imgd_server.__main__ import main
 from imgd_server.errors import Error, Reason
 from imgd_server.rpc._listen import claim
@@ -523,9 +524,9 @@ def test_an_idle_daemon_stops_and_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_stop_while_it_starts_is_a_stop(tmp_path: Path) -> None:
     flags = ("--registry-listen", "127.0.0.1:0", "--samples")
-    command = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state"]
-    command += ["--listen", f"unix:{tmp_path}/imgd.sock", *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    words = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state"]
+    words += ["--listen", f"unix:{tmp_path}/imgd.sock", *flags]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     # It holds its lock: it has begun, and makes samples for a while.
     lock = tmp_path / "state" / "lock"
     deadline = time.monotonic() + PATIENCE
@@ -640,9 +641,9 @@ def test_every_line_is_json_and_no_line_holds_a_secret(tmp_path: Path) -> None:
 
 
 def test_a_log_that_nobody_reads_harms_nothing(tmp_path: Path) -> None:
-    command = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state"]
+    words = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state"]
     process = subprocess.Popen(
-        [*command, "--listen", f"unix:{tmp_path}/imgd.sock"], stderr=subprocess.PIPE, text=True
+        [*words, "--listen", f"unix:{tmp_path}/imgd.sock"], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
     assert json.loads(process.stderr.readline())["event"] == "serving"
@@ -663,9 +664,9 @@ def test_a_log_that_nobody_reads_harms_nothing(tmp_path: Path) -> None:
 
 
 def test_text_for_people_has_no_colours_in_a_pipe(tmp_path: Path) -> None:
-    command = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state", "--log-format", "text"]
+    words = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state", "--log-format", "text"]
     process = subprocess.Popen(
-        [*command, "--listen", f"unix:{tmp_path}/imgd.sock"], stderr=subprocess.PIPE, text=True
+        [*words, "--listen", f"unix:{tmp_path}/imgd.sock"], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
     first = process.stderr.readline()
@@ -701,6 +702,24 @@ def test_a_mistake_in_the_configuration(
     flag, variable = capsys.readouterr().err.splitlines()
     assert flag.startswith("imgd: drain (from the flag --drain): ")
     assert variable.startswith("imgd: read_timeout (from the environment's IMGD_READ_TIMEOUT): ")
+
+
+def test_what_the_system_refuses_is_a_line_and_ctrl_c_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise PermissionError(13, "Permission denied", "/var/lib/imgd/metadata.db")
+
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_run", fail)
+    assert main(["version"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("imgd: ")
+    assert "/var/lib/imgd/metadata.db" in line
+    monkeypatch.setattr(command, "_run", interrupt)
+    assert main(["version"]) == 130
 
 
 def test_a_mistake_that_only_shows_when_it_starts(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ IMGD = str(BIN / "imgd")
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
     """The environment of a machine with nothing but this Python: no PATH, no home, no settings."""
-    kept = {key: value for key, value in os.environ.items() if key.startswith(("COV_", "PYTHON"))}
+    kept = {key: value for key, value in os.environ.items() if key.startswith(("COV", "PYTHON"))}
     return {**kept, "PATH": "/nonexistent", "TMPDIR": str(tmp_path)}
 
 

@@ -49,8 +49,8 @@ def encode_token(query: object, position: object) -> str:
     return base64.urlsafe_b64encode(_checksum(query, payload) + payload).decode().rstrip("=")
 
 
-def decode_token(query: object, token: str, kinds: tuple[type, ...] = ()) -> Any:
-    """The position in a token; with `kinds` a tuple with a value of each of these types.
+def decode_token(query: object, token: str, kinds: tuple[type, ...]) -> Any:
+    """The position in a token, as a tuple with a value of each of `kinds`.
 
     Raises PAGE_TOKEN_INVALID for one that is not of this query.
     """
@@ -58,8 +58,6 @@ def decode_token(query: object, token: str, kinds: tuple[type, ...] = ()) -> Any
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         if _checksum(query, raw[_SUM:]) == raw[:_SUM]:
             position = json.loads(raw[_SUM:])
-            if not kinds:
-                return position
             if isinstance(position, list) and _fit(position, kinds):
                 return tuple(position)
     except (binascii.Error, ValueError, RecursionError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import random
+import threading
 from typing import Any
 
 import grpc.aio
@@ -119,6 +122,38 @@ async def test_a_reader_who_leaves_lets_go_of_the_file(
     for reader in opened:
         with pytest.raises(OSError, match="Bad file descriptor"):
             reader.pread(1, 0)
+
+
+async def test_a_reader_who_leaves_before_the_file_is_open_leaves_none(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = api.put(DATA)
+    inner = api.content.open
+    reached, goes_on = threading.Event(), threading.Event()
+    opened: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def slow(wanted: Any) -> Any:
+        reached.set()
+        assert goes_on.wait(60)
+        reader = inner(wanted)
+        opened.put(reader)
+        return reader
+
+    monkeypatch.setattr(api.content, "open", slow)
+    call = api.contents.ReadBlob(reading(digest))
+    reader = asyncio.ensure_future(read(call))
+    assert await asyncio.to_thread(reached.wait, 60)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    # The handler is gone before the thread has opened the file.
+    await api.server.stop(5)
+    goes_on.set()
+    late = await asyncio.to_thread(opened.get)
+    while late.fileno() >= 0:
+        await asyncio.sleep(0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        late.pread(1, 0)
 
 
 async def test_a_blob_that_shrank_on_the_disk_does_not_loop(

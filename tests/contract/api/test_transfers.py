@@ -165,6 +165,11 @@ async def test_credentials_go_to_the_registry_and_nowhere_else(
     assert answers[-1].event.finished.transfer.outcome.pull_result == (
         transfer_pb2.PULL_RESULT_UP_TO_DATE
     )
+    lease = {"lease_id": "held", "ttl": {"seconds": 60}}
+    leased = await read(
+        api.transfers.Pull(pull(f"{registry.host}/app:1", credentials=credentials, lease=lease))
+    )
+    assert leased[-1].event.finished.transfer.outcome.lease == "leases/held"
     anonymous = await read(api.transfers.Pull(pull(f"{registry.host}/app:1")))
     failure = anonymous[-1].event.finished.transfer.outcome.failure
     assert failure.code == grpc.StatusCode.UNAUTHENTICATED.value[0]

@@ -169,6 +169,12 @@ def test_a_fact_that_does_not_fit_leaves_room_for_those_that_do() -> None:
     assert "registry_code" not in metadata
 
 
+def test_what_is_left_over_gives_way_to_what_matters() -> None:
+    facts = {"image": "i" * 2000, "other": "o" * 900}
+    error = FieldError("f" * 300, "m" * 2000, reason=Reason.IMAGE_NOT_FOUND, metadata=facts)
+    assert kinds(error) == {"ErrorInfo", "BadRequest"}
+
+
 @given(st.text(st.characters()), st.integers(8, 60))
 def test_cut_is_valid_bounded_and_a_beginning(text: str, size: int) -> None:
     result = cut(text, size)
