@@ -132,9 +132,10 @@ def test_leaving_a_pull_cancels_it_resumably_and_hurts_nobody(
     registry.on(f"GET .*/blobs/{layer}", stall(2 * MEBIBYTE), times=1)
     stub = transfer_service_pb2_grpc.TransferServiceStub(client.channel)
     request = transfer_service_pb2.PullRequest(reference=reference)
-    calls = [stub.Pull(request, timeout=PATIENCE) for _ in range(2)]
-    for call in calls:
-        until_moved(call, layer, MEBIBYTE)
+    calls = []
+    for _ in range(2):
+        calls.append(stub.Pull(request, timeout=PATIENCE))
+        until_moved(calls[-1], layer, MEBIBYTE)
     names = [one.name for one in client.transfers.list()]
     leader, follower = reversed(names)
     assert next(client.watch(follower)).snapshot.progress.leader == leader
