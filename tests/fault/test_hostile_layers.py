@@ -321,6 +321,27 @@ def test_more_entries_than_are_allowed(tmp_path: Path, how: Whiteouts) -> None:
     assert refusal(tmp_path / "r", entries, options(how, max_entries=100)).reason is TOO_LARGE
 
 
+@BOTH
+def test_folders_that_no_entry_names_count_too(tmp_path: Path, how: Whiteouts) -> None:
+    entries = archive(*(file(b"%d/%s/f" % (number, b"d/" * 50)) for number in range(3)))
+    assert refusal(tmp_path / "r", entries, options(how, max_entries=100)).reason is TOO_LARGE
+    apply(tmp_path / "r", entries, options(how, max_entries=160))
+
+
+@BOTH
+def test_walking_in_circles(tmp_path: Path, how: Whiteouts) -> None:
+    """Each entry leads through a long way, of which the one before made us forget all."""
+    way = [
+        pax({b"linkpath": b"d/../" * 800 + b"l%d" % (n + 1)}) + symlink(b"l%d" % n, b"")
+        for n in range(30)
+    ]
+    turns = [file(b"l0/f"), symlink(b"x", b"y"), directory(b"x")] * 2000
+    entries = archive(directory(b"d"), directory(b"l30"), *way, *turns)
+    error = refusal(tmp_path / "r", entries, options(how))
+    assert error.reason is TOO_LARGE
+    assert "too many directories" in error.message
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
 def test_bytes_beyond_the_bounds(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     bomb = pack(archive(file(b"zeros", bytes(32 << 20))))

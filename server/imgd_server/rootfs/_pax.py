@@ -46,8 +46,6 @@ def parse_records(data: bytes) -> Records:
     while position < len(data):
         found = _LENGTH.match(data, position)
         if found is None:
-            if not data[position:].strip(b"\0"):  # padding, as some writers leave it
-                break
             raise invalid("a PAX record does not begin with its length")
         end = position + int(found[1])
         key, equals, value = data[found.end() : end - 1].partition(b"=")

@@ -86,7 +86,8 @@ class Limits:
         max_ratio: Unpacked bytes for each stored one, once `ratio_floor` is passed. deflate ends
             at 1,032; real layers stay below 20, but a file of zeros is no crime.
         ratio_floor: Unpacked bytes that need no excuse.
-        max_entries: Of the archive; what is remembered of each is bounded by it.
+        max_entries: Of the archive, and directories that it has no entry for; what is remembered of
+            each is bounded by it.
         max_file_bytes: Of one file with its holes: a sparse file's length costs no byte on disk,
             but those who copy it later.
         max_path: Bytes of a name; Linux's PATH_MAX, with its end.

@@ -47,6 +47,8 @@ _BLOCK = 512
 _ZERO = bytes(_BLOCK)
 # Versions of PAX's forms of sparse files; 0.0 and 0.1 seldom say theirs.
 _SPARSE_FORMS = {(None, None), (b"0", b"0"), (b"0", b"1"), (b"1", b"0")}
+# Of all extended headers. They are what costs most to read, byte for byte: a minute, with this.
+_MAX_EXTENDED = 1 << 30
 _XATTR = b"SCHILY.xattr."
 # The largest number that leaves room for one more block.
 _MAX_SIZE = (1 << 63) - 1 - _BLOCK
@@ -132,6 +134,7 @@ class TarReader:
         self._position = 0
         self._left = 0  # bytes of the current entry's data not read yet
         self._padding = 0  # and of its last block
+        self._extended_bytes = 0
         self.entries = 0
 
     def next(self) -> Entry | None:
@@ -147,9 +150,6 @@ class TarReader:
                 for _ in self._chunks:
                     pass
                 return None
-            self.entries += 1
-            if self.entries > self._limits.max_entries:
-                raise too_large(f"it has more than {self._limits.max_entries} entries")
             kind = block[156]
             if kind == _PAX:
                 records = parse_records(self._extended(block))
@@ -160,6 +160,7 @@ class TarReader:
             elif kind == _GNU_LINK:
                 link = self._extended(block).partition(b"\0")[0]
             else:
+                self.entries += 1
                 return self._entry(block, kind, records, name, link)
 
     def data(self) -> Iterator[memoryview]:
@@ -246,6 +247,9 @@ class TarReader:
             raise invalid("an extended header has an impossible size")
         if size > self._limits.max_header:
             raise too_large(f"an extended header has more than {self._limits.max_header} bytes")
+        self._extended_bytes += max(size, _BLOCK)
+        if self._extended_bytes > _MAX_EXTENDED:
+            raise too_large(f"its extended headers have more than {_MAX_EXTENDED} bytes")
         data = self._take(size)
         self._padding = -size % _BLOCK
         return data

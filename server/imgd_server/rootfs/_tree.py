@@ -22,6 +22,8 @@ __all__ = ["Directory", "Tree", "clean", "empty", "remove"]
 _MAX_LINKS = 40
 # Open directories. With as many more as a path has components, well below the usual limit of 1,024.
 _CACHED = 256
+# For a start: what a thousand paths of the greatest depth need.
+_STEPS = 256_000
 _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -95,6 +97,8 @@ class Tree:
         self._cache: dict[bytes, Directory] = {b"": self.root}
         self._links = 0
         self._looking = False
+        # How many more directories may be gone through on the way to others.
+        self.steps = _STEPS
 
     def directory(self, path: bytes) -> Directory:
         """The directory at a clean path, links in it followed within the root.
@@ -139,7 +143,11 @@ class Tree:
     def _walk(self, start: Directory, path: bytes) -> Directory:
         """From `start` along a path that may have `..` and empty components (a link's target)."""
         current = start
-        for part in path.split(b"/"):
+        parts = path.split(b"/")
+        self.steps -= len(parts)
+        if self.steps < 0:
+            raise too_large("its entries lead through too many directories")
+        for part in parts:
             if not part or part == b".":
                 continue
             current = (current.parent or current) if part == b".." else self._step(current, part)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["image_xattrs", "is_image_xattr"]
+__all__ = ["DEFAULT_ACL", "image_xattrs", "is_image_xattr"]
 
 # The others belong to the host (labels, integrity), or steer overlayfs, where an image could
 # redirect a directory to what is not its own.
 _TAKEN = (b"user.", b"security.capability", b"system.posix_acl_")
 _LEFT = b"user.overlay."
+DEFAULT_ACL = b"system.posix_acl_default"
+"""What is created in a directory with it gets other modes than were asked for."""
 
 
 def is_image_xattr(name: bytes) -> bool:

@@ -6,6 +6,8 @@ import gzip
 import io
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -145,6 +147,38 @@ def test_without_privileges(tmp_path: Path, how: ApplyOptions) -> None:
     assert found["closed/f"]["mode"] == oct(stat.S_IFREG | 0o4755)
     assert {facts["owner"] for facts in found.values()} == {(os.geteuid(), os.getegid())}
     assert set(found) == {"", "closed", "closed/f", "closed/inner", "closed/inner/s", "p"}
+
+
+DEVICE_IN_PLACE = """
+import os, sys
+from pathlib import Path
+from imgd_server.rootfs import ApplyOptions, Whiteouts
+from tests.unit.rootfs.archives import *
+root = Path(sys.argv[1])
+how = ApplyOptions(Whiteouts.APPLY, privileged=False)
+apply(root, archive(directory(b"d", 0o555), file(b"d/f"), directory(b"d/in", 0), file(b"dev")), how)
+apply(root, archive(file(b"d/g"), file(b"d/in/h"), whiteout(b"d/f"), device(b"dev", 1, 3)), how)
+apply(root, archive(directory(b".", 0o500)), how)
+apply(root, archive(file(b"new")), how)
+"""
+
+
+def test_without_privileges_onto_a_tree_that_bars_the_way(tmp_path: Path) -> None:
+    """In a process that can't override modes, root or not."""
+    root = tmp_path / "r"
+    command = [sys.executable, "-c", DEVICE_IN_PLACE, str(root)]
+    if ROOT:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    here = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE(root.stat().st_mode) == 0o500
+    root.chmod(0o700)
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o555
+    assert stat.S_IMODE((root / "d" / "in").stat().st_mode) == 0
+    (root / "d" / "in").chmod(0o700)
+    assert set(tree(root)) == {"", "d", "d/g", "d/in", "d/in/h", "new"}
+    (root / "d").chmod(0o700)
 
 
 @BOTH

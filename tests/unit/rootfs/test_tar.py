@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from imgd_server.errors import Error, Reason
 from imgd_server.rootfs import Limits
+from imgd_server.rootfs import _tar as module
 from imgd_server.rootfs._tar import DIRECTORY, LINK, REGULAR, SYMLINK, Entry, TarReader
 from tests.unit.rootfs.archives import (
     GNU,
@@ -213,12 +214,13 @@ def test_refuses(data: bytes, words: str) -> None:
 
 
 def test_bounds() -> None:
-    assert reason(archive(file(b"a"), file(b"b"), file(b"c")), max_entries=2)[0] is (
-        Reason.LAYER_TOO_LARGE
-    )
     long = archive(pax({b"comment": b"x" * 100}), file(b"a"))
     assert reason(long, max_header=100)[0] is Reason.LAYER_TOO_LARGE
     assert only(long, max_header=120)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MAX_EXTENDED", 1500)
+        read(pax({b"a": b"b"}) * 2 + file(b"a"))
+        assert reason(pax({b"a": b"b"}) * 3 + file(b"a"))[0] is Reason.LAYER_TOO_LARGE
     # Refused by what it states, before a byte of it is kept.
     assert reason(entry(b"x", b"x", size=1 << 40))[0] is Reason.LAYER_TOO_LARGE
 
