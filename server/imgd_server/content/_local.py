@@ -36,6 +36,7 @@ _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ALGORITHMS = ("sha256", "sha512")
+_FOLDERS = ("blobs", *(f"blobs/{one}" for one in _ALGORITHMS), "ingest", "trash")
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 # Blobs may be private: nobody but the daemon reaches them, and nobody at all writes to them.
 _FOLDER_MODE, _PARTIAL_MODE, _BLOB_MODE = 0o700, 0o600, 0o444
@@ -214,12 +215,7 @@ class LocalContentStore:
     def _lay_out(self) -> None:
         root = self._root
         root.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-        for name in (
-            "blobs",
-            "ingest",
-            "trash",
-            *(f"blobs/{algorithm}" for algorithm in _ALGORITHMS),
-        ):
+        for name in _FOLDERS:
             (root / name).mkdir(exist_ok=True, mode=_FOLDER_MODE)
         layout = root / "oci-layout"
         if not layout.exists() or layout.read_bytes() != _LAYOUT:
@@ -266,18 +262,29 @@ class LocalContentStore:
             return 0
         # A name of its own: the same blob may come again, and go again, before the next sweep.
         trash = self._root / "trash" / f"{digest.hex}.{time.monotonic_ns()}"
+        blob = self._blob(digest)
         try:
-            self._blob(digest).rename(trash)
+            blob.rename(trash)
         except FileNotFoundError:  # somebody else was faster
             return 0
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            # The trash folder can't grow on a disk that is full, which is when this is wanted most.
+            blob.unlink(missing_ok=True)
         return found.size
 
-    def sweep(self) -> None:
+    def sweep(self, most: int | None = None) -> int:
         """See ContentStore."""
+        swept = 0
         with os.scandir(self._root / "trash") as entries:
             for entry in entries:
+                if swept == most:
+                    break
                 if entry.is_file(follow_symlinks=False):
                     Path(entry.path).unlink(missing_ok=True)
+                    swept += 1
+        return swept
 
     def delete(self, digest: Digest) -> int:
         """See ContentStore."""
@@ -296,12 +303,29 @@ class LocalContentStore:
 
     def strays(self) -> Iterator[str]:
         """See ContentStore."""
-        blobs = (f"blobs/{algorithm}" for algorithm in _ALGORITHMS)
-        for folder in ("blobs", *blobs, "ingest", "trash"):
-            with os.scandir(self._root / folder) as entries:
-                for entry in entries:
-                    if not self._is_ours(folder, entry):
-                        yield f"{folder}/{entry.name}"
+        for folder in _FOLDERS:
+            yield from self._strays_in(folder)
+
+    def _strays_in(self, folder: str) -> Iterator[str]:
+        with os.scandir(self._root / folder) as entries:
+            for entry in entries:
+                if not self._is_ours(folder, entry):
+                    yield f"{folder}/{entry.name}"
+
+    def drop_stray(self, name: str) -> bool:
+        """See ContentStore."""
+        folder = name.rpartition("/")[0]
+        if folder not in _FOLDERS or name not in self._strays_in(folder):
+            return False
+        path = self._root / name
+        try:
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+        except OSError:  # not empty, a mount, or gone
+            return False
+        return True
 
     def _is_ours(self, folder: str, entry: os.DirEntry[str]) -> bool:
         if folder == "blobs":
@@ -372,15 +396,14 @@ class LocalContentStore:
         status = _regular(self.partial_path(key))
         return PartialInfo(key, status.st_size, status.st_mtime) if status else None
 
-    def drop_partial(self, key: str) -> int:
+    def drop_partial(self, key: str) -> bool:
         """See ContentStore."""
         path = self.partial_path(key)
         with self._lock:
-            found = None if key in self._writing else self.partial(key)
-            if found is None:
-                return 0
+            if key in self._writing or self.partial(key) is None:
+                return False
             path.unlink()
-            return found.size
+            return True
 
     def room(self) -> tuple[int, int]:
         """See ContentStore."""

@@ -158,8 +158,9 @@ class ContentStore(Protocol):
         there was none. Its bytes are freed by `sweep`."""
         ...
 
-    def sweep(self) -> None:
-        """Frees the bytes of what was discarded, also before a crash."""
+    def sweep(self, most: int | None = None) -> int:
+        """Frees the bytes of what was discarded, also before a crash; of so many blobs at the most,
+        None for all. Returns of how many."""
         ...
 
     def delete(self, digest: Digest) -> int:
@@ -172,7 +173,12 @@ class ContentStore(Protocol):
 
     def strays(self) -> Iterator[str]:
         """What is in the store and is neither a blob nor an unfinished ingest, by its name there:
-        somebody else put it there. No other method sees or touches it."""
+        somebody else put it there. No other method but `drop_stray` sees or touches it."""
+        ...
+
+    def drop_stray(self, name: str) -> bool:
+        """Deletes one of `strays`, and says so: a file, a link or an empty folder, no more than
+        that, and nothing that is not among them."""
         ...
 
     def partials(self) -> Iterator[PartialInfo]:
@@ -186,8 +192,8 @@ class ContentStore(Protocol):
         """
         ...
 
-    def drop_partial(self, key: str) -> int:
-        """Forgets an unfinished ingest unless it is being written; returns the bytes freed.
+    def drop_partial(self, key: str) -> bool:
+        """Forgets an unfinished ingest, and says so; not one that is being written.
 
         Raises FIELD_INVALID for what is no key."""
         ...

@@ -9,21 +9,28 @@ gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from imgd_server.content import BlobInfo, ContentStore, PartialInfo
+from imgd_server.errors import Error, Reason
 from imgd_server.images._containers import expire_containers
 from imgd_server.images._leases import expire_leases
-from imgd_server.metadata import EventRecord, MetadataStore, WriteSession
-from imgd_server.oci import Digest, FormatError
+from imgd_server.metadata import EventRecord, MetadataStore, ReadSession, WriteSession
 
-__all__ = ["Collection", "collect", "expire"]
+__all__ = ["Collection", "collect", "expire", "listed", "unheld_partials"]
+
+T = TypeVar("T")
 
 # Taking a blob out of sight is a rename, some 20 µs: a batch keeps other writers waiting for a few
 # milliseconds.
 _BATCH = 128
 _EXPIRED_AT_ONCE = 500
+# A thread can't be stopped: it does so much at once (a tenth of a second) of what may take long, so
+# that a stop of the daemon waits for no more.
+_LISTED_AT_ONCE, _SWEPT_AT_ONCE = 5000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +56,48 @@ async def expire(metadata: MetadataStore, clock: Callable[[], int]) -> None:
         pass
 
 
+async def listed(found: Iterator[T]) -> list[T]:
+    """All that a store lists, read in a thread."""
+    everything: list[T] = []
+    while some := await asyncio.to_thread(lambda: [*itertools.islice(found, _LISTED_AT_ONCE)]):
+        everything += some
+    return everything
+
+
 async def collect(
     metadata: MetadataStore, content: ContentStore, clock: Callable[[], int], *, dry_run: bool
 ) -> Collection:
-    """Frees every blob and partial that no image, lease or transfer holds."""
+    """Frees every blob and partial that no image, lease or transfer holds.
+
+    With `dry_run` it frees nothing, and tells what it would; what has expired ends all the same.
+    """
     started = clock()
-    if not dry_run:
+    try:
         await expire(metadata, clock)
+    except Error as error:
+        # What is over holds nothing, recorded or not; and a full disk is to get emptier here.
+        if error.reason is not Reason.DISK_FULL:
+            raise
     # Listed before the holds are read: what comes later is of no concern.
-    blobs = await asyncio.to_thread(lambda: list(content.blobs()))
-    partials = await asyncio.to_thread(lambda: list(content.partials()))
+    blobs = await listed(content.blobs())
+    partials = await listed(content.partials())
     held = await metadata.read(lambda session: session.held_digests(clock()))
-    free = [blob for blob in blobs if blob.digest not in held]
+    free = await asyncio.to_thread(lambda: [blob for blob in blobs if blob.digest not in held])
     loose = [one for one in partials if one.key not in held]
-    if not dry_run:
+    if dry_run:
+        loose = await metadata.read(lambda session: unheld_partials(session, loose, clock()))
+    else:
         free = await _take(metadata, content, clock, free)
-        await asyncio.to_thread(content.sweep)
-    loose = await _drop(metadata, content, clock, loose, dry_run=dry_run)
-    freed = sum(one.size for one in free) + sum(one.size for one in loose)
+        loose = await _drop(metadata, content, clock, loose)
+        while await asyncio.to_thread(content.sweep, _SWEPT_AT_ONCE):
+            pass
     report = Collection(
         started,
         clock(),
         len(blobs),
         len(free),
         len(loose),
-        freed,
+        sum(one.size for one in free) + sum(one.size for one in loose),
     )
     if not dry_run and (free or loose):
         await metadata.write(lambda session: session.add_event(_event(report)))
@@ -88,18 +112,27 @@ async def _take(
 ) -> list[BlobInfo]:
     """Takes blobs out of sight, batch by batch, unless somebody holds them by now."""
     taken: list[BlobInfo] = []
-    for start in range(0, len(blobs), _BATCH):
-        batch = blobs[start : start + _BATCH]
+    linked: list[BlobInfo] = []
 
-        def take(session: WriteSession) -> list[BlobInfo]:
-            still = session.held_among([one.digest for one in batch], clock())  # noqa: B023
-            gone = [one for one in batch if one.digest not in still]  # noqa: B023
-            session.forget_links([one.digest for one in gone])
-            for one in gone:
+    def take(session: WriteSession, batch: Sequence[BlobInfo]) -> list[BlobInfo]:
+        held = session.held_among([one.digest for one in batch], clock())
+        free = [one for one in batch if one.digest not in held]
+        # A blob goes only when it is durable that no repository shows it: a crash between the two
+        # leaves a blob too many, never a link to nothing.
+        shown = session.forget_links([one.digest for one in free])
+        for one in free:
+            if one.digest not in shown:
                 content.discard(one.digest)
-            return gone
+        linked.extend(one for one in free if one.digest in shown)
+        return [one for one in free if one.digest not in shown]
 
-        taken += await metadata.write(take)
+    async def take_all(blobs: Sequence[BlobInfo]) -> None:
+        for batch in _batches(blobs):
+            taken.extend(await metadata.write(lambda session: take(session, batch)))  # noqa: B023
+
+    await take_all(blobs)
+    again = {one.digest: one for one in linked}
+    await take_all([*again.values()])
     return taken
 
 
@@ -108,34 +141,35 @@ async def _drop(
     content: ContentStore,
     clock: Callable[[], int],
     partials: Sequence[PartialInfo],
-    *,
-    dry_run: bool,
 ) -> list[PartialInfo]:
-    """Drops unfinished content: of a digest that nobody holds, or of an upload whose lease, which
-    has the key's name, is over."""
-    dropped = []
-    for partial in partials:
+    """Drops unfinished content that nobody holds by now."""
+    dropped: list[PartialInfo] = []
 
-        def drop(session: WriteSession, partial: PartialInfo = partial) -> bool:
-            now = clock()
-            lease = session.lease(partial.key)
-            if (lease and lease.expires > now) or (
-                _is_digest(partial.key) and session.held_among([partial.key], now)
-            ):
-                return False
-            return dry_run or content.drop_partial(partial.key) > 0
+    def drop(session: WriteSession, batch: Sequence[PartialInfo]) -> list[PartialInfo]:
+        loose = unheld_partials(session, batch, clock())
+        return [one for one in loose if content.drop_partial(one.key)]
 
-        if await metadata.write(drop):
-            dropped.append(partial)
+    for batch in _batches(partials):
+        dropped += await metadata.write(lambda session: drop(session, batch))  # noqa: B023
     return dropped
 
 
-def _is_digest(key: str) -> bool:
-    try:
-        Digest.parse(key)
-    except FormatError:
-        return False
-    return True
+def unheld_partials(
+    session: ReadSession, partials: Sequence[PartialInfo], now: int
+) -> list[PartialInfo]:
+    """Unfinished content that may go: of a digest that nobody holds, or of an upload whose lease,
+    which has the key's name, is over."""
+    held = session.held_among([one.key for one in partials], now)
+
+    def is_held(key: str) -> bool:
+        lease = session.lease(key)
+        return key in held or (lease is not None and lease.expires > now)
+
+    return [one for one in partials if not is_held(one.key)]
+
+
+def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (things[start : start + _BATCH] for start in range(0, len(things), _BATCH))
 
 
 def _event(report: Collection) -> EventRecord:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error
+from imgd_server.errors import Error, Reason
 from imgd_server.images._collect import Collection, collect, expire
-from imgd_server.images._holds import Holds, delete_image, holds_of, image_event
-from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, WriteSession
+from imgd_server.images._holds import delete_image, image_event
+from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, ReadSession, WriteSession
 
 __all__ = ["Housekeeper", "HousekeepingConfig", "Water"]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 # Images are taken in steps of so many, with a look at the need after each.
 _EVICTED_AT_ONCE = 20
+# After which events there may be something to collect.
+_FREEING = {("IMAGE", "delete"), ("LEASE", "delete")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class HousekeepingConfig:
 
 
 class Housekeeper:
-    """A task of the daemon. `clock` tells microseconds since the epoch."""
+    """Tasks of the daemon. `clock` tells microseconds since the epoch."""
 
     def __init__(
         self,
@@ -69,22 +74,46 @@ class Housekeeper:
         self._collecting = asyncio.Lock()
         self._removed = asyncio.Event()
         self._feed = EventFeed(metadata)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        self._is_full = False
 
     def start(self) -> None:
         """Begins to work, until `close`."""
         for work in (self._tend, self._follow, self._collect_removed):
-            self._tasks.append(asyncio.create_task(work(), name=f"housekeeping{work.__name__}"))
+            self._own(work())
 
     async def close(self) -> None:
-        """Stops, when the step under way is done."""
-        await self._feed.close()
-        for task in self._tasks:
+        """Stops, when the step under way is done: a fraction of a second."""
+        self._closed = True
+        tasks = [*self._tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._feed.close()
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def collect(self, *, dry_run: bool = False) -> Collection:
-        """Collects garbage; one collection at a time."""
+        """Collects garbage; one collection at a time, which a caller who leaves does not stop.
+
+        Raises SHUTTING_DOWN.
+        """
+        work: asyncio.Task[Collection] | None = None
+        if not self._closed:
+            work = self._own(self._collect(dry_run=dry_run))
+            await asyncio.wait([work])
+        if work is None or work.cancelled():
+            raise Error(
+                Reason.SHUTTING_DOWN, "the daemon is shutting down; collect again", retry_after=1.0
+            )
+        return work.result()
+
+    async def _collect(self, *, dry_run: bool) -> Collection:
         async with self._collecting:
             report = await collect(self._metadata, self._content, self._clock, dry_run=dry_run)
         _log.info(
@@ -115,45 +144,55 @@ class Housekeeper:
 
         Pinned, leased and used images stay, and those that were used a moment ago.
         """
-        taken = 0
         if await self._excess(self.config.high) <= 0:
-            return taken
+            self._is_full = False
+            return 0
+        if self._is_full and not await self._metadata.read(self._unused):
+            return 0  # it was said already
+        # What nobody holds goes before what somebody may want.
+        await self.collect()
+        taken = 0
         while (excess := await self._excess(self.config.low)) > 0:
             evicted = await self._metadata.write(lambda session: self._evict(session, excess))
             if not evicted:
-                _log.warning("the disk is too full, and no image can be taken", excess=excess)
                 break
             taken += len(evicted)
             for record in evicted:
                 _log.info("image evicted", image=record.uid, names=[n.name for n in record.names])
             await self.collect()
+        self._is_full = excess > 0
+        if self._is_full:
+            _log.warning("the disk is too full, and no image can be taken", excess=excess)
         return taken
 
     async def _excess(self, mark: Water) -> int:
-        if mark == Water():
-            return 0
         total, free = await asyncio.to_thread(self._content.room)
-        stored = await self._metadata.read(lambda session: session.content_bytes())
+        # Counting takes a while in a large store.
+        stored = await self._metadata.read(lambda one: one.content_bytes()) if mark.size else 0
         return mark.excess(total, free, stored)
+
+    def _unused(self, session: ReadSession) -> list[ImageRecord]:
+        now = self._clock()
+        return session.unused_images(now - int(self.config.grace * 1e6), now, _EVICTED_AT_ONCE)
 
     def _evict(self, session: WriteSession, needed: int) -> list[ImageRecord]:
         now = self._clock()
         freed, taken = 0, []
-        before = now - int(self.config.grace * 1e6)
-        for record in session.unused_images(before, _EVICTED_AT_ONCE):
+        for record in self._unused(session):
             if freed >= needed:
                 break
-            holds: Holds = holds_of(session, record, now)
-            if not holds.names():
-                session.add_event(image_event("evict", record, now))
-                freed += delete_image(session, record, now).freed_bytes
-                taken.append(record)
+            for name in record.names:
+                session.add_event(image_event("untag", record, now, name=name.name))
+            session.add_event(image_event("evict", record, now))
+            freed += delete_image(session, record, now).freed_bytes
+            taken.append(record)
         return taken
 
     # --- the daemon's tasks
 
     async def _tend(self) -> None:
-        due = 0.0
+        # Not at once: a daemon that has just come up has callers who waited for it.
+        due = self.config.interval
         while True:
             await self._safely(self.expire())
             await self._safely(self.make_room())
@@ -164,12 +203,19 @@ class Housekeeper:
             due -= self.config.interval
 
     async def _follow(self) -> None:
-        """Notices that an image went, whoever removed it."""
+        """Notices that an image or a lease went, whoever removed it."""
+        while True:
+            await self._safely(self._follow_on())
+            # Something failed: the history may have been cut behind a reader that was too slow.
+            self._removed.set()
+            await asyncio.sleep(self.config.interval)
+
+    async def _follow_on(self) -> None:
         cursor = (await self._metadata.read(lambda session: session.event_bounds()))[1]
         while True:
             found = await self._feed.after(cursor)
             cursor = found[-1].cursor
-            if any(one.kind == "IMAGE" and one.action == "delete" for one in found):
+            if any((one.kind, one.action) in _FREEING for one in found):
                 self._removed.set()
 
     async def _collect_removed(self) -> None:

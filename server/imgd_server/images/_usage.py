@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from imgd_server.content import ContentStore
+from imgd_server.images._collect import listed, unheld_partials
 from imgd_server.metadata import MetadataStore, ReadSession
 
 __all__ = ["StoreUsage", "Usage", "usage_of"]
@@ -33,20 +33,20 @@ class StoreUsage:
 
 async def usage_of(metadata: MetadataStore, content: ContentStore, now: int) -> StoreUsage:
     """Counts images, containers, blobs (those of no image too) and unfinished content."""
-    infos = await asyncio.to_thread(lambda: list(content.blobs()))
-    partials = await asyncio.to_thread(lambda: list(content.partials()))
+    infos = await listed(content.blobs())
+    partials = await listed(content.partials())
 
-    def count(session: ReadSession) -> tuple[Usage, Usage, set[str]]:
+    def count(session: ReadSession) -> tuple[Usage, Usage, set[str], list[int]]:
         used, in_use = session.content_bytes(), session.content_bytes(in_use=True)
         images = Usage(session.count_images(), session.count_used_images(), used, used - in_use)
         containers = Usage(
             session.count_containers(()), session.count_containers(("RUNNING", "PAUSED"))
         )
-        return images, containers, session.held_digests(now)
+        loose = [one.size for one in unheld_partials(session, partials, now)]
+        return images, containers, session.held_digests(now), loose
 
-    images, containers, held = await metadata.read(count)
+    images, containers, held, loose = await metadata.read(count)
     free = [one.size for one in infos if one.digest not in held]
-    loose = [one.size for one in partials if one.key not in held]
     return StoreUsage(
         images,
         containers,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from itertools import takewhile
 
+from imgd_server.errors import Error, Reason
 from imgd_server.metadata._events import EventRecord
-from imgd_server.metadata._protocol import MetadataStore
+from imgd_server.metadata._protocol import MetadataStore, ReadSession
 
 __all__ = ["EventFeed"]
 
@@ -22,32 +24,52 @@ class EventFeed:
 
     def __init__(self, metadata: MetadataStore) -> None:
         self._metadata = metadata
+        # Without gaps, up to `_last`.
         self._recent: deque[EventRecord] = deque(maxlen=_RECENT)
         self._last: int | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._closed = False
 
-    async def after(self, cursor: int, since: int | None = None) -> list[EventRecord]:
+    async def after(self, cursor: int) -> list[EventRecord]:
         """The next events behind a cursor, at least one; waits for it as long as need be.
 
-        `since` leaves out what is older (microseconds since the epoch).
+        Raises CURSOR_EXPIRED for a cursor at which the history does not stand any more, or not yet,
+        and SHUTTING_DOWN once the feed is closed.
         """
         while True:
-            if self._recent and self._recent[0].cursor <= cursor + 1:
-                found = [
-                    one
-                    for one in self._recent
-                    if one.cursor > cursor and (since is None or one.time >= since)
-                ][:_PAGE]
-            else:
-                found = await self._metadata.read(
-                    lambda session: session.events(cursor, since, _PAGE)
+            if self._closed:
+                raise Error(
+                    Reason.SHUTTING_DOWN,
+                    "the daemon is shutting down; attach again soon",
+                    retry_after=1.0,
                 )
-            if found:
+            if found := await self._look(cursor):
                 return found
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read_on())
-            # Others wait for the same: who leaves must not end it.
-            await asyncio.shield(self._reading)
+            # Others wait for the same: who leaves must not end it, nor does its end cancel them.
+            await asyncio.wait([self._reading])
+            if not self._reading.cancelled() and (failure := self._reading.exception()):
+                raise failure
+
+    async def _look(self, cursor: int) -> list[EventRecord]:
+        if self._recent and self._recent[0].cursor <= cursor + 1 <= self._recent[-1].cursor + 1:
+            # From the newest on: who keeps up looks at what is new alone.
+            newer = [*takewhile(lambda one: one.cursor > cursor, reversed(self._recent))]
+            return newer[: -_PAGE - 1 : -1]
+
+        def read(session: ReadSession) -> list[EventRecord]:
+            dropped, last = session.event_bounds()
+            if not dropped <= cursor <= last:
+                raise Error(
+                    Reason.CURSOR_EXPIRED,
+                    f"the history kept begins behind cursor {dropped} and ends at {last}, and does "
+                    f"not hold {cursor}: list anew, and watch from now on",
+                    metadata={"first_cursor": str(dropped), "last_cursor": str(last)},
+                )
+            return session.events(cursor, None, _PAGE)
+
+        return await self._metadata.read(read)
 
     async def _read_on(self) -> None:
         """Reads what is new, and waits until there is something."""
@@ -59,14 +81,17 @@ class EventFeed:
             change = self._metadata.next_change()
             found = await self._metadata.read(lambda session: session.events(last, None, _PAGE))  # noqa: B023
             if found:
+                if self._recent and found[0].cursor != self._recent[-1].cursor + 1:
+                    self._recent.clear()  # some were dropped before they were read
                 self._recent.extend(found)
                 self._last = found[-1].cursor
                 return
             await change
 
     async def close(self) -> None:
-        """Stops reading; whoever waits is cancelled."""
+        """Stops reading, and tells whoever waits."""
+        self._closed = True
         if self._reading:
             self._reading.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, Error):
                 await self._reading

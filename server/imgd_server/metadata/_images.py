@@ -113,13 +113,15 @@ class ImageQueries(PlaceQueries):
         ).fetchone()
         return int(row[0])
 
-    def unused_images(self, before: int, limit: int) -> list[ImageRecord]:
+    def unused_images(self, before: int, now: int, limit: int) -> list[ImageRecord]:
         """See ReadSession."""
         rows = self._db.execute(
             f"SELECT {_IMAGE} FROM images WHERE coalesce(last_used, stored) < ? AND NOT pinned "
             "AND NOT EXISTS (SELECT 1 FROM containers WHERE image = images.row) "
+            "AND NOT EXISTS (SELECT 1 FROM lease_images JOIN leases USING (lease_id) "
+            "WHERE image = images.row AND expires > ?) "
             "ORDER BY coalesce(last_used, stored), row LIMIT ?",
-            (before, limit),
+            (before, now, limit),
         )
         return [record for _, record in self._images(rows.fetchall())]
 
@@ -156,6 +158,16 @@ class ImageQueries(PlaceQueries):
             (uid, now),
         )
         return [BlobRef(Digest(digest), size, media_type) for digest, size, media_type in rows]
+
+    def blobs_beside(self, uids: Sequence[str], now: int) -> set[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT digest FROM image_blobs WHERE stored AND image NOT IN "
+            "(SELECT row FROM images WHERE uid IN (SELECT value FROM json_each(?))) "
+            "UNION SELECT digest FROM lease_digests JOIN leases USING (lease_id) WHERE expires > ?",
+            (json.dumps(list(uids)), now),
+        )
+        return {digest for (digest,) in rows}
 
     def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
         """See ReadSession."""

@@ -87,9 +87,9 @@ class ReadSession(Protocol):
         that containers use."""
         ...
 
-    def unused_images(self, before: int, limit: int) -> list[ImageRecord]:
+    def unused_images(self, before: int, now: int, limit: int) -> list[ImageRecord]:
         """Images last used, or else stored, before then, that are not pinned and that no container
-        uses; the one unused for longest first."""
+        uses and no unexpired lease holds; the one unused for longest first."""
         ...
 
     def image_platforms(self, uid: str) -> list[PlatformRecord]:
@@ -102,6 +102,10 @@ class ReadSession(Protocol):
 
     def exclusive_blobs(self, uid: str, now: int) -> list[BlobRef]:
         """The stored blobs of an image that no other image has and no unexpired lease holds."""
+        ...
+
+    def blobs_beside(self, uids: Sequence[str], now: int) -> set[str]:
+        """The digests of all that images other than these have stored, or unexpired leases hold."""
         ...
 
     def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
@@ -324,8 +328,9 @@ class WriteSession(ReadSession, Protocol):
         """Hides a blob or manifest from a repository. Says whether it was linked."""
         ...
 
-    def forget_links(self, digests: Sequence[str]) -> None:
-        """Hides what is no longer stored from every repository."""
+    def forget_links(self, digests: Sequence[str]) -> set[str]:
+        """Hides what is not to be stored any more from every repository; returns which were
+        linked."""
         ...
 
     # --- holds

@@ -165,8 +165,10 @@ class RepositoryQueries(Queries):
             > 0
         )
 
-    def forget_links(self, digests: Sequence[str]) -> None:
+    def forget_links(self, digests: Sequence[str]) -> set[str]:
         """See WriteSession."""
-        self._db.executemany(
-            "DELETE FROM links WHERE digest = ?", [(digest,) for digest in digests]
-        )
+        return {
+            digest
+            for digest in digests
+            if self._changed("DELETE FROM links WHERE digest = ?", digest)
+        }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc.aio
 
 from imgd.v1 import event_pb2, event_service_pb2, event_service_pb2_grpc
-from imgd_server.errors import Error, FieldError, Reason
+from imgd_server.errors import FieldError, Reason
 from imgd_server.images import LABEL
-from imgd_server.metadata import EventFeed, EventRecord, MetadataStore
+from imgd_server.metadata import EventFeed, EventRecord, MetadataStore, ReadSession
 from imgd_server.rpc import _convert
 from imgd_server.transfer import now_us
 
@@ -19,8 +21,10 @@ __all__ = ["EventServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_KINDS = frozenset(event_pb2.SubjectKind.keys())
+_KINDS = frozenset(one.removeprefix("SUBJECT_KIND_") for one in event_pb2.SubjectKind.keys()[1:])
 _KEYS = ("container", "event", "image", "label", "type")
+# An answer goes out when its events come to so much: none may exceed a MiB.
+_MAX_ANSWER_BYTES = 1 << 19
 
 
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
@@ -33,7 +37,6 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         self._metadata = metadata
         self._heartbeat = heartbeat
         self._feed = EventFeed(metadata)
-        self._stopping = asyncio.Event()
 
     async def WatchEvents(
         self, request: event_service_pb2.WatchEventsRequest, context: Context
@@ -41,61 +44,57 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         """Streams events from a cursor or time on."""
         filters = _parse_filters(request.filters)
         since = _time(request.since) if request.HasField("since") else None
-        until = _time(request.until) if request.HasField("until") else None
+        until = _time(request.until) if request.HasField("until") else sys.maxsize
         cursor = await self._begin(request.after_cursor, since)
         # Says at once where the history stands, so that a client knows where to attach again.
         yield event_service_pb2.WatchEventsResponse(cursor=cursor)
-        while until is None or now_us() < until or await self._has_more(cursor):
-            found = await self._next(cursor, since, until)
-            shown = [
-                one for one in found if (until is None or one.time < until) and _fits(one, filters)
-            ]
+        told, heard = cursor, time.monotonic()
+        end: int | None = None
+        while end is None or cursor < end:
+            found = await self._next(cursor, heard + self._heartbeat - time.monotonic(), until)
+            if end is None and now_us() >= until:
+                # What happens from now on is too late, however much it is.
+                end = (await self._bounds())[1]
             cursor = found[-1].cursor if found else cursor
-            yield event_service_pb2.WatchEventsResponse(events=map(_event, shown), cursor=cursor)
+            shown = [one for one in found if one.time < until and _fits(one, filters)]
+            # What nobody asked for is told of no more often than that there is nothing.
+            if shown or time.monotonic() >= heard + self._heartbeat:
+                for answer in _answers(shown, cursor):
+                    yield answer
+                told, heard = cursor, time.monotonic()
+        if told < cursor:
+            yield event_service_pb2.WatchEventsResponse(cursor=cursor)
 
     async def stop(self) -> None:
         """Ends every stream, with a reason."""
-        self._stopping.set()
         await self._feed.close()
 
+    async def _bounds(self) -> tuple[int, int]:
+        return await self._metadata.read(lambda session: session.event_bounds())
+
     async def _begin(self, after: int, since: int | None) -> int:
-        dropped, last = await self._metadata.read(lambda session: session.event_bounds())
-        if after == 0:
-            return dropped if since is not None else last
-        if not dropped <= after <= last:
-            raise Error(
-                Reason.CURSOR_EXPIRED,
-                f"the history kept begins behind cursor {dropped} and ends at {last}, and does not "
-                f"hold {after}: list anew, and watch from now on",
-                metadata={"first_cursor": str(dropped), "last_cursor": str(last)},
-            )
-        return after
+        """The cursor to read from on. A wrong one is refused where it is read from."""
+        if after and since is None:
+            return after
 
-    async def _has_more(self, cursor: int) -> bool:
-        _, last = await self._metadata.read(lambda session: session.event_bounds())
-        return last > cursor
+        def find(session: ReadSession) -> int:
+            dropped, last = session.event_bounds()
+            if since is None:
+                return last
+            # The clock may have been set back since: what is younger is all that follows.
+            first = session.events(after or dropped, since, 1)
+            return first[0].cursor - 1 if first else last
 
-    async def _next(self, cursor: int, since: int | None, until: int | None) -> list[EventRecord]:
-        """The next events; none when it stays quiet for long, or `until` comes."""
-        patience = self._heartbeat
-        if until is not None:
-            patience = min(patience, max(until - now_us(), 0) / 1e6 + 0.01)
-        reading = asyncio.ensure_future(self._feed.after(cursor, since))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        return await self._metadata.read(find)
+
+    async def _next(self, cursor: int, patience: float, until: int) -> list[EventRecord]:
+        """The next events; none when it stays quiet for so long, or `until` comes."""
+        left = (until - now_us()) / 1e6 + 0.01
         try:
-            await asyncio.wait(
-                [reading, stopping], timeout=patience, return_when=asyncio.FIRST_COMPLETED
-            )
-            if self._stopping.is_set():
-                raise Error(
-                    Reason.SHUTTING_DOWN,
-                    "the daemon is shutting down; attach again soon",
-                    retry_after=1.0,
-                )
-            return reading.result() if reading.done() else []
-        finally:
-            reading.cancel()
-            stopping.cancel()
+            async with asyncio.timeout(max(min(patience, left), 0.01)):
+                return await self._feed.after(cursor)
+        except TimeoutError:
+            return []
 
 
 def _parse_filters(texts: Any) -> dict[str, set[str]]:
@@ -107,7 +106,7 @@ def _parse_filters(texts: Any) -> dict[str, set[str]]:
         wrong = ""
         if not equals or key not in _KEYS:
             wrong = f"a filter is key=value, and the keys are {', '.join(_KEYS)}"
-        elif key == "type" and f"SUBJECT_KIND_{value.upper()}" not in _KINDS:
+        elif key == "type" and value.strip().upper() not in _KINDS:
             wrong = "the types are image, container, lease, transfer and collection"
         if wrong:
             raise FieldError(
@@ -138,7 +137,32 @@ def _words(event: EventRecord, key: str) -> set[str]:
         labels = [(one.removeprefix(LABEL), facts[one]) for one in facts if one.startswith(LABEL)]
         return {name for name, _ in labels} | {f"{name}={value}" for name, value in labels}
     image = event.subject if event.kind == "IMAGE" else facts.get("image", "")
-    return {image, *(facts.get(one, "") for one in ("name", "familiar", "digest", "image_id"))}
+    names = {facts.get(one, "") for one in ("name", "familiar")}
+    # As in Docker, a name without its tag means all of the repository.
+    words = {image, facts.get("digest", ""), facts.get("image_id", ""), *names}
+    return (words | {_repository(one) for one in names}) - {""}
+
+
+def _repository(name: str) -> str:
+    place, slash, rest = name.partition("@")[0].rpartition("/")
+    return f"{place}{slash}{rest.partition(':')[0]}"
+
+
+def _answers(
+    events: Sequence[EventRecord], cursor: int
+) -> Iterator[event_service_pb2.WatchEventsResponse]:
+    """One answer, or as many as it takes to keep each small; the last one tells the cursor."""
+    answer = event_service_pb2.WatchEventsResponse()
+    size = 0
+    for event in map(_event, events):
+        if size + event.ByteSize() > _MAX_ANSWER_BYTES and answer.events:
+            answer.cursor = answer.events[-1].cursor
+            yield answer
+            answer, size = event_service_pb2.WatchEventsResponse(), 0
+        answer.events.append(event)
+        size += event.ByteSize()
+    answer.cursor = cursor
+    yield answer
 
 
 def _time(value: Any) -> int:

@@ -131,9 +131,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: system_service_pb2.CollectGarbageRequest, context: Context
     ) -> system_service_pb2.CollectGarbageResponse:
         """Frees what nothing refers to."""
-        # A caller that leaves does not stop it half-way.
-        work = asyncio.ensure_future(self._housekeeper.collect(dry_run=request.dry_run))
-        report = await asyncio.shield(work)
+        report = await self._housekeeper.collect(dry_run=request.dry_run)
         return system_service_pb2.CollectGarbageResponse(
             report=system_pb2.CollectionReport(
                 start_time=_convert.timestamp(report.started),

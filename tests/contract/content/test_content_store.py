@@ -149,6 +149,22 @@ def test_a_discarded_blob_is_out_of_sight(store: ContentStore) -> None:
     assert list(store.strays()) == []
 
 
+def test_what_was_discarded_is_freed_in_steps(store: ContentStore) -> None:
+    for data in (b"one", b"two", b"three"):
+        store.discard(put(store, data))
+    assert store.sweep(0) == 0
+    assert [store.sweep(2), store.sweep(2), store.sweep()] == [2, 1, 0]
+
+
+def test_what_is_ours_is_no_stray_to_drop(store: ContentStore) -> None:
+    digest = put(store, DATA)
+    leave(store, "upload:1", b"half")
+    for name in (f"blobs/sha256/{digest.hex}", "ingest/upload:1", "blobs/sha256", "", "../x", "/"):
+        assert not store.drop_stray(name)
+    assert store.verify(digest)
+    assert store.partial("upload:1")
+
+
 def test_only_small_blobs_are_read_whole(store: ContentStore) -> None:
     put(store, DATA)
     assert store.read(DIGEST, len(DATA)) == DATA
@@ -445,18 +461,20 @@ def test_partials_may_go_while_they_are_listed(store: ContentStore) -> None:
     listed = store.partials()
     first = next(listed).key
     for key in keys - {first}:
-        assert store.drop_partial(key) == 1
+        assert store.drop_partial(key)
     assert {one.key for one in listed} <= keys
     assert [one.key for one in store.partials()] == [first]
 
 
 def test_a_partial_is_dropped_unless_it_is_written(store: ContentStore) -> None:
-    assert store.drop_partial("key") == 0
+    assert not store.drop_partial("key")
     with store.ingest("key") as ingest:
         ingest.write(b"12345")
-        assert store.drop_partial("key") == 0
-    assert store.drop_partial("key") == 5
-    assert store.drop_partial("key") == 0
+        assert not store.drop_partial("key")
+    assert store.drop_partial("key")
+    assert not store.drop_partial("key")
+    leave(store, "empty", b"")
+    assert store.drop_partial("empty")
     assert list(store.partials()) == []
 
 

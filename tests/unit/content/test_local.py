@@ -189,7 +189,7 @@ def test_an_ingest_follows_no_link(store: LocalContentStore, root: Path, victim:
             store.ingest("key")
     assert victim.read_bytes() == b"not ours"
     assert store.partial("key") is None
-    assert store.drop_partial("key") == 0
+    assert not store.drop_partial("key")
     assert list(store.partials()) == []
 
 
@@ -273,6 +273,37 @@ def test_strays_are_told_and_left_alone(store: LocalContentStore, root: Path) ->
     assert [partial.key for partial in store.partials()] == ["upload:1"]
     # Opening it again minds them as little.
     assert [info.digest for info in LocalContentStore(root).blobs()] == [DIGEST]
+
+
+def test_strays_are_dropped_one_by_one(store: LocalContentStore, root: Path, victim: Path) -> None:
+    (root / "blobs" / "README").write_bytes(b"?")
+    (root / "ingest" / "empty").mkdir()
+    (root / "ingest" / "link").symlink_to(victim)
+    (root / "ingest" / "folder").mkdir()
+    (root / "ingest" / "folder" / "file").write_bytes(b"not ours")
+    dropped = {name: store.drop_stray(name) for name in list(store.strays())}
+    assert dropped == {
+        "blobs/README": True,
+        "ingest/empty": True,
+        "ingest/link": True,
+        "ingest/folder": False,
+    }
+    assert list(store.strays()) == ["ingest/folder"]
+    assert victim.read_bytes() == b"not ours"
+
+
+def test_a_blob_goes_where_the_trash_has_no_room(
+    store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "full")
+
+    put(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        assert store.discard(DIGEST) == len(DATA)
+    assert store.find(DIGEST) is None
+    assert store.sweep() == 0
 
 
 # --- what a crash leaves
