@@ -19,6 +19,8 @@ from google.rpc import error_details_pb2, status_pb2
 from imgd.v1 import (
     image_service_pb2,
     image_service_pb2_grpc,
+    system_service_pb2,
+    system_service_pb2_grpc,
     transfer_pb2,
     transfer_service_pb2,
     transfer_service_pb2_grpc,
@@ -184,6 +186,11 @@ class ScriptedDaemon:
                 image_service_pb2,
                 image_service_pb2_grpc.ImageServiceServicer,
                 image_service_pb2_grpc.add_ImageServiceServicer_to_server,
+            ),
+            (
+                system_service_pb2,
+                system_service_pb2_grpc.SystemServiceServicer,
+                system_service_pb2_grpc.add_SystemServiceServicer_to_server,
             ),
         ):
             (service,) = module.DESCRIPTOR.services_by_name.values()

@@ -99,10 +99,14 @@ async def test_a_daemon_that_is_not_there(daemon: ScriptedDaemon, connect: Conne
 async def test_a_method_that_the_daemon_does_not_know(
     daemon: ScriptedDaemon, connect: Connect
 ) -> None:
+    # gRPC's own answer, which has no details.
+    daemon.answers["GetInfo"] = [Abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")]
     face = connect()
 
-    with pytest.raises(Unimplemented):
+    with pytest.raises(Unimplemented) as caught:
         await face.call(face.client.system.info)
+
+    assert not caught.value.reason
 
 
 _SAFE: dict[str, Callable[[Any], Any]] = {
@@ -188,6 +192,20 @@ async def test_lists_page_by_page(daemon: ScriptedDaemon, connect: Connect) -> N
     requests = daemon.requests("ListImages")
     assert [request.page_token for request in requests] == ["", "one", "two"]
     assert {(*request.filters, request.page_size) for request in requests} == {("dangling=true", 2)}
+
+
+async def test_lists_transfers_page_by_page(daemon: ScriptedDaemon, connect: Connect) -> None:
+    first = transfer_service_pb2.ListTransfersResponse(next_page_token="more")
+    first.transfers.add(name="transfers/A")
+    last = transfer_service_pb2.ListTransfersResponse()
+    last.transfers.add(name="transfers/B")
+    daemon.answers["ListTransfers"] = [first, last]
+    face = connect()
+
+    found = await face.rest(face.client.transfers.list(page_size=1))
+
+    assert [transfer.name for transfer in found] == ["transfers/A", "transfers/B"]
+    assert [one.page_token for one in daemon.requests("ListTransfers")] == ["", "more"]
 
 
 async def test_asks_for_a_page_when_it_is_needed(daemon: ScriptedDaemon, connect: Connect) -> None:

@@ -10,7 +10,9 @@ from google.protobuf.message import Message
 
 from imgd.v1 import image_pb2, transfer_pb2
 from imgd.v1 import image_service_pb2 as images_pb2
+from imgd.v1 import system_service_pb2 as system_pb2
 from imgd.v1 import transfer_service_pb2 as transfers_pb2
+from imgd.v1.system_pb2 import Capabilities, SystemInfo
 from tests.scripted import NAME, Face, ScriptedDaemon
 
 _IMAGE = image_pb2.Image(name="images/A", image_id="sha256:abc")
@@ -132,6 +134,18 @@ _CASES = [
         transfers_pb2.DeleteTransferRequest(name=NAME),
         transfers_pb2.DeleteTransferResponse(),
         None,
+    ),
+    _Case(
+        lambda client: client.system.info(),
+        system_pb2.GetInfoRequest(),
+        system_pb2.GetInfoResponse(info=SystemInfo(version="1.2")),
+        SystemInfo(version="1.2"),
+    ),
+    _Case(
+        lambda client: client.system.capabilities(),
+        system_pb2.GetCapabilitiesRequest(),
+        system_pb2.GetCapabilitiesResponse(capabilities=Capabilities(snapshotter="copy")),
+        Capabilities(snapshotter="copy"),
     ),
     _Case(
         lambda client: client.transfers.start_pull("redis", request_id="r"),

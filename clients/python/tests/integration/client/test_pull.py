@@ -9,7 +9,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from imgd.v1 import errors_pb2, transfer_pb2
+from imgd.v1 import errors_pb2, transfer_pb2, transfer_service_pb2
 from imgd_client import AsyncClient, Cancelled, Client, InvalidArgument, TransferFailed
 from tests.scripted import (
     HOLD,
@@ -209,6 +209,42 @@ class TestLeaving:
             await within(face.call(pull.result))
 
         assert len(daemon.requests("CancelTransfer")) == 1
+
+
+@pytest.mark.parametrize("detach", [False, True])
+async def test_ctrl_c_while_it_starts_cancels_what_the_daemon_took(
+    daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch, detach: bool
+) -> None:
+    with Client(daemon.address) as client:
+        start, interrupted = client.transfers.start, False
+
+        def interrupt(request: transfer_service_pb2.StartTransferRequest) -> transfer_pb2.Transfer:
+            nonlocal interrupted
+            transfer = start(request)
+            if not interrupted:
+                interrupted = True
+                raise KeyboardInterrupt
+            return transfer
+
+        monkeypatch.setattr(client.transfers, "start", interrupt)
+
+        def pull() -> bool:
+            try:
+                client.pull(_REFERENCE, detach=detach)
+            except KeyboardInterrupt:
+                # Not through the thread's future, which would end the test run.
+                return True
+            return False
+
+        assert await asyncio.to_thread(pull)
+
+    if detach:
+        assert not daemon.requests("CancelTransfer")
+        return
+    # The same request_id finds the transfer that was begun.
+    first, second = daemon.requests("StartTransfer")
+    assert first.request_id == second.request_id
+    assert daemon.requests("CancelTransfer")[0].name == NAME
 
 
 async def test_follows_a_transfer_that_was_resumed(daemon: ScriptedDaemon) -> None:
