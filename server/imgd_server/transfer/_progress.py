@@ -226,6 +226,17 @@ class Node:
         return cls(**facts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Figures over all nodes, at a version."""
+
+    version: int
+    current: int
+    total: int
+    moved: int
+    done: int
+
+
 def _cut(nodes: Iterable[Node]) -> list[list[Node]]:
     """Nodes in parts that each fit an event; one empty part when there are none."""
     parts: list[list[Node]] = [[]]
@@ -257,6 +268,7 @@ class Progress:
         self.nodes: dict[str, Node] = {node.node_id: node for node in nodes}
         self.planned = False
         self._numbered = 1
+        self._summed: _Sums | None = None
         self._clock = clock
         self._samples: deque[tuple[float, int]] = deque()
         self._refreshed = float("-inf")
@@ -382,17 +394,34 @@ class Progress:
     @property
     def current_bytes(self) -> int:
         """Bytes that are where they belong."""
-        return sum(node.current for node in self.nodes.values())
+        return self._sums().current
 
     @property
     def total_bytes(self) -> int | None:
         """Bytes in all; None until every manifest was read."""
-        return sum(node.size or 0 for node in self.nodes.values()) if self.planned else None
+        return self._sums().total if self.planned else None
 
     @property
     def moved_bytes(self) -> int:
         """Of `current_bytes`, those that came over the network in this run."""
-        return sum(min(a.moved, a.current) for a in self._activities())
+        return self._sums().moved
+
+    @property
+    def done_nodes(self) -> int:
+        """Nodes in a final state."""
+        return self._sums().done
+
+    def _sums(self) -> _Sums:
+        # Added up once a change, however many watchers want to know.
+        if self._summed is None or self._summed.version != self.version:
+            self._summed = _Sums(
+                self.version,
+                sum(node.current for node in self.nodes.values()),
+                sum(node.size or 0 for node in self.nodes.values()),
+                sum(min(a.moved, a.current) for a in self._activities()),
+                sum(node.state.final for node in self.nodes.values()),
+            )
+        return self._summed
 
     @property
     def _received(self) -> int:
@@ -415,8 +444,3 @@ class Progress:
         """Seconds left at that rate; None when it can't be told."""
         total, rate = self.total_bytes, self.rate
         return max(total - self.current_bytes, 0) / rate if total is not None and rate else None
-
-    @property
-    def done_nodes(self) -> int:
-        """Nodes in a final state."""
-        return sum(node.state.final for node in self.nodes.values())

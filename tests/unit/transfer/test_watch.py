@@ -208,7 +208,8 @@ async def test_numbers_rise_across_restarts_and_resumes(tmp_path: Path) -> None:
                 last = events[-1].sequence
                 await lab.manager.resume(uid, None)
             else:
-                uid = (await lab.manager.start(spec_for())).uid
+                # The config comes before the layer that stands at the gate.
+                uid = (await lab.manager.start(spec_for(max_concurrency=1))).uid
             await gate.reached()
             event = await anext(aiter(lab.manager.watch(uid)))
             assert event.sequence > last
