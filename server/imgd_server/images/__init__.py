@@ -36,7 +36,8 @@ from imgd_server.images._leases import (
 )
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
-from imgd_server.images._removing import Pruned, Removal, prune_images, remove_image
+from imgd_server.images._pruning import Pruned, prune_images
+from imgd_server.images._removing import Removal, remove_image
 from imgd_server.images._usage import StoreUsage, Usage, usage_of
 
 __all__ = [

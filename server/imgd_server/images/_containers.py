@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from imgd_server.errors import Error, Reason
 from imgd_server.images._holds import label_facts, release
+from imgd_server.images._inspect import choose_target
 from imgd_server.images._lookup import find_image, new_uid
-from imgd_server.metadata import ContainerRecord, EventRecord, ReadSession, WriteSession
+from imgd_server.metadata import (
+    ContainerRecord,
+    EventRecord,
+    ImageRecord,
+    ReadSession,
+    WriteSession,
+)
+from imgd_server.oci import Platform
 
 __all__ = [
     "NewContainer",
@@ -38,7 +46,8 @@ class NewContainer:
 
 
 def create_container(session: WriteSession, wanted: NewContainer, now: int) -> ContainerRecord:
-    """Registers a use of an image. Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, CONTAINER_EXISTS."""
+    """Registers a use of an image. Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND,
+    CONTAINER_EXISTS."""
     container_id = wanted.container_id or new_uid().lower()
     if session.container(container_id):
         raise Error(
@@ -51,7 +60,7 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
         container_id,
         image.uid,
         wanted.image,
-        image.image_id,
+        _image_id(session, image, wanted.platform),
         "CREATED",
         now,
         wanted.labels,
@@ -63,6 +72,14 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
     session.touch_image(image.uid, now)
     _tell(session, "create", record, now)
     return record
+
+
+def _image_id(session: ReadSession, image: ImageRecord, platform: str) -> str:
+    if not platform:
+        return image.image_id
+    platforms = session.image_platforms(image.uid)
+    target = choose_target(image, platforms, Platform.parse(platform))
+    return next(one.image_id for one in platforms if one.manifest.digest == target.digest)
 
 
 def find_container(session: ReadSession, container_id: str) -> ContainerRecord:

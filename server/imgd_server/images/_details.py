@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from imgd_server.metadata import ImageRecord, PlatformRecord, ReadSession
 
 __all__ = ["Details", "details_of", "fitting_images"]
 
-# What filters leave for us to judge is read in pages of this size.
+# What filters leave for us to judge is read in pages of this size at the most.
 _PAGE = 500
 
 
@@ -27,7 +28,7 @@ class Details:
 
 def details_of(session: ReadSession, record: ImageRecord, now: int) -> Details:
     """The details of one image."""
-    unique = sum(blob.size for blob in session.exclusive_blobs(record.uid, now))
+    unique = sum(blob.size for blob in session.exclusive_blobs(record.uid))
     return Details(
         tuple(session.image_platforms(record.uid)),
         holds_of(session, record, now),
@@ -37,13 +38,19 @@ def details_of(session: ReadSession, record: ImageRecord, now: int) -> Details:
 
 
 def fitting_images(
-    session: ReadSession, filters: Filters, after: tuple[int, int] | None
+    session: ReadSession, filters: Filters, after: tuple[int, int] | None, limit: int = sys.maxsize
 ) -> Iterator[tuple[tuple[int, int], ImageRecord]]:
-    """The images that fit, in the order of lists, with their places; behind `after`."""
-    while page := session.list_images(after, _PAGE, filters.query):
+    """The images that fit, in the order of lists, with their places; behind `after`, and `limit` at
+    the most."""
+    size = min(limit, _PAGE)
+    while page := session.list_images(after, size, filters.query):
         for place, record in page:
             if narrowed := filters.narrow(record):
                 yield place, narrowed
+                limit -= 1
+                if not limit:
+                    return
             after = place
-        if len(page) < _PAGE:
+        if len(page) < size:
             return
+        size = _PAGE

@@ -28,6 +28,8 @@ _DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]{4,128}|[0-9a-f]{4,128}", re.ASCI
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{0,9})?(?:ns|us|µs|μs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9.]+)([a-zµμ]+)")
+# Go's durations are nanoseconds in 64 bits; so are the store's sizes, in bytes.
+_LONGEST, _MOST = 2**63 / 1e9, 2.0**63
 _UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOCAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?")
@@ -87,7 +89,9 @@ def parse_filters(session: ReadSession, filters: Sequence[str], now: int) -> Fil
             labels=tuple(reading.labels),
             digests=tuple(reading.digests),
             platforms=tuple(reading.platforms),
-            name_globs=tuple(glob for pattern in reading.wanted for glob in pattern.globs),
+            name_globs=tuple(
+                dict.fromkeys(glob for pattern in reading.wanted for glob in pattern.globs)
+            ),
         ),
         tuple(reading.wanted),
         tuple(reading.unwanted),
@@ -205,7 +209,8 @@ def _pattern(value: str) -> ReferencePattern:
 def _digest(reading: _Reading, value: str) -> None:
     if not _DIGEST.fullmatch(value):
         raise ValueError("wants a digest, or at least 4 of its hex digits")
-    reading.digests.append(value if ":" in value else f"sha256:{value}")
+    kind = "sha256" if len(value) <= 64 else "sha512"
+    reading.digests.append(value if ":" in value else f"{kind}:{value}")
 
 
 def _platform(reading: _Reading, value: str) -> None:
@@ -217,6 +222,8 @@ def _size(reading: _Reading, value: str) -> None:
     if not match or match[3] not in _UNITS:
         raise ValueError(f"wants a size such as >10MB or <=1.5GiB, not {value[:100]!r}")
     size = float(match[2]) * _UNITS[match[3]]
+    if size >= _MOST:
+        raise ValueError("is more than any image has")
     if match[1] in (">", ">=", "=", ""):
         reading.highest("min_size", int(size) + 1 if match[1] == ">" else -int(-size // 1))
     if match[1] in ("<", "<=", "=", ""):
@@ -228,6 +235,8 @@ def _duration(text: str) -> int | None:
     if not _DURATION.fullmatch(text):
         return None
     seconds = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
+    if seconds >= _LONGEST:
+        raise ValueError("is longer than the 292 years that a duration can have")
     return int(seconds * 1_000_000)
 
 

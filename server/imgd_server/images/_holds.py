@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from imgd_server.errors import HeldError, Reason
 from imgd_server.images._patterns import familiar_name
-from imgd_server.metadata import EventRecord, ImageRecord, ReadSession, WriteSession
+from imgd_server.metadata import BlobRef, EventRecord, ImageRecord, ReadSession, WriteSession
+from imgd_server.oci import media
 
 __all__ = [
     "LABEL",
     "Deletion",
     "Holds",
     "delete_image",
+    "deletion_of",
     "holds_of",
     "image_event",
     "label_facts",
@@ -85,8 +87,24 @@ def delete_image(session: WriteSession, record: ImageRecord, now: int) -> Deleti
     alone = session.exclusive_blobs(record.uid, now)
     session.delete_image(record.uid)
     session.add_event(image_event("delete", record, now))
-    layers = sorted(blob.digest for blob in alone if "layer" in blob.media_type)
-    return Deletion((record.image_id, *layers), sum(blob.size for blob in alone))
+    return deletion_of(record, alone)
+
+
+def deletion_of(record: ImageRecord, alone: Iterable[BlobRef]) -> Deletion:
+    """What goes with an image that has these blobs alone."""
+    blobs = list(alone)
+    layers = sorted(blob.digest for blob in blobs if not _is_frame(blob.media_type))
+    return Deletion((record.image_id, *layers), sum(blob.size for blob in blobs))
+
+
+def _is_frame(media_type: str) -> bool:
+    """Whether a blob is what holds an image's layers together, which Docker does not name."""
+    return (
+        media.is_manifest(media_type)
+        or media.is_index(media_type)
+        or media.is_image_config(media_type)
+        or media_type == media.OCI_EMPTY
+    )
 
 
 def release(session: WriteSession, images: Iterable[str], now: int) -> None:

@@ -24,7 +24,7 @@ from imgd_server.oci import (
     select_platforms,
 )
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "choose_target", "inspect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def inspect(
 
     Blocks. Raises PLATFORM_NOT_FOUND when nothing of that platform is stored.
     """
-    target = _choose(record, platforms, wanted)
+    target = choose_target(record, platforms, wanted)
     try:
         manifest = parse_manifest(
             content.read(target.digest, MAX_MANIFEST_BYTES), target.media_type
@@ -86,9 +86,11 @@ def inspect(
     return Inspection(target, manifest, config)
 
 
-def _choose(
+def choose_target(
     record: ImageRecord, platforms: Sequence[PlatformRecord], wanted: Platform | None
 ) -> Descriptor:
+    """The stored manifest for a platform, by default the one served by default. Raises
+    PLATFORM_NOT_FOUND."""
     stored = [one for one in platforms if one.image_id]
     if wanted is None:
         same = [one for one in stored if one.platform == record.platform]

@@ -74,7 +74,8 @@ def find_images_by_id(session: ReadSession, text: str) -> list[ImageRecord]:
     found = session.images_by_id_prefix(record.image_id, _MAX_SAME)
     same = [one for one in found if one.image_id == record.image_id]
     # The target's own digest means that image alone.
-    exact = [one for one in same if text.removeprefix("sha256:") in one.target.digest]
+    starts = (text,) if ":" in text else (f"sha256:{text}", f"sha512:{text}")
+    exact = [one for one in same if one.target.digest.startswith(starts)]
     return exact if len(exact) == 1 else same
 
 

@@ -15,6 +15,8 @@ __all__ = ["PatternError", "ReferencePattern"]
 _OFFICIAL = f"{DEFAULT_DOMAIN}/library/"
 _HUB = f"{DEFAULT_DOMAIN}/"
 _HOST = re.compile(r"localhost|[^/*?\[\\]*\.[^/*?\[\\]*|[^/*?\[\\]+:[0-9]+", re.ASCII)
+# More stars than any name has parts cost, and mean nothing more.
+_MAX_STARS = 64
 # What SQLite's GLOB takes for more than itself.
 _GLOB_SPECIAL = frozenset("*?[")
 
@@ -67,7 +69,7 @@ def _translate(text: str) -> tuple[re.Pattern[str], str]:
     """
     expression: list[str] = []
     glob: list[str] = []
-    opened = False
+    stars = 0
     position = 0
     while position < len(text):
         character = text[position]
@@ -75,9 +77,11 @@ def _translate(text: str) -> tuple[re.Pattern[str], str]:
             crossing = text.startswith("**", position)
             while position < len(text) and text[position] == "*":
                 position += 1
-            expression.append(f"{')' if opened else ''}(?>{'.' if crossing else '[^/]'}*?")
+            expression.append(f"{')' if stars else ''}(?>{'.' if crossing else '[^/]'}*?")
             glob.append("*")
-            opened = True
+            stars += 1
+            if stars > _MAX_STARS:
+                raise PatternError(f"has more than {_MAX_STARS} stars")
             continue
         if character == "?":
             expression.append("[^/]")
@@ -96,7 +100,7 @@ def _translate(text: str) -> tuple[re.Pattern[str], str]:
             expression.append(re.escape(character))
             glob.append(f"[{character}]" if character in _GLOB_SPECIAL else character)
         position += 1
-    if opened:
+    if stars:
         # The last star may be tried again until the name ends where the pattern does.
         last = max(place for place, part in enumerate(expression) if "(?>" in part)
         expression[last] = expression[last].replace("(?>", "(?:")

@@ -25,6 +25,8 @@ class Queries:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self.lists_changed = False
+        """Whether it changed what lists of images show (see MetadataStore.listing_version)."""
 
     def _count(self, name: str, step: int) -> int:
         """Counts a counter up, and returns its value."""

@@ -146,16 +146,17 @@ class ImageQueries(PlaceQueries):
         )
         return [BlobRef(Digest(row[0]), row[1], row[2], bool(row[3])) for row in rows]
 
-    def exclusive_blobs(self, uid: str, now: int) -> list[BlobRef]:
+    def exclusive_blobs(self, uid: str, now: int | None = None) -> list[BlobRef]:
         """See ReadSession."""
         rows = self._db.execute(
             "SELECT digest, size, media_type FROM image_blobs AS own "
             "WHERE image = (SELECT row FROM images WHERE uid = ?) AND stored "
             "AND NOT EXISTS (SELECT 1 FROM image_blobs AS other "
             "WHERE other.digest = own.digest AND other.image <> own.image AND other.stored) "
-            "AND NOT EXISTS (SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
-            "WHERE lease_digests.digest = own.digest AND leases.expires > ?)",
-            (uid, now),
+            "AND (? IS NULL OR NOT EXISTS (SELECT 1 FROM lease_digests "
+            "JOIN leases USING (lease_id) "
+            "WHERE lease_digests.digest = own.digest AND leases.expires > ?))",
+            (uid, now, now),
         )
         return [BlobRef(Digest(digest), size, media_type) for digest, size, media_type in rows]
 
@@ -224,6 +225,7 @@ class ImageQueries(PlaceQueries):
         blobs: Iterable[BlobRef],
     ) -> ImageRecord:
         """See WriteSession."""
+        self.lists_changed = True
         self._db.execute(
             "INSERT INTO images (uid, digest, target, image_id, kind, artifact_type, created, "
             "stored, last_used, content_size, unpacked_size, pinned, complete, platform, labels) "
@@ -313,6 +315,7 @@ class ImageQueries(PlaceQueries):
 
     def put_name(self, name: Name, uid: str) -> str | None:
         """See WriteSession."""
+        self.lists_changed = True
         before = self._db.execute(
             "SELECT row, digest FROM images WHERE row = (SELECT image FROM names WHERE name = ?)",
             (name.name,),
@@ -340,6 +343,7 @@ class ImageQueries(PlaceQueries):
 
     def delete_name(self, name: str) -> bool:
         """See WriteSession."""
+        self.lists_changed = True
         gone = self._db.execute(
             "DELETE FROM names WHERE name = ? RETURNING image", (name,)
         ).fetchall()
@@ -349,6 +353,7 @@ class ImageQueries(PlaceQueries):
 
     def forget_repo_digest(self, repo_digest: str) -> bool:
         """See WriteSession."""
+        self.lists_changed = True
         gone = self._db.execute(
             "DELETE FROM repo_digests WHERE name = ? RETURNING image", (repo_digest,)
         ).fetchall()
@@ -358,6 +363,7 @@ class ImageQueries(PlaceQueries):
 
     def delete_image(self, uid: str) -> None:
         """See WriteSession."""
+        self.lists_changed = True
         found = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchall()
         for (row,) in found:
             self._displace(row)
@@ -369,10 +375,12 @@ class ImageQueries(PlaceQueries):
 
     def set_pinned(self, uid: str, pinned: bool) -> None:
         """See WriteSession."""
+        self.lists_changed = True
         self._changed("UPDATE images SET pinned = ? WHERE uid = ?", pinned, uid)
 
     def set_unpacked_size(self, uid: str, size: int) -> None:
         """See WriteSession."""
+        self.lists_changed = True
         self._changed("UPDATE images SET unpacked_size = ? WHERE uid = ?", size, uid)
 
     def set_doomed(self, uid: str, doomed: bool) -> None:

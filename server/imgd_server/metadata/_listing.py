@@ -26,6 +26,11 @@ _PLATFORM = (
     "WHERE one.image = images.row AND one.platform = ? AND one.complete)"
 )
 
+_FREE = (
+    "NOT EXISTS (SELECT 1 FROM lease_images JOIN leases USING (lease_id) "
+    "WHERE lease_images.image = images.row AND expires > ?)"
+)
+
 _Condition = tuple[str, tuple[object, ...]]
 
 
@@ -42,6 +47,8 @@ def _all(query: ImageQuery) -> Iterator[_Condition]:
     if query.in_use is not None:
         no = "" if query.in_use else "NOT "
         yield f"{no}EXISTS (SELECT 1 FROM containers WHERE image = images.row)", ()
+    if query.free_at is not None:
+        yield _FREE, (query.free_at,)
     if query.pinned is not None:
         yield "pinned = ?", (query.pinned,)
     if query.kind is not None:
@@ -75,13 +82,16 @@ def _label(condition: LabelCondition) -> _Condition:
 
 def _names(globs: tuple[str, ...]) -> _Condition:
     """Names and repo digests that match; where a pattern begins plainly, by range in the index."""
-    parts: list[str] = []
-    values: list[object] = []
+    # A table and not a SELECT for each: SQLite joins 500 of these at the most.
+    values: list[str] = []
     for glob in globs:
         start = next((place for place, one in enumerate(glob) if one in "*?["), len(glob))
-        prefix = glob[:start]
-        for table in ("names", "repo_digests"):
-            # U+007F follows every character that a name can hold.
-            parts.append(f"SELECT image FROM {table} WHERE name >= ? AND name < ? AND name GLOB ?")
-            values += (prefix, f"{prefix}\x7f", glob)
-    return f"row IN ({' UNION '.join(parts)})", tuple(values)
+        # U+007F follows every character that a name can hold.
+        values += (glob[:start], f"{glob[:start]}\x7f", glob)
+    rows = ",".join(["(?, ?, ?)"] * len(globs))
+    found = " UNION ".join(
+        f"SELECT image FROM globs CROSS JOIN {table} "
+        "WHERE name >= low AND name < high AND name GLOB glob"
+        for table in ("names", "repo_digests")
+    )
+    return f"row IN (WITH globs (low, high, glob) AS (VALUES {rows}) {found})", tuple(values)

@@ -100,8 +100,9 @@ class ReadSession(Protocol):
         """The blobs of an image."""
         ...
 
-    def exclusive_blobs(self, uid: str, now: int) -> list[BlobRef]:
-        """The stored blobs of an image that no other image has and no unexpired lease holds."""
+    def exclusive_blobs(self, uid: str, now: int | None = None) -> list[BlobRef]:
+        """The stored blobs of an image that no other image has; with `now`, and that no lease that
+        is unexpired then holds."""
         ...
 
     def blobs_beside(self, uids: Sequence[str], now: int) -> set[str]:
@@ -390,6 +391,13 @@ class MetadataStore(Protocol):
         TOO_BUSY, and then nothing has changed.
 
         Whoever is cancelled here does not know whether it was run: one that has not begun is not.
+        """
+        ...
+
+    def listing_version(self) -> int | None:
+        """A number that is another one after each commit that may change what lists of images show,
+        in their BASIC view and whatever containers, leases and last uses do. It changes before
+        `write` returns. A hint that costs nothing: None says that it is not known just now.
         """
         ...
 

@@ -28,6 +28,8 @@ class ImageQuery:
     pinned: bool | None = None
     in_use: bool | None = None
     """Whether a container uses it, in any state."""
+    free_at: int | None = None
+    """No lease that is unexpired then holds it."""
     kind: str | None = None
     created_before: int | None = None
     created_after: int | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import queue
 import sqlite3
@@ -48,6 +49,8 @@ class SqliteMetadataStore:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._change: asyncio.Future[None] | None = None
+        self._versions = itertools.count()
+        self._listing_version: int | None = next(self._versions)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         _create(path)
@@ -88,6 +91,10 @@ class SqliteMetadataStore:
             self._change = asyncio.get_running_loop().create_future()
         # Several wait for the same: who leaves must not end it.
         return asyncio.shield(self._change)
+
+    def listing_version(self) -> int | None:
+        """See MetadataStore."""
+        return self._listing_version
 
     def _tell_change(self) -> None:
         change, self._change = self._change, None
@@ -195,6 +202,9 @@ class SqliteMetadataStore:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             return _translate(error)
+        finally:
+            if self._listing_version is None:
+                self._listing_version = next(self._versions)
         for answer in answers:
             answer()
         return None
@@ -204,7 +214,8 @@ class SqliteMetadataStore:
     ) -> Callable[[], None]:
         self._writer.execute("SAVEPOINT one")
         try:
-            result = function(Session(self._writer))
+            session = Session(self._writer)
+            result = function(session)
         except BaseException as error:
             if not self._writer.in_transaction:
                 raise  # a full disk, say, undoes all functions at once
@@ -213,6 +224,9 @@ class SqliteMetadataStore:
             failure = _translate(error)
             return lambda: future.set_exception(failure)
         self._writer.execute("RELEASE one")
+        if session.lists_changed:
+            # Nobody can tell whether a reader is before or after the commit.
+            self._listing_version = None
         return lambda: future.set_result(result)
 
 

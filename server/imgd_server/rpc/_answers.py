@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from google.protobuf import message_factory
@@ -11,10 +11,10 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from imgd_server.errors import Error, Reason
-from imgd_server.metadata import KeptAnswer, MetadataStore, WriteSession
+from imgd_server.metadata import KeptAnswer, MetadataStore, ReadSession, WriteSession
 from imgd_server.transfer import now_us
 
-__all__ = ["change"]
+__all__ = ["change", "change_in_steps"]
 
 _Answer = TypeVar("_Answer")
 
@@ -23,55 +23,58 @@ _KEPT_US = 24 * 3600 * 1_000_000
 
 
 async def change(
-    metadata: MetadataStore,
-    request: Any,
-    function: Callable[[WriteSession, int], _Answer],
-    *,
-    undo: bool = False,
+    metadata: MetadataStore, request: Any, function: Callable[[WriteSession, int], _Answer]
 ) -> _Answer:
-    """Runs a function of a session and the time (microseconds) in a transaction; with `undo` takes
-    it back, and answers what it would have.
+    """Runs a function of a session and the time (microseconds) in a transaction.
 
     A request with a `request_id` that was answered before gets that answer again, and nothing
     changes. Raises REQUEST_ID_REUSED when it was another request.
     """
-    request_id = getattr(request, "request_id", "")
-    fingerprint = _fingerprint(request) if request_id else ""
 
     def run(session: WriteSession) -> _Answer:
         now = now_us()
-        if not request_id:
-            return function(session, now)
-        known = session.kept_answer(request_id)
-        if known and known.expires > now:
-            if known.fingerprint != fingerprint:
-                raise Error(
-                    Reason.REQUEST_ID_REUSED,
-                    f"request_id {request_id} was used before with another request",
-                )
-            again: _Answer = _parse_answer(request, known.answer)
-            return again
+        known: _Answer | None = _known(session, request, now)
+        if known is not None:
+            return known
         made = function(session, now)
-        raw = cast(Message, made).SerializeToString()
-        session.keep_answer(KeptAnswer(request_id, fingerprint, raw, now + _KEPT_US))
+        _keep(session, request, made, now)
         return made
 
-    def run_dry(session: WriteSession) -> None:
-        raise _Undo(run(session))
-
-    if not undo:
-        return await metadata.write(run)
-    try:
-        await metadata.write(run_dry)
-    except _Undo as undone:
-        answer: _Answer = undone.answer
-        return answer
-    raise AssertionError("a dry run ends with its answer")
+    return await metadata.write(run)
 
 
-class _Undo(Exception):  # noqa: N818 - no error: it takes a dry run back
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+async def change_in_steps(
+    metadata: MetadataStore, request: Any, work: Callable[[], Awaitable[_Answer]]
+) -> _Answer:
+    """Like `change`, for work of several transactions. When it fails, or the daemon dies, between
+    them, the request can be sent again, and then does, and tells of, the rest."""
+    known: _Answer | None = await metadata.read(lambda session: _known(session, request, now_us()))
+    if known is not None:
+        return known
+    made = await work()
+    if getattr(request, "request_id", ""):
+        await metadata.write(lambda session: _keep(session, request, made, now_us()))
+    return made
+
+
+def _known(session: ReadSession, request: Any, now: int) -> Any:
+    """The answer that was given before; None when there is none."""
+    request_id = getattr(request, "request_id", "")
+    known = session.kept_answer(request_id) if request_id else None
+    if known is None or known.expires <= now:
+        return None
+    if known.fingerprint != _fingerprint(request):
+        raise Error(
+            Reason.REQUEST_ID_REUSED,
+            f"request_id {request_id} was used before with another request",
+        )
+    return _parse_answer(request, known.answer)
+
+
+def _keep(session: WriteSession, request: Any, answer: Any, now: int) -> None:
+    if request_id := getattr(request, "request_id", ""):
+        raw = cast(Message, answer).SerializeToString()
+        session.keep_answer(KeptAnswer(request_id, _fingerprint(request), raw, now + _KEPT_US))
 
 
 def _parse_answer(request: Message, raw: bytes) -> Any:

@@ -77,11 +77,11 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         self, request: container_service_pb2.ListContainersRequest, context: Context
     ) -> container_service_pb2.ListContainersResponse:
         """Lists a page."""
-        states = [
+        states = sorted(
             container_pb2.ContainerState.Name(state).removeprefix("CONTAINER_STATE_")
-            for state in request.states
+            for state in set(request.states)
             if state
-        ]
+        )
         labels = [_label(one) for one in request.labels]
         query = ["ListContainers", request.image, states, labels]
         after = None

@@ -30,6 +30,7 @@ from imgd_server.transfer import (
 )
 
 __all__ = [
+    "Room",
     "descriptor",
     "duration",
     "image",
@@ -157,7 +158,7 @@ def image(record: ImageRecord, details: Details | None = None) -> image_pb2.Imag
         message.create_time.CopyFrom(timestamp(record.created))
     if record.platform:
         message.platform.CopyFrom(stored_platform(record.platform))
-    room = _Room(MAX_ANSWER_BYTES - message.ByteSize() - _ENVELOPE)
+    room = Room(MAX_ANSWER_BYTES - message.ByteSize() - _ENVELOPE)
     message.tags.extend(room.take(name.name for name in record.names if not name.by_digest))
     by_digest = (name.name for name in record.names if name.by_digest)
     message.digest_references.extend(room.take(by_digest))
@@ -196,8 +197,8 @@ _ENVELOPE = 1024
 T = TypeVar("T", str, tuple[str, str], image_pb2.ImagePlatform)
 
 
-class _Room:
-    """How many bytes a message may still take."""
+class Room:
+    """How many bytes a message may still take; `full` once something did not fit."""
 
     def __init__(self, size: int) -> None:
         self._left = size

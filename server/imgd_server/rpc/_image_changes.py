@@ -19,13 +19,14 @@ from imgd_server.images import (
 )
 from imgd_server.metadata import ImageRecord, MetadataStore, WriteSession
 from imgd_server.rpc import _convert
-from imgd_server.rpc._answers import change
+from imgd_server.rpc._answers import change, change_in_steps
+from imgd_server.rpc._convert import Room
+from imgd_server.rpc._limits import MAX_ANSWER_BYTES
+from imgd_server.transfer import now_us
 
 __all__ = ["ImageChanges"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_MAX_PRUNED = 1000
 
 
 class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
@@ -73,14 +74,19 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
     ) -> image_service_pb2.PruneImagesResponse:
         """Removes what nobody needs."""
 
-        def prune(session: WriteSession, now: int) -> image_service_pb2.PruneImagesResponse:
-            return _pruned(
-                prune_images(
-                    session, all_images=request.all, filters=list(request.filters), now=now
-                )
+        async def prune() -> image_service_pb2.PruneImagesResponse:
+            pruned = await prune_images(
+                self._metadata,
+                now_us,
+                all_images=request.all,
+                filters=list(request.filters),
+                dry_run=request.dry_run,
             )
+            return _pruned(pruned)
 
-        return await change(self._metadata, request, prune, undo=request.dry_run)
+        if request.dry_run:
+            return await prune()
+        return await change_in_steps(self._metadata, request, prune)
 
     async def PinImage(
         self, request: image_service_pb2.PinImageRequest, context: Context
@@ -102,6 +108,9 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
             if record.pinned == pinned:
                 return record
             session.set_pinned(record.uid, pinned)
+            if pinned:
+                # Whoever pins it wants it kept, also behind a removal that waits for its holders.
+                session.set_doomed(record.uid, False)
             session.add_event(image_event("pin" if pinned else "unpin", record, now))
             return find_image(session, f"images/{record.uid}")
 
@@ -109,24 +118,27 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
 
 
 def _removed(removals: list[Removal]) -> image_service_pb2.RemoveImageResponse:
+    room = Room(MAX_ANSWER_BYTES)
     return image_service_pb2.RemoveImageResponse(
-        untagged=[name for one in removals for name in one.untagged],
-        deleted=[digest for one in removals for digest in one.deleted],
+        untagged=room.take(name for one in removals for name in one.untagged),
+        deleted=room.take(digest for one in removals for digest in one.deleted),
         freed_bytes=sum(one.freed_bytes for one in removals),
     )
 
 
 def _pruned(pruned: Pruned) -> image_service_pb2.PruneImagesResponse:
-    return image_service_pb2.PruneImagesResponse(
-        pruned=[
-            image_service_pb2.PruneImagesResponse.Pruned(
-                image_id=one.record.image_id,
-                digest=one.record.target.digest,
-                untagged=one.untagged,
-                deleted=one.deleted,
-            )
-            for one in pruned.removals[:_MAX_PRUNED]
-        ],
-        pruned_count=len(pruned.removals),
-        freed_bytes=pruned.freed_bytes,
+    answer = image_service_pb2.PruneImagesResponse(
+        pruned_count=pruned.count, freed_bytes=pruned.freed_bytes
     )
+    room = Room(MAX_ANSWER_BYTES)
+    for one in pruned.removals:
+        ids = list(room.take([one.record.image_id, one.record.target.digest]))
+        if room.full:
+            break
+        answer.pruned.add(
+            image_id=ids[0],
+            digest=ids[1],
+            untagged=room.take(one.untagged),
+            deleted=room.take(one.deleted),
+        )
+    return answer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 
@@ -23,6 +22,7 @@ from imgd_server.images import (
 from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Platform, Reference
 from imgd_server.rpc import _convert
+from imgd_server.rpc._encoded import EncodedAnswers
 from imgd_server.rpc._image_changes import ImageChanges
 from imgd_server.rpc._limits import check_answer
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
@@ -44,11 +44,16 @@ class ImageServicer(ImageChanges):
         self._metadata = metadata
         self._content = content
         self._own_hosts = own_hosts
+        self._kept = EncodedAnswers()
 
     async def ListImages(
         self, request: image_service_pb2.ListImagesRequest, context: Context
     ) -> image_service_pb2.ListImagesResponse:
         """Lists a page."""
+        # Asked for before the page is read: what comes in between only makes it useless.
+        version = self._metadata.listing_version() if _can_be_kept(request) else None
+        if kept := self._kept.get(request, version):
+            return cast(image_service_pb2.ListImagesResponse, kept)
         query = ["ListImages", list(request.filters)]
         after = None
         if request.page_token:
@@ -59,10 +64,9 @@ class ImageServicer(ImageChanges):
         def page(session: ReadSession) -> list[_Row]:
             now = now_us()
             filters = parse_filters(session, list(request.filters), now)
-            found = islice(fitting_images(session, filters, after), limit + 1)
             return [
                 (place, one, details_of(session, one, now) if full else None)
-                for place, one in found
+                for place, one in fitting_images(session, filters, after, limit + 1)
             ]
 
         rows = await self._metadata.read(page)
@@ -71,6 +75,7 @@ class ImageServicer(ImageChanges):
         )
         if len(answer.images) < len(rows):
             answer.next_page_token = encode_token(query, rows[len(answer.images) - 1][0])
+        self._kept.put(request, version, answer)
         return answer
 
     async def GetImage(
@@ -149,6 +154,16 @@ class ImageServicer(ImageChanges):
         wanted = Platform.parse(platform) if platform else None
         found = await asyncio.to_thread(inspect, self._content, record, details.platforms, wanted)
         return record, details, found
+
+
+# Filters whose images change by themselves, or with what no list shows.
+_VOLATILE = ("in-use", "last-used", "until")
+
+
+def _can_be_kept(request: image_service_pb2.ListImagesRequest) -> bool:
+    return request.view != image_pb2.IMAGE_VIEW_FULL and not any(
+        text.strip().lower().startswith(_VOLATILE) for text in request.filters
+    )
 
 
 def _config(found: Inspection) -> image_pb2.ImageConfig:

@@ -14,6 +14,7 @@ import structlog
 
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.oci import FormatError
+from imgd_server.rpc._encoded import serializer
 from imgd_server.rpc._rules import check_rules
 from imgd_server.rpc._status import abort_arguments
 
@@ -70,7 +71,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         return make(
             wrap(inner, method, check),
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=serializer(handler.response_serializer),
         )
 
     def _guard_unary(self, inner: Handler, method: str, check: Check) -> Handler:

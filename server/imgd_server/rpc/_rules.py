@@ -117,6 +117,11 @@ def _duration(most: int) -> Check:
     return check
 
 
+def _at_least_a_second(field: str, value: Any) -> None:
+    if value.seconds < 1:
+        raise _refuse(field, "must be at least a second")
+
+
 def _labels(field: str, value: Any) -> None:
     if sum(len(key.encode()) + len(text.encode()) for key, text in value.items()) > MAX_LABELS:
         raise _refuse(field, f"has more than {MAX_LABELS} bytes in all")
@@ -195,11 +200,13 @@ _BY_MESSAGE: dict[str, _Rules] = {
     "CreateContainerRequest": {
         "image": (_required,),
         "labels": (_labels,),
+        "heartbeat_interval": (_at_least_a_second, _duration(30 * _DAY)),
         "container_id": (
             _matching(_CONTAINER_ID, "is letters, digits, _ . -, starts so, at most 128"),
         ),
     },
     "CreateLeaseRequest": {"labels": (_labels,)},
+    "ListContainersRequest": {"labels": (_at_most(MAX_FILTERS),)},
     "ExportContainerRequest": {"container": (_required, _resource("containers"))},
     "LayoutEndpoint": {"path": (_required, _absolute)},
     "ListRepositoriesRequest": {"registry": (_required,)},

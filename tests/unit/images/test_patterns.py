@@ -85,8 +85,10 @@ def test_a_malformed_pattern_is_refused(pattern: str) -> None:
 
 def test_a_pattern_made_to_be_slow_is_not() -> None:
     name = "docker.io/" + "a" * 240
-    assert not ReferencePattern("*a" * 2000 + "b").matches(f"{name}:x", name)
-    assert not ReferencePattern("**a" * 1000 + "b").matches(f"{name}:x", name)
+    assert not ReferencePattern("*a" * 64 + "b").matches(f"{name}:x", name)
+    assert not ReferencePattern("**a" * 64 + "b").matches(f"{name}:x", name)
+    with pytest.raises(PatternError, match="stars"):
+        ReferencePattern("*a" * 65)
 
 
 @pytest.mark.parametrize(
