@@ -17,7 +17,7 @@ from imgd_server.distribution._protocol import (
 )
 from imgd_server.distribution._repository import Repository, put_bytes
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Description, children, describe, tag_image, untag_image
+from imgd_server.images import children, describe_held, tag_image, untag_image
 from imgd_server.metadata import ReadSession, WriteSession
 from imgd_server.oci import (
     MAX_MANIFEST_BYTES,
@@ -177,12 +177,16 @@ async def _store(
 ) -> None:
     content, metadata = repository.backing.content, repository.backing.metadata
 
-    def keep() -> Description:
-        put_bytes(content, target.digest, raw)
-        return describe(content, target, Platform.host())
+    held = {target.digest, *(child.digest for child in children(node))}
+
+    async def hold(blobs: Sequence[Descriptor]) -> None:
+        digests = [blob.digest for blob in blobs]
+        await metadata.write(lambda session: repository.hold(session, target.digest, *digests))
+        held.update(digests)
 
     try:
-        description = await in_thread(keep)
+        await in_thread(lambda: put_bytes(content, target.digest, raw))
+        description = await describe_held(content, target, Platform.host(), held, hold)
     except Error:
         await metadata.write(lambda session: session.delete_lease(repository.lease(target.digest)))
         raise

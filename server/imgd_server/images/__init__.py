@@ -19,6 +19,7 @@ from imgd_server.images._describe import (
     Description,
     children,
     describe,
+    describe_held,
 )
 from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
@@ -70,6 +71,7 @@ __all__ = [
     "create_lease",
     "delete_lease",
     "describe",
+    "describe_held",
     "details_of",
     "expire",
     "expire_containers",

@@ -7,9 +7,9 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from imgd_server.content import BlobInfo, ContentStore
+from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images._describe import describe
+from imgd_server.images._describe import Only, describe
 from imgd_server.metadata import BlobRef, ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Digest, Platform
 
@@ -84,21 +84,6 @@ def _check_strays(content: ContentStore) -> list[Problem]:
     return [Problem(Reason.STORE_CORRUPT, one, message) for one in strays]
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """Only what is recorded as stored. What a pull under way, or cut off, has brought besides is
-    not the image's yet."""
-
-    content: ContentStore
-    stored: frozenset[str]
-
-    def find(self, digest: Digest) -> BlobInfo | None:
-        return self.content.find(digest) if digest in self.stored else None
-
-    def read(self, digest: Digest, limit: int) -> bytes:
-        return self.content.read(digest, limit)
-
-
 def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef]) -> list[Problem]:
     name = f"images/{record.uid}"
     problems = []
@@ -118,7 +103,8 @@ def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef
             )
     if problems:
         return problems
-    recorded = _Recorded(content, frozenset(blob.digest for blob in blobs if blob.stored))
+    # What a pull under way, or cut off, has brought besides is not the image's yet.
+    recorded = Only(content, frozenset(blob.digest for blob in blobs if blob.stored))
     try:
         seen = {blob.digest for blob in describe(recorded, record.target, Platform.host()).blobs}
     except Error as error:

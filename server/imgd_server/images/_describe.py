@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -28,7 +30,16 @@ from imgd_server.oci import (
     select_platforms,
 )
 
-__all__ = ["MAX_INDEX_DEPTH", "MAX_MANIFESTS", "Blobs", "Description", "children", "describe"]
+__all__ = [
+    "MAX_INDEX_DEPTH",
+    "MAX_MANIFESTS",
+    "Blobs",
+    "Description",
+    "Only",
+    "children",
+    "describe",
+    "describe_held",
+]
 
 # Real indexes are one deep, two where builders nest them; the rest is an attack or a mistake.
 MAX_INDEX_DEPTH = 4
@@ -199,6 +210,48 @@ def describe(content: Blobs, target: Descriptor, default: Platform) -> Descripti
         tuple(walk.platforms),
         blobs,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Of a store only what is among some digests."""
+
+    content: Blobs
+    digests: Collection[str]
+
+    def find(self, digest: Digest) -> BlobInfo | None:
+        """See ContentStore."""
+        return self.content.find(digest) if digest in self.digests else None
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """See ContentStore."""
+        return self.content.read(digest, limit)
+
+
+async def describe_held(
+    content: Blobs,
+    target: Descriptor,
+    default: Platform,
+    held: Collection[str],
+    hold: Callable[[Sequence[Descriptor]], Awaitable[None]],
+) -> Description:
+    """Describes an image that is about to be shown, in a thread. All that it says is stored is
+    held, so that no collection takes it before.
+
+    `held` are the digests that are held already, those of `hold` included once it returns. What
+    others left here of the same index (other platforms, from a pull that was cut off or an image
+    that was removed) is held too, and counts where it is still there then.
+    """
+    found = await asyncio.to_thread(describe, content, target, default)
+    loose = [
+        Descriptor(one.media_type, one.digest, one.size)
+        for one in found.blobs
+        if one.stored and one.digest not in held
+    ]
+    if not loose:
+        return found
+    await hold(loose)
+    return await asyncio.to_thread(describe, Only(content, frozenset(held)), target, default)
 
 
 def _text(platform: Platform | None) -> str:

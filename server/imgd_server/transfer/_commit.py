@@ -9,6 +9,7 @@ from typing import Any
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import find_image, image_event, take_lease
 from imgd_server.metadata import (
+    EventRecord,
     ImageRecord,
     LeaseRecord,
     Name,
@@ -38,6 +39,7 @@ __all__ = [
     "names_of",
     "not_here",
     "present_image",
+    "transfer_event",
 ]
 
 
@@ -192,7 +194,26 @@ def _commit(
     )
     record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
     session.put_transfer(record)
+    session.add_event(transfer_event("finish", record, now))
     return record
+
+
+def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord:
+    """An event about a transfer: `start`, for each of its attempts, or `finish`."""
+    name = str(record.spec["source"]["reference"])
+    facts = {"name": name, "familiar": Reference.parse(name).familiar()}
+    if action == "start":
+        facts["attempt"] = str(record.attempt)
+    else:
+        outcome = Outcome.from_json(record.outcome or {})
+        facts |= {"state": record.state.lower(), "fetched_bytes": str(outcome.fetched_bytes)}
+        if outcome.target:
+            facts["digest"] = outcome.target.digest
+        if outcome.image:
+            facts |= {"image": f"images/{outcome.image}", "image_id": outcome.image_id}
+        if outcome.failure:
+            facts["reason"] = outcome.failure.reason.name
+    return EventRecord("TRANSFER", action, f"transfers/{record.uid}", now, facts)
 
 
 def hold(session: WriteSession, uid: str, targets: Sequence[Descriptor], lifetime_us: int) -> None:

@@ -29,6 +29,7 @@ from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._pull import Pull
+from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._spec import PullPolicy, TransferSpec
 from imgd_server.transfer._watch import WatchEvent, watch
@@ -79,6 +80,7 @@ class TransferManager:
         self._threads = ThreadPoolExecutor(self.config.max_threads, "transfer")
         self._fetcher = Fetcher(registry, content, self._threads, self.config.retry)
         self._flights = FlightTable()
+        self._room = Room(content)
         # Every run whose end is not in the metadata yet.
         self._runs: dict[str, Run] = {}
         self._sharing: dict[tuple[Any, ...], list[Run]] = {}
@@ -99,7 +101,9 @@ class TransferManager:
                 for listed in page:
                     record = session.transfer(listed.uid)
                     assert record is not None
-                    session.put_transfer(self._interrupted(record, now))
+                    ended = self._interrupted(record, now)
+                    session.put_transfer(ended)
+                    session.add_event(_commit.transfer_event("finish", ended, now))
                     count += 1
             return count
 
@@ -143,6 +147,7 @@ class TransferManager:
             known = session.transfer_by_request(request_id) if request_id else None
             if known is None:
                 session.put_transfer(record)
+                session.add_event(_commit.transfer_event("start", record, record.created))
                 return record
             if known.spec != record.spec:
                 raise Error(
@@ -186,6 +191,7 @@ class TransferManager:
             if known.attempt != before.attempt:
                 raise _not_resumable(known)
             session.put_transfer(record)
+            session.add_event(_commit.transfer_event("start", record, now_us()))
             return record
 
         spec = TransferSpec.from_json(record.spec)
@@ -367,6 +373,7 @@ class TransferManager:
                 fetcher=self._fetcher,
                 flights=self._flights,
                 progress=run.progress,
+                room=self._room,
                 protect=protect,
             )
             return partial(
@@ -423,6 +430,7 @@ class TransferManager:
             known = session.transfer(record.uid)
             if known and known.attempt == record.attempt:
                 session.put_transfer(record)
+                session.add_event(_commit.transfer_event("finish", record, now_us()))
 
         try:
             await self._metadata.write(put)

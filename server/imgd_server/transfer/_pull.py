@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
-from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, Description, children, describe
+from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, Description, children, describe_held
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
@@ -39,6 +39,7 @@ from imgd_server.transfer._progress import (
     Progress,
     outline,
 )
+from imgd_server.transfer._room import Room
 
 __all__ = ["Pull", "Pulled"]
 
@@ -79,6 +80,7 @@ class Pull:
     fetcher: Fetcher
     flights: FlightTable
     progress: Progress
+    room: Room
     protect: Callable[[Sequence[Descriptor]], Awaitable[None]]
     target: Descriptor | None = None
     fetched: int = 0
@@ -118,7 +120,9 @@ class Pull:
         await self._fetch_blobs()
         if single and not self.explicit and not self.all_platforms:
             await self._check_platform(root, single)
-        description = await asyncio.to_thread(describe, self._content, target, Platform.host())
+        description = await describe_held(
+            self._content, target, Platform.host(), self._held, self._hold
+        )
         self._check_stored(description)
         return Pulled(target, description, self.fetched, self.reused, tuple(self._warnings))
 
@@ -182,7 +186,10 @@ class Pull:
         await self._get(node, target, self.fetcher.manifest)
         parsed = await self._parse(node, target)
         if isinstance(parsed, Index):
-            node.kind = NodeKind.INDEX
+            if node.kind is not NodeKind.INDEX:
+                # Its media type did not say so.
+                node.kind = NodeKind.INDEX
+                self.progress.touch(node)
             await self._plan_index(node, parsed, depth, wanted)
         else:
             await self._plan_manifest(node, parsed)
@@ -398,9 +405,14 @@ class Pull:
     # --- fetching
 
     async def _fetch_blobs(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for node, child in self._blobs.values():
-                group.create_task(self._get(node, child, self.fetcher.blob))
+        wanted = [child for node, child in self._blobs.values() if not node.state.final]
+        try:
+            async with self.room.claim(wanted), asyncio.TaskGroup() as group:
+                for node, child in self._blobs.values():
+                    group.create_task(self._get(node, child, self.fetcher.blob))
+        except Error as error:
+            error.reference = error.reference or str(self.reference)
+            raise
 
     async def _hold(self, targets: Sequence[Descriptor]) -> None:
         fresh = [target for target in targets if target.digest not in self._held]
