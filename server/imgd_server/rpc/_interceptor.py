@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.oci import FormatError
@@ -70,7 +71,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         wrap = self._guard_stream if handler.response_streaming else self._guard_unary
         return make(
             wrap(inner, method, check),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_parser(handler.request_deserializer),
             response_serializer=serializer(handler.response_serializer),
         )
 
@@ -125,15 +126,34 @@ def _shape(handler: Any) -> tuple[Callable[..., Any], Handler]:
     return grpc.unary_unary_rpc_method_handler, handler.unary_unary
 
 
+# What a request is that can't be read. Were its parser to raise, gRPC would tell the caller the
+# exception, and the log a defect.
+_MALFORMED = object()
+
+
+def _parser(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def parse_or_mark(raw: bytes) -> Any:
+        try:
+            return parse(raw)
+        except DecodeError:
+            return _MALFORMED
+
+    return parse_or_mark
+
+
 def _check(request: Any) -> Any:
+    if request is _MALFORMED:
+        raise Error(
+            Reason.FIELD_INVALID,
+            "the request is not a message of its method, or holds a text that is not UTF-8",
+        )
     check_rules(request)
     return request
 
 
 async def _check_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        check_rules(request)
-        yield request
+        yield _check(request)
 
 
 def _unsupported(method: str) -> Check:

@@ -35,6 +35,9 @@ class Claim:
     def release(self) -> None:
         """Gives the address up."""
         if self.lock >= 0:
+            if self.path:
+                # gRPC removes the sockets of a server that ran, and of no other.
+                self.path.unlink(missing_ok=True)
             os.close(self.lock)
             self.lock = -1
 

@@ -158,7 +158,7 @@ class GrpcServer:
             port = self._server.add_insecure_port(taken.target)
         except RuntimeError:
             raise Error(
-                Reason.TOO_BUSY, f"listen: can't bind {taken.target}: another process took it"
+                Reason.TOO_BUSY, f"listen: can't bind {taken.target}; another process may have it"
             ) from None
         finally:
             os.umask(umask)

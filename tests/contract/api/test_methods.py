@@ -148,6 +148,27 @@ async def test_a_method_that_does_not_exist_has_grpcs_own_error(api: Api) -> Non
     assert "grpc-status-details-bin" not in dict(caught.value.trailing_metadata() or ())
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        # A text that is not UTF-8, a length beyond the end, a wire type that there is not.
+        b"\x0a\x01\xff",
+        b"\x0a\x7fabc",
+        b"\x0f\x01",
+    ],
+)
+@pytest.mark.parametrize("method", ["ImageService/GetImage", "TransferService/Pull"])
+async def test_bytes_that_are_no_message_are_the_callers_mistake(
+    api: Api, method: str, raw: bytes
+) -> None:
+    streams = method.endswith("Pull")
+    shape = api.channel.unary_stream if streams else api.channel.unary_unary
+    call: Any = shape(f"/imgd.v1.{method}")
+    found = await refusal(call(raw))
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert "protobuf" not in found.message
+
+
 async def test_what_a_method_can_not_do_yet_is_said(api: Api) -> None:
     repair = api.system.CheckStore(system_service_pb2.CheckStoreRequest(repair=True))
     found = await refusal(repair)
