@@ -8,9 +8,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,21 @@ from imgd_server.config import Config, water
 from imgd_server.content import LocalContentStore
 from imgd_server.distribution import RegistryServer, open_samples
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Housekeeper, HousekeepingConfig, Water, check_store
+from imgd_server.images import (
+    Collection,
+    Housekeeper,
+    HousekeepingConfig,
+    Problem,
+    Water,
+    check_store,
+    collect,
+)
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.registry import HttpRegistryClient, RegistryConfig
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import TransferConfig, TransferManager, now_us
 
-__all__ = ["check", "configure_logs", "lock_root", "serve"]
+__all__ = ["check", "collect_garbage", "configure_logs", "lock_root", "serve"]
 
 _log = structlog.get_logger(__name__)
 
@@ -60,11 +68,12 @@ def configure_logs(config: Config) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+    level: int = getattr(logging, config.log_level.upper())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(config.log_level),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
 
@@ -127,11 +136,11 @@ async def serve(
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
         stack.push_async_callback(server.stop, config.drain)
+        stack.push_async_callback(housekeeper.close)
         stack.push_async_callback(manager.close)
         stack.push_async_callback(server.announce_stop)
         bound = await server.start(config.listen)
         housekeeper.start()
-        stack.push_async_callback(housekeeper.close)
         _log.info(
             "serving", listen=bound, registry=inside.address, samples=inside.samples, root=str(root)
         )
@@ -202,11 +211,26 @@ async def _registry_inside(
     return RegistryInside(f"{bound_host}:{bound_port}", server.own_host, repositories)
 
 
-async def check(config: Config, *, verify_content: bool) -> list[str]:
-    """Checks a store that no daemon uses; returns a line for each problem.
+async def check(config: Config, *, verify_content: bool, repair: bool = False) -> list[Problem]:
+    """Checks a store that no daemon uses, and repairs what is safe if so wanted.
 
     Raises FIELD_INVALID where there is no store, TOO_BUSY while a daemon uses it.
     """
+    async with _unused_store(config) as (metadata, content):
+        found = check_store(metadata, content, verify_content=verify_content, repair=repair)
+        return [problem async for _, problems in found for problem in problems]
+
+
+async def collect_garbage(config: Config, *, dry_run: bool) -> Collection:
+    """Collects in a store that no daemon uses. Raises as `check`."""
+    async with _unused_store(config) as (metadata, content):
+        return await collect(metadata, content, now_us, dry_run=dry_run)
+
+
+@asynccontextmanager
+async def _unused_store(
+    config: Config,
+) -> AsyncIterator[tuple[SqliteMetadataStore, LocalContentStore]]:
     root = Path(config.root)
     if not (root / "metadata.db").exists():
         raise Error(Reason.FIELD_INVALID, f"root: there is no store in {root}")
@@ -215,13 +239,7 @@ async def check(config: Config, *, verify_content: bool) -> list[str]:
         content = LocalContentStore(root / "content")
         metadata = await SqliteMetadataStore.open(root / "metadata.db")
         try:
-            return [
-                f"{problem.reason.name} {problem.subject}: {problem.message}"
-                async for _, problems in check_store(
-                    metadata, content, verify_content=verify_content
-                )
-                for problem in problems
-            ]
+            yield metadata, content
         finally:
             await metadata.close()
     finally:
