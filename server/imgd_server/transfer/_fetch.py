@@ -166,9 +166,7 @@ class Fetcher:
             if is_here(self.content, target):
                 return
             with self.content.ingest(target.digest, target.digest, target.size) as ingest:
-                known = flight.resumed_bytes if flight.moved_bytes else ingest.offset
-                flight.resumed_bytes = min(known, ingest.offset)
-                flight.done_bytes = ingest.offset
+                flight.resumed_bytes = flight.done_bytes = ingest.offset
                 if target.data is not None:
                     ingest.restart()
                     flight.resumed_bytes = 0

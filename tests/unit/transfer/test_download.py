@@ -54,6 +54,9 @@ async def test_a_broken_connection_goes_on_where_it_stopped(lab: Lab) -> None:
     assert outcome.fetched_bytes == size_of(image)
     assert outcome.reused_bytes == 0
     assert lab.content.verify(Digest(digest))
+    activity = events[-1].view.progress.nodes[digest].activities[-1]
+    # What the last attempt found, of all that came.
+    assert (activity.resumed, activity.moved, activity.current) == (250_000, 300_000, 300_000)
 
 
 async def test_a_retry_is_shown_with_its_number_time_and_cause(tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ async def test_a_failure_is_every_sharers_and_names_each_ones_reference(lab: Lab
     digest, _ = layer_of(image)
     lab.registry.push(image, APP, f"{HOST}/app:2")
     gate = Gate()
-    gone = Error(Reason.REGISTRY_DENIED, "no", host=HOST, http_status=403)
+    # It names the one that asked.
+    gone = Error(Reason.REGISTRY_DENIED, "no", host=HOST, http_status=403, reference=APP)
     lab.registry.trick(digest, Trick(gate=gate, error=gone))
     records = [await lab.manager.start(spec_for(f"{HOST}/app:{tag}")) for tag in (1, 2)]
     for record in records:
