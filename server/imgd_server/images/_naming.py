@@ -13,6 +13,10 @@ from imgd_server.oci import FormatError, Reference
 __all__ = ["Tagged", "find_name", "tag_image", "untag_image"]
 
 
+# Docker refuses these as names, too.
+_ALGORITHMS = ("sha256", "sha512")
+
+
 @dataclass(frozen=True, slots=True)
 class Tagged:
     """An image with its new name; `previous` is the digest that the name left, or empty."""
@@ -34,6 +38,12 @@ def tag_image(
         raise FieldError(
             "tag",
             f"tag: a new name is a tag, and {tag[:200]} holds a digest",
+            reason=Reason.REFERENCE_INVALID,
+        )
+    if reference.familiar().partition(":")[0] in _ALGORITHMS:
+        raise FieldError(
+            "tag",
+            f"tag: {tag[:200]} would be taken for an image's ID",
             reason=Reason.REFERENCE_INVALID,
         )
     name = Name(str(reference), reference.name)

@@ -1,12 +1,16 @@
-"""A store for images made in memory."""
+"""Stores for images made in memory."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imgd_server.content import LocalContentStore
+from imgd_server.metadata._schema import migrate
+from imgd_server.metadata._session import Session
 from imgd_server.oci import Descriptor, Digest
 from tests.fake_images import FakeImage
 
@@ -34,3 +38,13 @@ class Shelf(LocalContentStore):
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / "content")
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """A session over an empty store in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    connection.execute("PRAGMA foreign_keys = ON")
+    yield Session(connection)
+    connection.close()
