@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -41,6 +42,7 @@ _log = structlog.get_logger(__name__)
 # Threads that look at files for calls and plans. asyncio's default is six on two processors, and
 # they wait for the disk more than for a processor.
 _IO_THREADS = 32
+_FILES = 65_536
 
 
 def configure_logs(config: Config) -> None:
@@ -108,6 +110,7 @@ async def serve(
     nothing behind.
     """
     stop = stop or asyncio.Event()
+    _raise_file_limit()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_IO_THREADS, "io"))
     async with AsyncExitStack() as stack:
@@ -148,6 +151,15 @@ async def serve(
         await stop.wait()
         _log.info("stopping")
     _log.info("stopped")
+
+
+def _raise_file_limit() -> None:
+    """Takes as many file descriptors as it may, up to a bound: a shell's usual 1,024 are too few
+    for a thousand watchers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _registry_client(config: Config) -> HttpRegistryClient:

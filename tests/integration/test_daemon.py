@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import queue
+import resource
 import signal
 import socket
 import stat
@@ -169,6 +170,25 @@ def test_the_registry_inside_on_a_port_that_is_taken(tmp_path: Path) -> None:
         )
     assert "registry_listen" in line
     assert address in line
+
+
+def test_it_takes_the_file_descriptors_that_it_may(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with run_daemon(tmp_path / "state") as daemon:
+            limits = Path(f"/proc/{daemon.process.pid}/limits").read_text()
+            channels = [grpc.insecure_channel(daemon.address, [("no", n)]) for n in range(300)]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for channel in channels:
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                assert stub.Check(health_pb2.HealthCheckRequest()).status == SERVING
+            for channel in channels:
+                channel.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (line,) = [one for one in limits.splitlines() if one.startswith("Max open files")]
+    assert int(line.split()[3]) > 256
 
 
 def test_a_sockets_path_has_107_bytes_at_the_most(tmp_path: Path) -> None:
