@@ -1,4 +1,4 @@
-"""The `imgd` command: `serve`, `fsck`, `demo`, `version`."""
+"""The `imgd` command: `serve`, `fsck`, `gc`, `demo`, `version`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from imgd_server import __version__
-from imgd_server.app import check, configure_logs, serve
+from imgd_server.app import check, collect_garbage, configure_logs, serve
 from imgd_server.config import Config, add_flags, load
 from imgd_server.demo import demo
 from imgd_server.errors import Error
@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     fsck = commands.add_parser("fsck", help="check a store that no daemon uses")
     add_flags(fsck, "root", "log_level", "log_format")
     fsck.add_argument("--verify-content", action="store_true", help="read every blob again")
+    fsck.add_argument(
+        "--repair", action="store_true", help="repair what is safe; a pull fetches what is missing"
+    )
+    gc = commands.add_parser("gc", help="free what nothing refers to in a store no daemon uses")
+    add_flags(gc, "root", "log_level", "log_format")
+    gc.add_argument("--dry-run", action="store_true", help="say what would be freed")
     show = commands.add_parser("demo", help="serve samples from a fresh state and pull one")
     show.add_argument("--once", action="store_true", help="end after the pull")
     commands.add_parser("version", help="print the version")
@@ -75,9 +81,19 @@ def _run(options: argparse.Namespace) -> int:
     config = load(vars(options))
     configure_logs(config)
     if options.command == "fsck":
-        problems = asyncio.run(check(config, verify_content=options.verify_content))
-        sys.stdout.write("".join(f"{line}\n" for line in problems) or "no problems found\n")
-        return EXIT_FAILURE if problems else 0
+        problems = asyncio.run(
+            check(config, verify_content=options.verify_content, repair=options.repair)
+        )
+        lines = [f"{one.reason.name} {one.subject}: {one.message}\n" for one in problems]
+        sys.stdout.write("".join(lines) or "no problems found\n")
+        return 0 if all(one.repaired for one in problems) else EXIT_FAILURE
+    if options.command == "gc":
+        report = asyncio.run(collect_garbage(config, dry_run=options.dry_run))
+        sys.stdout.write(
+            f"{'would delete' if options.dry_run else 'deleted'} {report.deleted_blobs} blobs and "
+            f"{report.deleted_partials} unfinished ones: {report.freed_bytes} bytes\n"
+        )
+        return 0
     asyncio.run(serve(config))
     return 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
+from imgd_server.images._collect import listed
 from imgd_server.images._describe import Only, describe
+from imgd_server.images._repair import drop_blob, forget_link, repair_image
 from imgd_server.metadata import BlobRef, ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Digest, Platform
 
@@ -26,62 +28,117 @@ class Problem:
     reason: Reason
     subject: str
     message: str
+    repaired: bool = False
 
 
 async def check_store(
-    metadata: MetadataStore, content: ContentStore, *, verify_content: bool
+    metadata: MetadataStore, content: ContentStore, *, verify_content: bool, repair: bool = False
 ) -> AsyncIterator[tuple[int, list[Problem]]]:
-    """Checks the metadata, every image, then every blob, and yields (blobs checked so far, new
-    problems). Others may use the store meanwhile.
+    """Checks the metadata, every image, every link, then every blob, and yields (blobs checked so
+    far, new problems). Others may use the store meanwhile.
 
     An image's blobs must be there with their sizes, and its graph must read as recorded. With
-    `verify_content` every stored blob is read again and compared with its digest.
+    `verify_content` every stored blob is read again and compared with its digest. With `repair`
+    what is missing is recorded as missing, and what is spoilt goes, so that the next pull fetches
+    it; what nobody knows goes too.
     """
     yield 0, [Problem(Reason.STORE_CORRUPT, "metadata", one) for one in await metadata.verify()]
     try:
-        async for problems in _check_images(metadata, content):
+        async for problems in _check_images(metadata, content, repair=repair):
+            yield 0, problems
+        async for problems in _check_links(metadata, content, repair=repair):
             yield 0, problems
     except Error as error:
         yield 0, [Problem(error.reason, "metadata", error.message)]
-    yield 0, await asyncio.to_thread(_check_strays, content)
-    infos = await asyncio.to_thread(lambda: list(content.blobs()))
+    yield 0, await asyncio.to_thread(_check_strays, content, repair)
+    infos = await listed(content.blobs())
     for checked, info in enumerate(infos, 1):
-        yield (
-            checked,
-            await asyncio.to_thread(_check_blob, content, info.digest) if verify_content else [],
-        )
+        problems = []
+        if verify_content:
+            problems = await asyncio.to_thread(_check_blob, content, info.digest)
+        if problems and repair and await drop_blob(metadata, content, info.digest):
+            problems = [
+                replace(one, message="its bytes did not have its digest: deleted", repaired=True)
+                for one in problems
+            ]
+        yield checked, problems
 
 
 async def _check_images(
-    metadata: MetadataStore, content: ContentStore
+    metadata: MetadataStore, content: ContentStore, *, repair: bool
 ) -> AsyncIterator[list[Problem]]:
     after: tuple[int, int] | None = None
     while True:
         place = after
-
-        def page(session: ReadSession) -> list[tuple[tuple[int, int], ImageRecord, list[BlobRef]]]:
-            found = session.list_images(place, _PAGE)  # noqa: B023 - called before it changes
-            return [(at, one, session.image_blobs(one.uid)) for at, one in found]
-
-        rows = await metadata.read(page)
-        for at, record, blobs in rows:
+        rows = await metadata.read(lambda session: session.list_images(place, _PAGE))  # noqa: B023
+        for at, record in rows:
             after = at
-            problems = await asyncio.to_thread(_check_image, content, record, blobs)
-            if problems and await _is_there(metadata, record.uid):
+            problems = await _check_one(metadata, content, record.uid)
+            if problems and repair:
+                await repair_image(metadata, content, record.uid)
+                left = await _check_one(metadata, content, record.uid)
+                yield [
+                    replace(one, message=f"{one.message}: recorded as it is", repaired=True)
+                    for one in problems
+                    if one not in left
+                ] + left
+            elif problems:
                 yield problems
         if len(rows) < _PAGE:
             return
 
 
-async def _is_there(metadata: MetadataStore, uid: str) -> bool:
-    """Whether an image is still there: the content of one that was deleted may be gone."""
-    return await metadata.read(lambda session: session.image(uid) is not None)
+async def _check_one(metadata: MetadataStore, content: ContentStore, uid: str) -> list[Problem]:
+    """An image's problems; none when it is gone, for then its content may be gone too."""
+
+    def look(session: ReadSession) -> tuple[ImageRecord | None, list[BlobRef]]:
+        return session.image(uid), session.image_blobs(uid)
+
+    record, blobs = await metadata.read(look)
+    if record is None:
+        return []
+    problems = await asyncio.to_thread(_check_image, content, record, blobs)
+    if problems and (await metadata.read(look))[0] is None:
+        return []
+    return problems
 
 
-def _check_strays(content: ContentStore) -> list[Problem]:
-    message = "is no blob, and imgd did not put it there: move it away"
-    strays = itertools.islice(content.strays(), _PAGE)
-    return [Problem(Reason.STORE_CORRUPT, one, message) for one in strays]
+async def _check_links(
+    metadata: MetadataStore, content: ContentStore, *, repair: bool
+) -> AsyncIterator[list[Problem]]:
+    after = ""
+    message = "is shown in a repository, and not stored"
+    while True:
+        place = after
+
+        def page(session: ReadSession) -> list[Digest]:
+            return session.linked_digests(place, _PAGE)  # noqa: B023 - called before it changes
+
+        digests = await metadata.read(page)
+        lost = await asyncio.to_thread(lambda: [one for one in digests if not content.find(one)])  # noqa: B023
+        # What is collected is hidden before it goes.
+        still = {*await metadata.read(page)} if lost else set()
+        for digest in lost:
+            if digest in still and repair:
+                await forget_link(metadata, content, digest)
+                hidden = f"{message}: hidden"
+                yield [Problem(Reason.BLOB_NOT_FOUND, digest, hidden, repaired=True)]
+            elif digest in still:
+                yield [Problem(Reason.BLOB_NOT_FOUND, digest, message)]
+        if len(digests) < _PAGE:
+            return
+        after = digests[-1]
+
+
+def _check_strays(content: ContentStore, repair: bool) -> list[Problem]:
+    message = "is no blob, and imgd did not put it there"
+    strays = [*itertools.islice(content.strays(), _PAGE)]
+    return [
+        Problem(Reason.STORE_CORRUPT, one, f"{message}: deleted", repaired=True)
+        if repair and content.drop_stray(one)
+        else Problem(Reason.STORE_CORRUPT, one, f"{message}: move it away")
+        for one in strays
+    ]
 
 
 def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef]) -> list[Problem]:
@@ -127,6 +184,6 @@ def _check_blob(content: ContentStore, digest: Digest) -> list[Problem]:
             Reason.DIGEST_MISMATCH,
             digest,
             # A pull alone would find a file of that name and size, and be content with it.
-            "its bytes do not have its digest; delete its file, then pull an image that has it",
+            "its bytes do not have its digest; repair the store, then pull an image that has it",
         )
     ]

@@ -170,6 +170,15 @@ class ImageQueries(PlaceQueries):
         )
         return {digest for (digest,) in rows}
 
+    def images_with_blob(self, digest: str) -> list[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT uid FROM image_blobs JOIN images ON images.row = image "
+            "WHERE image_blobs.digest = ? AND image_blobs.stored ORDER BY uid",
+            (digest,),
+        )
+        return [uid for (uid,) in rows]
+
     def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
         """See ReadSession."""
         rows = self._db.execute(
@@ -301,9 +310,14 @@ class ImageQueries(PlaceQueries):
         )
         self._db.executemany(
             "INSERT INTO image_blobs VALUES (?, ?, ?, ?, ?) ON CONFLICT (image, digest) "
-            "DO UPDATE SET stored = max(stored, excluded.stored)",
+            "DO UPDATE SET stored = max(stored, excluded.stored), "
+            # That of what is stored is known, the other one only claimed.
+            "size = CASE WHEN excluded.stored THEN excluded.size ELSE size END",
             [(row, one.digest, one.size, one.media_type, one.stored) for one in blobs],
         )
+        self._sum_up(row)
+
+    def _sum_up(self, row: int) -> None:
         self._db.execute(
             "UPDATE images SET "
             "content_size = (SELECT coalesce(sum(size), 0) FROM image_blobs "
@@ -368,6 +382,19 @@ class ImageQueries(PlaceQueries):
         for (row,) in found:
             self._displace(row)
             self._changed("DELETE FROM images WHERE row = ?", row)
+
+    def lose_blobs(self, uid: str, digests: Sequence[str]) -> None:
+        """See WriteSession."""
+        found = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchall()
+        for (row,) in found:
+            self._db.executemany(
+                "UPDATE image_blobs SET stored = 0 WHERE image = ? AND digest = ?",
+                [(row, digest) for digest in digests],
+            )
+            self._changed(
+                "UPDATE image_platforms SET complete = 0, content_size = 0 WHERE image = ?", row
+            )
+            self._sum_up(row)
 
     def touch_image(self, uid: str, now: int) -> None:
         """See WriteSession."""

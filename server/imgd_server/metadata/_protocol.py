@@ -109,6 +109,10 @@ class ReadSession(Protocol):
         """The digests of all that images other than these have stored, or unexpired leases hold."""
         ...
 
+    def images_with_blob(self, digest: str) -> list[str]:
+        """The uids of the images that have this blob stored."""
+        ...
+
     def image_containers(self, uid: str) -> tuple[list[str], list[str]]:
         """The IDs of the containers that use an image: running or paused ones, and the others."""
         ...
@@ -170,6 +174,10 @@ class ReadSession(Protocol):
 
     def any_repository_has_blob(self, digest: str) -> bool:
         """Whether some repository shows the blob."""
+        ...
+
+    def linked_digests(self, after: str, limit: int) -> list[Digest]:
+        """The digests that are linked to any repository, in order from behind `after`."""
         ...
 
     def repository_holder(self, repository: str, digest: str) -> Digest | None:
@@ -276,6 +284,11 @@ class WriteSession(ReadSession, Protocol):
     def delete_image(self, uid: str) -> None:
         """Deletes an image with its names, platforms and blob references. No container may use
         it."""
+        ...
+
+    def lose_blobs(self, uid: str, digests: Sequence[str]) -> None:
+        """Records that blobs of an image are not stored after all, and none of its platforms
+        complete: `put_image` with what is found now tells which are."""
         ...
 
     # The setters pass over an unknown uid: whoever deleted the image meant it.

@@ -98,6 +98,14 @@ class RepositoryQueries(Queries):
         ).fetchone()
         return row is not None
 
+    def linked_digests(self, after: str, limit: int) -> list[Digest]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT DISTINCT digest FROM links WHERE digest > ? ORDER BY digest LIMIT ?",
+            (after, limit),
+        )
+        return [Digest(digest) for (digest,) in rows]
+
     def repository_holder(self, repository: str, digest: str) -> Digest | None:
         """See ReadSession."""
         row = self._db.execute(

@@ -14,7 +14,6 @@ import grpc.aio
 from imgd.v1 import errors_pb2, system_pb2, system_service_pb2, system_service_pb2_grpc
 from imgd_server import __version__
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error, Reason
 from imgd_server.images import (
     FILTER_KEYS,
     MAX_INDEX_DEPTH,
@@ -147,11 +146,12 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: system_service_pb2.CheckStoreRequest, context: Context
     ) -> AsyncIterator[system_service_pb2.CheckStoreResponse]:
         """Streams what a check finds."""
-        if request.repair:
-            raise Error(Reason.UNSUPPORTED, "this daemon does not repair its store yet")
         checked = 0
         async for checked, problems in check_store(
-            self._metadata, self._content, verify_content=request.verify_content
+            self._metadata,
+            self._content,
+            verify_content=request.verify_content,
+            repair=request.repair,
         ):
             if problems:
                 yield system_service_pb2.CheckStoreResponse(
@@ -161,6 +161,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                             reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{one.reason.name}"),
                             subject=one.subject,
                             message=one.message,
+                            repaired=one.repaired,
                         )
                         for one in problems
                     ],

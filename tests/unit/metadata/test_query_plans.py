@@ -70,6 +70,9 @@ READS: dict[str, Callable[[Session], object]] = {
     "transfers": lambda one: one.list_transfers((), (1, "T1"), 10),
     "transfers by state": lambda one: one.list_transfers(("RUNNING",), (1, "T1"), 10),
     "events": lambda one: one.events(1, None, 10),
+    "images with a blob": lambda one: one.images_with_blob(DIGEST),
+    "linked digests": lambda one: one.linked_digests(DIGEST, 10),
+    "unused images": lambda one: one.unused_images(1, 1, 10),
 }
 WRITES: dict[str, Callable[[Session], object]] = {
     "put an image": lambda one: one.put_image(
@@ -82,6 +85,7 @@ WRITES: dict[str, Callable[[Session], object]] = {
     "delete a lease": lambda one: one.delete_lease("lease"),
     "forget transfers": lambda one: one.delete_expired_transfers(0),
     "forget links": lambda one: one.forget_links([DIGEST]),
+    "lose blobs": lambda one: one.lose_blobs("UID1", [DIGEST]),
 }
 
 
