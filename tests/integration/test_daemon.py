@@ -666,7 +666,8 @@ def test_a_log_that_nobody_reads_harms_nothing(tmp_path: Path) -> None:
         [*words, "--listen", f"unix:{tmp_path}/imgd.sock"], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
-    assert json.loads(process.stderr.readline())["event"] == "serving"
+    while json.loads(process.stderr.readline())["event"] != "serving":
+        pass
     process.stderr.close()
     with (
         held_registry() as registry,

@@ -28,6 +28,8 @@ MAX_TAGS = 100
 MAX_NAMED = 1000
 # No other string of a request is longer: what names a thing, or a person writes.
 MAX_TEXT = 65_536
+# Nor is a list: looking at each entry must not hold up other calls.
+MAX_ENTRIES = 10_000
 MAX_LABELS = 65_536
 # Docker's own bound for the layers of an image.
 MAX_LAYERS = 125
@@ -261,6 +263,8 @@ def _check_oneofs(message: Message, own: _Rules, path: str) -> None:
 def _check_value(field: FieldDescriptor, name: str, value: Any) -> None:
     """What holds for every field of its type."""
     several = field.is_repeated
+    if several:
+        _at_most(MAX_ENTRIES)(name, value)
     if field.type == FieldDescriptor.TYPE_STRING:
         _each(_at_most(MAX_TEXT))(name, value)
     elif field.type == FieldDescriptor.TYPE_ENUM and field.enum_type:

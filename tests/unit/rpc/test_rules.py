@@ -407,6 +407,21 @@ def test_a_hundred_thousand_characters_are_refused_and_not_repeated(
     assert "a" * 300 not in error.message
 
 
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (transfers.ListTransfersRequest(states=[4] * 10_001), "states"),
+        (images.AppendImageRequest(changes={"on_build": [""] * 10_001}), "changes.on_build"),
+        (
+            images.AppendImageRequest(changes={"labels": {f"{n}": "" for n in range(10_001)}}),
+            "changes.labels",
+        ),
+    ],
+)
+def test_no_list_is_longer_than_ten_thousand(message: Message, field: str) -> None:
+    assert refused(message).field == field
+
+
 def test_a_password_is_not_repeated() -> None:
     error = refused(
         transfers.PullRequest(
