@@ -45,11 +45,12 @@ class EventFeed:
                 )
             if found := await self._look(cursor):
                 return found
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read_on())
+            reading = self._reading
+            if reading is None or reading.done():
+                reading = self._reading = asyncio.create_task(self._read_on())
             # Others wait for the same: who leaves must not end it, nor does its end cancel them.
-            await asyncio.wait([self._reading])
-            if not self._reading.cancelled() and (failure := self._reading.exception()):
+            await asyncio.wait([reading])
+            if not reading.cancelled() and (failure := reading.exception()):
                 raise failure
 
     async def _look(self, cursor: int) -> list[EventRecord]:
