@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import structlog
 
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error, Origin, Reason, from_format
+from imgd_server.errors import Error, Reason, from_format
 from imgd_server.images import new_uid
 from imgd_server.metadata import MetadataStore, ReadSession, TransferRecord, WriteSession
 from imgd_server.oci import Descriptor, FormatError, Platform, Reference
 from imgd_server.registry import Credentials, RegistryClient
 from imgd_server.transfer import _commit
-from imgd_server.transfer._fetch import Fetcher, RetryPolicy, blame
+from imgd_server.transfer._endings import failed, interrupted, stopped
+from imgd_server.transfer._fetch import Fetcher, RetryPolicy
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._progress import Progress, now_us
@@ -96,12 +97,14 @@ class TransferManager:
         def interrupt(session: WriteSession) -> int:
             count = 0
             now = now_us()
+            # Above all that the daemon before this one gave: a last picture, and the end.
+            sequence = (self._epoch << _EPOCH_SHIFT) + 2
             session.delete_expired_transfers(now)
             while page := session.list_transfers(_UNDER_WAY, None, 1000):
                 for listed in page:
                     record = session.transfer(listed.uid)
                     assert record is not None
-                    ended = self._interrupted(record, now)
+                    ended = interrupted(record, self.config.retention, sequence)
                     session.put_transfer(ended)
                     session.add_event(_commit.transfer_event("finish", ended, now))
                     count += 1
@@ -413,7 +416,7 @@ class TransferManager:
 
     async def _result(self, run: Run, work: asyncio.Task[Commit]) -> TransferRecord:
         if work.cancelled():
-            return self._stopped(run)
+            return stopped(run, self.config.retention)
         error = work.exception()
         if error is None:
             commit, sealed = work.result(), run.seal(self.config.retention)
@@ -421,7 +424,7 @@ class TransferManager:
                 return await self._metadata.write(lambda session: commit(session, sealed))
             except Exception as refused:  # noqa: BLE001 - a run leaves a record, whatever happens
                 error = refused
-        return self._ended(run, TransferState.FAILED, self._failure(run, error))
+        return failed(run, error, self.config.retention)
 
     async def _store(self, record: TransferRecord) -> bool:
         """Writes an end, unless the record was deleted, or belongs to a later run by now."""
@@ -440,56 +443,6 @@ class TransferManager:
             _log.error("the end of a transfer was not stored", transfer=record.uid, exc_info=error)
             return False
         return True
-
-    def _ended(self, run: Run, state: TransferState, failure: Error) -> TransferRecord:
-        run.progress.settle()
-        pull = run.pull
-        outcome = Outcome(
-            target=pull.target if pull else None,
-            fetched_bytes=pull.fetched if pull else 0,
-            reused_bytes=pull.reused if pull else 0,
-            failure=failure,
-        )
-        return replace(run.seal(self.config.retention), state=state.name, outcome=outcome.to_json())
-
-    def _stopped(self, run: Run) -> TransferRecord:
-        failure = Error(Reason.CANCELLED, "the transfer was cancelled; it can be resumed")
-        record = self._ended(run, TransferState.CANCELLED, failure)
-        return self._interrupted(record, now_us()) if run.interrupted else record
-
-    def _interrupted(self, record: TransferRecord, now: int) -> TransferRecord:
-        failure = Error(
-            Reason.INTERRUPTED,
-            "the daemon stopped while the transfer ran; resume it to go on where it was",
-            origin=Origin.DAEMON,
-        )
-        outcome = Outcome.from_json(record.outcome) if record.outcome else Outcome()
-        return replace(
-            record,
-            state=TransferState.INTERRUPTED.name,
-            ended=record.ended or now,
-            expires=now + int(self.config.retention * 1_000_000),
-            # Two above all that the daemon before this one gave: a last picture, and the end.
-            sequence=max(record.sequence, (self._epoch << _EPOCH_SHIFT) + 2),
-            outcome=replace(outcome, failure=failure).to_json(),
-        )
-
-    def _failure(self, run: Run, error: BaseException) -> Error:
-        cause = _cause(error)
-        if isinstance(cause, Error):
-            return blame(cause)
-        incident = new_uid()[:12]
-        _log.error(
-            "transfer failed on a defect",
-            transfer=run.record.uid,
-            incident=incident,
-            exc_info=error,
-        )
-        return Error(
-            Reason.INTERNAL,
-            f"a defect in the daemon; its log explains incident {incident}",
-            origin=Origin.DAEMON,
-        )
 
     def _check_open(self) -> None:
         if self._stopping.is_set():
@@ -513,20 +466,6 @@ def _validated(spec: TransferSpec) -> TransferSpec:
         spec,
         source=replace(spec.source, reference=str(reference)),
         destination=replace(spec.destination, tags=tags),
-    )
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Of several failures at once the first; those that only followed from others count last."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    causes = [_cause(inner) for inner in error.exceptions]
-    return min(causes, key=_is_cancellation)
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, asyncio.CancelledError) or (
-        isinstance(error, Error) and error.reason is Reason.CANCELLED
     )
 
 

@@ -151,7 +151,7 @@ class _Stream:
         return got
 
     def close(self) -> None:
-        self.registry.open_streams -= 1
+        self.registry.stream(-1)
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +177,8 @@ class FakeRegistry:
         """Blob bytes that were handed out, by digest."""
         self.piece = 1 << 20
         """So many bytes at most come at once."""
-        self.open_streams = 0
+        self.open_streams = self.most_streams = 0
+        """How many blobs are being read now, and were at the most."""
         self._tricks: dict[str, list[Trick]] = {}
 
     # --- for the test
@@ -213,6 +214,12 @@ class FakeRegistry:
         """Counts blob bytes."""
         with self._lock:
             self.served[digest] = self.served.get(digest, 0) + length
+
+    def stream(self, change: int) -> None:
+        """Counts open streams."""
+        with self._lock:
+            self.open_streams += change
+            self.most_streams = max(self.most_streams, self.open_streams)
 
     # --- RegistryClient
 
@@ -260,7 +267,7 @@ class FakeRegistry:
         if body is None:
             raise _absent(reference)
         body = body if trick.body is None else trick.body
-        self.open_streams += 1
+        self.stream(1)
         start = 0 if trick.ignores_range else offset
         return _Stream(self, target.digest, body, start, trick, cancellation)
 

@@ -22,7 +22,7 @@ from imgd_server.transfer import (
     TransferState,
     WatchEvent,
 )
-from imgd_server.transfer._manager import _cause
+from imgd_server.transfer._endings import cause_of
 from tests.unit.transfer.fakes import (
     HOST,
     PATIENCE,
@@ -695,15 +695,15 @@ def test_the_first_real_cause_wins() -> None:
     second = Error(Reason.REMOTE_NOT_FOUND, "gone")
     defect = KeyError("x")
     group = BaseExceptionGroup
-    assert _cause(first) is first
-    assert _cause(group("", [cancelled, first, second])) is first
-    assert _cause(group("", [cancelled, group("", [cancelled, second]), first])) is second
-    assert _cause(group("", [asyncio.CancelledError(), cancelled, first])) is first
-    assert _cause(group("", [cancelled, defect])) is defect
-    assert _cause(group("", [cancelled])) is cancelled
+    assert cause_of(first) is first
+    assert cause_of(group("", [cancelled, first, second])) is first
+    assert cause_of(group("", [cancelled, group("", [cancelled, second]), first])) is second
+    assert cause_of(group("", [asyncio.CancelledError(), cancelled, first])) is first
+    assert cause_of(group("", [cancelled, defect])) is defect
+    assert cause_of(group("", [cancelled])) is cancelled
 
 
-async def test_several_failures_at_once_tell_the_cause(lab: Lab) -> None:
+async def test_several_failures_at_once_tell_thecause_of(lab: Lab) -> None:
     image = layered(*range(1000, 1006))
     lab.registry.push(image, APP)
     gate = Gate()
