@@ -17,8 +17,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from imgd.v1 import (
+    container_service_pb2,
+    container_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
     image_service_pb2,
     image_service_pb2_grpc,
+    lease_service_pb2,
+    lease_service_pb2_grpc,
     system_service_pb2,
     system_service_pb2_grpc,
     transfer_pb2,
@@ -37,6 +43,7 @@ __all__ = [
     "SyncFace",
     "details",
     "finished",
+    "happened",
     "heartbeat",
     "lost",
     "node",
@@ -69,8 +76,10 @@ class Abort:
 HOLD = "hold"
 """Says nothing more until the caller leaves."""
 _Event = transfer_pb2.TransferEvent
-Step = _Event | Abort | str | asyncio.Event
-"""An event to send, a status to end with, HOLD, or something to wait for."""
+_Events = event_service_pb2.WatchEventsResponse
+Step = _Event | _Events | Abort | str | asyncio.Event
+"""An event to send (of the store: an answer with several), a status to end with, HOLD, or something
+to wait for."""
 
 
 def details(*parts: Message, code: int = 14) -> bytes:
@@ -142,6 +151,14 @@ def finished(
     return event
 
 
+def happened(*cursors: int, upto: int = 0) -> _Events:
+    """Events of the store, and how far the history was read."""
+    answer = _Events(cursor=upto or max(cursors, default=0))
+    for cursor in cursors:
+        answer.events.add(cursor=cursor, action="tag", subject=f"images/{cursor}")
+    return answer
+
+
 def unknown_arm(sequence: int) -> _Event:
     """An event of a kind that came after this client."""
     event = _Event(sequence=sequence)
@@ -160,6 +177,8 @@ class ScriptedDaemon:
     address: str
     watches: list[Sequence[Step]] = field(default_factory=list)
     """What each attach of a watch is told, in turn."""
+    events: list[Sequence[Step]] = field(default_factory=list)
+    """The same for the events of the store."""
     answers: dict[str, list[Message | Abort | str]] = field(default_factory=dict)
     """What each call of a method that answers once is answered, in turn, by the method's name."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -181,6 +200,21 @@ class ScriptedDaemon:
                 transfer_service_pb2,
                 _Transfers,
                 transfer_service_pb2_grpc.add_TransferServiceServicer_to_server,
+            ),
+            (
+                event_service_pb2,
+                _StoreEvents,
+                event_service_pb2_grpc.add_EventServiceServicer_to_server,
+            ),
+            (
+                container_service_pb2,
+                container_service_pb2_grpc.ContainerServiceServicer,
+                container_service_pb2_grpc.add_ContainerServiceServicer_to_server,
+            ),
+            (
+                lease_service_pb2,
+                lease_service_pb2_grpc.LeaseServiceServicer,
+                lease_service_pb2_grpc.add_LeaseServiceServicer_to_server,
             ),
             (
                 image_service_pb2,
@@ -235,19 +269,23 @@ class ScriptedDaemon:
             raise
         return step
 
-    async def watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        """Plays the next script of a watch."""
-        number = await self._note("WatchTransfer", request)
+    async def stream(
+        self, method: str, scripts: Sequence[Sequence[Step]], request: Any, context: Any
+    ) -> AsyncIterator[Any]:
+        """Plays the next script of a method that streams."""
+        number = await self._note(method, request)
         try:
-            for step in self.watches[min(number, len(self.watches) - 1)]:
+            for step in scripts[min(number, len(scripts) - 1)]:
                 if isinstance(step, asyncio.Event):
                     await step.wait()
                 elif isinstance(step, _Event):
                     yield transfer_service_pb2.WatchTransferResponse(event=step)
+                elif isinstance(step, _Events):
+                    yield step
                 else:
                     await self._end(step, context)
         except (asyncio.CancelledError, GeneratorExit):
-            self.left.put_nowait("WatchTransfer")
+            self.left.put_nowait(method)
             raise
 
     async def _note(self, method: str, request: Any) -> int:
@@ -290,7 +328,17 @@ class _Transfers(transfer_service_pb2_grpc.TransferServiceServicer):
     daemon: ScriptedDaemon
 
     async def WatchTransfer(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        async for response in self.daemon.watch(request, context):
+        scripts = self.daemon.watches
+        async for response in self.daemon.stream("WatchTransfer", scripts, request, context):
+            yield response
+
+
+class _StoreEvents(event_service_pb2_grpc.EventServiceServicer):
+    daemon: ScriptedDaemon
+
+    async def WatchEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        scripts = self.daemon.events
+        async for response in self.daemon.stream("WatchEvents", scripts, request, context):
             yield response
 
 

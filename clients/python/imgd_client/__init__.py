@@ -30,6 +30,8 @@ from ._errors import (
     from_rpc_error,
     transfer_failed,
 )
+from ._events import AsyncEventStream, EventStream
+from ._hold import AsyncHold, Hold
 from ._progress import ProgressState
 from ._pull import AsyncPullStream, PullStream
 from ._requests import PullOptions
@@ -39,14 +41,18 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "AsyncClient",
+    "AsyncEventStream",
+    "AsyncHold",
     "AsyncPullStream",
     "AsyncWatch",
     "Cancelled",
     "Client",
     "DataLoss",
     "DeadlineExceeded",
+    "EventStream",
     "FailedPrecondition",
     "FieldViolation",
+    "Hold",
     "ImgdError",
     "InUse",
     "Internal",

@@ -10,7 +10,7 @@ __all__ = ["OPTIONS"]
 _MAX_RECEIVE = 16 << 20
 
 # Calls that may be sent twice: they read, or carry a request_id that makes the second one find the
-# first one's result (this package always sends one with StartTransfer), or are idempotent.
+# first one's result (this package always sends one with what starts or creates), or are idempotent.
 _SAFE = {
     "ImageService": [
         "ListImages",
@@ -18,9 +18,21 @@ _SAFE = {
         "InspectImage",
         "GetImageHistory",
         "ParseReference",
+        "PinImage",
+        "UnpinImage",
     ],
+    "ContainerService": [
+        "CreateContainer",
+        "GetContainer",
+        "ListContainers",
+        "StartContainer",
+        "PauseContainer",
+        "StopContainer",
+        "HeartbeatContainer",
+    ],
+    "LeaseService": ["CreateLease", "GetLease", "ListLeases", "RenewLease", "DeleteLease"],
     "TransferService": ["GetTransfer", "ListTransfers", "StartTransfer", "CancelTransfer"],
-    "SystemService": ["GetInfo", "GetCapabilities"],
+    "SystemService": ["GetInfo", "GetCapabilities", "GetDiskUsage"],
 }
 
 _SERVICE_CONFIG = {

@@ -14,11 +14,20 @@ from ._address import default_address, target
 from ._calls import AsyncCalls, Calls
 from ._channel import OPTIONS
 from ._pull import AsyncPullStream, PullStream
+from ._streams import SyncCall
 from ._transfers import AsyncTransfers, Transfers
 from ._watch import AsyncWatch, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from imgd.v1 import event_service_pb2
+
+    from ._containers import AsyncContainers, Containers
+    from ._events import AsyncEventStream, EventStream
     from ._images import AsyncImages, Images
+    from ._leases import AsyncLeases, Leases
     from ._system import AsyncSystem, System
 
 __all__ = ["AsyncClient", "Client"]
@@ -63,6 +72,20 @@ class Client:
         return Images(self._calls)
 
     @cached_property
+    def containers(self) -> Containers:
+        """Registered uses of images."""
+        from ._containers import Containers
+
+        return Containers(self._calls)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Expiring holds on images and blobs."""
+        from ._leases import Leases
+
+        return Leases(self._calls)
+
+    @cached_property
     def transfers(self) -> Transfers:
         """Pulls and other transfers."""
         return Transfers(self._calls)
@@ -101,6 +124,38 @@ class Client:
     ) -> Watch:
         """A transfer's events, in whatever state it is. Leaving does not touch the transfer."""
         return self.transfers.watch(name, min_interval=min_interval, heartbeats=heartbeats)
+
+    def events(
+        self,
+        *,
+        after_cursor: int = 0,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filters: Iterable[str] = (),
+    ) -> EventStream:
+        """What happens in the store, from now on if nothing else is said.
+
+        Args:
+            after_cursor: Go on behind this place of the history, an event's or a stream's `cursor`.
+            since: From this time on.
+            until: Up to this time; without it the stream goes on.
+            filters: `key=value` with the keys `type`, `event`, `image`, `container`, `label`;
+                repeats of a key OR, different keys AND.
+        """
+        from imgd.v1 import event_service_pb2_grpc
+
+        from ._events import EventStream, watch_events
+
+        stub = event_service_pb2_grpc.EventServiceStub(self.channel)
+        request = watch_events(after_cursor, since, until, filters)
+
+        def attach(position: int) -> SyncCall[event_service_pb2.WatchEventsResponse]:
+            return stub.WatchEvents(request(position))
+
+        patience = self._calls.patience
+        found = EventStream(attach, patience=patience, after_cursor=after_cursor)
+        self._calls.streams.add(found)
+        return found
 
     def close(self) -> None:
         """Closes the connection, every watch, and every pull that is this client's. Idempotent."""
@@ -151,6 +206,20 @@ class AsyncClient:
         return AsyncImages(self._calls)
 
     @cached_property
+    def containers(self) -> AsyncContainers:
+        """Registered uses of images."""
+        from ._containers import AsyncContainers
+
+        return AsyncContainers(self._calls)
+
+    @cached_property
+    def leases(self) -> AsyncLeases:
+        """Expiring holds on images and blobs."""
+        from ._leases import AsyncLeases
+
+        return AsyncLeases(self._calls)
+
+    @cached_property
     def transfers(self) -> AsyncTransfers:
         """Pulls and other transfers."""
         return AsyncTransfers(self._calls)
@@ -181,6 +250,30 @@ class AsyncClient:
     ) -> AsyncWatch:
         """A transfer's events, in whatever state it is. Leaving does not touch the transfer."""
         return self.transfers.watch(name, min_interval=min_interval, heartbeats=heartbeats)
+
+    def events(
+        self,
+        *,
+        after_cursor: int = 0,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filters: Iterable[str] = (),
+    ) -> AsyncEventStream:
+        """What happens in the store; see `Client.events`."""
+        from imgd.v1 import event_service_pb2_grpc
+
+        from ._events import AsyncEventStream, watch_events
+
+        stub = event_service_pb2_grpc.EventServiceStub(self.channel)
+        request = watch_events(after_cursor, since, until, filters)
+        patience = self._calls.patience
+        found = AsyncEventStream(
+            lambda position: stub.WatchEvents(request(position)),
+            patience=patience,
+            after_cursor=after_cursor,
+        )
+        self._calls.streams.add(found)
+        return found
 
     @cached_property
     def _calls(self) -> AsyncCalls:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TypedDict, Unpack
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 from imgd.v1 import transfer_pb2, transfer_service_pb2
 
 __all__ = [
     "PullOptions",
+    "container_name",
     "duration",
+    "lease_name",
     "new_request_id",
     "selection",
     "start_pull",
+    "strings",
+    "timestamp",
     "transfer_name",
     "watch",
     "with_request_id",
@@ -35,7 +40,37 @@ def duration(seconds: float) -> duration_pb2.Duration:
 
 def transfer_name(name: str) -> str:
     """A transfer's resource name, of itself or of the ID alone."""
-    return name if "/" in name else f"transfers/{name}"
+    return _resource("transfers", name)
+
+
+def container_name(name: str) -> str:
+    """A container's resource name, of itself or of the ID alone."""
+    return _resource("containers", name)
+
+
+def lease_name(name: str) -> str:
+    """A lease's resource name, of itself or of the ID alone."""
+    return _resource("leases", name)
+
+
+def _resource(collection: str, name: str) -> str:
+    return name if "/" in name else f"{collection}/{name}"
+
+
+def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """A time as a message. One without a zone is of the local one."""
+    if time is None:
+        return None
+    found = timestamp_pb2.Timestamp()
+    found.FromDatetime(time.astimezone(UTC))
+    return found
+
+
+def strings(name: str, values: Iterable[str]) -> list[str]:
+    """The values. Raises TypeError for a string, whose letters are hardly what was meant."""
+    if isinstance(values, str):
+        raise TypeError(f"{name} is a list of strings, such as [{values!r}]")
+    return [*values]
 
 
 def selection(
@@ -75,9 +110,7 @@ def start_pull(
     reference: str, **options: Unpack[PullOptions]
 ) -> transfer_service_pb2.StartTransferRequest:
     """A pull as a transfer from a registry to the store."""
-    platforms = options.get("platforms", ())
-    if isinstance(platforms, str):
-        raise TypeError("platforms is a list of strings, such as ['linux/arm64']")
+    platforms = strings("platforms", options.get("platforms", ()))
     source = transfer_pb2.RegistryEndpoint(
         reference=reference, credentials=options.get("credentials")
     )

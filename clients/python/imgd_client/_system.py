@@ -26,6 +26,16 @@ class System:
         request = system_service_pb2.GetCapabilitiesRequest()
         return self._calls.unary(self._stub.GetCapabilities, request).capabilities
 
+    def disk_usage(self) -> system_service_pb2.GetDiskUsageResponse:
+        """The space used by each kind of thing, what is shared counted once."""
+        request = system_service_pb2.GetDiskUsageRequest()
+        return self._calls.unary(self._stub.GetDiskUsage, request)
+
+    def collect(self, *, dry_run: bool = False) -> system_pb2.CollectionReport:
+        """Frees the content that nothing refers to, beside everything else that runs."""
+        request = system_service_pb2.CollectGarbageRequest(dry_run=dry_run)
+        return self._calls.unary(self._stub.CollectGarbage, request).report
+
 
 class AsyncSystem:
     """The daemon itself, for asyncio; see `System`."""
@@ -43,3 +53,13 @@ class AsyncSystem:
         """What this daemon implements, and its bounds."""
         request = system_service_pb2.GetCapabilitiesRequest()
         return (await self._calls.unary(self._stub.GetCapabilities, request)).capabilities
+
+    async def disk_usage(self) -> system_service_pb2.GetDiskUsageResponse:
+        """The space used by each kind of thing, what is shared counted once."""
+        request = system_service_pb2.GetDiskUsageRequest()
+        return await self._calls.unary(self._stub.GetDiskUsage, request)
+
+    async def collect(self, *, dry_run: bool = False) -> system_pb2.CollectionReport:
+        """Frees the content that nothing refers to, beside everything else that runs."""
+        request = system_service_pb2.CollectGarbageRequest(dry_run=dry_run)
+        return (await self._calls.unary(self._stub.CollectGarbage, request)).report

@@ -12,7 +12,8 @@ from . import _requests
 from ._calls import AsyncCalls, Calls
 from ._errors import ImgdError
 from ._pull import AsyncPullStream, PullStream
-from ._watch import AsyncCall, AsyncWatch, SyncCall, Watch
+from ._streams import AsyncCall, SyncCall
+from ._watch import AsyncWatch, Watch
 
 __all__ = ["AsyncTransfers", "Transfers"]
 
@@ -136,7 +137,7 @@ class Transfers:
     ) -> Watch:
         stub = self._stub
 
-        def attach(after: int) -> SyncCall:
+        def attach(after: int) -> SyncCall[transfer_service_pb2.WatchTransferResponse]:
             return stub.WatchTransfer(_requests.watch(name, after, min_interval))
 
         patience = self._calls.patience

@@ -1,0 +1,286 @@
+"""ContainerService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeAlias
+
+from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
+
+from . import _requests
+from ._calls import AsyncCalls, Calls
+from ._errors import ImgdError
+from ._hold import AsyncHold, Hold
+
+__all__ = ["AsyncContainers", "Containers"]
+
+_State: TypeAlias = container_pb2.ContainerState.ValueType
+
+# In seconds. The daemon waits for three of them.
+_BEAT = 10.0
+
+
+class Containers:
+    """Registered uses of images. A container goes by its resource name, or its ID alone."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._stub = container_service_pb2_grpc.ContainerServiceStub(calls.channel)
+
+    def create(
+        self,
+        image: str,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float | None = None,
+        request_id: str = "",
+    ) -> container_pb2.Container:
+        """Registers a use of an image, which holds the image until it is removed.
+
+        Args:
+            image: The image.
+            container_id: Its ID; generated, if not said.
+            labels: Labels.
+            platform: `os/architecture[/variant]`; empty for the one served by default.
+            heartbeat: Seconds between two heartbeats, without which it counts as exited; at least
+                1. None for a container that needs none.
+            request_id: For safe retries; generated, if not said.
+        """
+        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        return self._calls.unary(self._stub.CreateContainer, request).container
+
+    def hold(
+        self,
+        image: str,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float = _BEAT,
+    ) -> Hold[container_pb2.Container]:
+        """A running container for the length of a `with` block, removed at the end; see `create`.
+
+        When this process is killed it counts as exited after three heartbeats, and still holds its
+        image; a lease ends by itself.
+        """
+        request = _creation(image, container_id, labels, platform, heartbeat, "")
+
+        def take() -> container_pb2.Container:
+            made = self._calls.unary(self._stub.CreateContainer, request).container
+            try:
+                return self.start(made.name)
+            except ImgdError:
+                with suppress(ImgdError):
+                    self.remove(made.name, force=True)
+                raise
+
+        def renew(name: str) -> container_pb2.Container:
+            wanted = container_service_pb2.HeartbeatContainerRequest(name=name)
+            found = self._calls.unary(self._stub.HeartbeatContainer, wanted, at_most=heartbeat)
+            return found.container
+
+        def release(name: str) -> None:
+            self.remove(name, force=True)
+
+        return Hold(take, renew, release, heartbeat, self._calls.streams)
+
+    def get(self, name: str) -> container_pb2.Container:
+        """A container."""
+        request = container_service_pb2.GetContainerRequest(name=_requests.container_name(name))
+        return self._calls.unary(self._stub.GetContainer, request).container
+
+    def list(
+        self,
+        *,
+        image: str = "",
+        states: Iterable[_State] = (),
+        labels: Iterable[str] = (),
+        page_size: int = 0,
+    ) -> Iterator[container_pb2.Container]:
+        """Containers, newest first, page by page as they are asked for; `labels` are `key` or
+        `key=value`."""
+        request = container_service_pb2.ListContainersRequest(
+            image=image, states=states, labels=labels, page_size=page_size
+        )
+        while True:
+            page = self._calls.unary(self._stub.ListContainers, request)
+            yield from page.containers
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def start(self, name: str) -> container_pb2.Container:
+        """Records that it runs. Idempotent."""
+        request = container_service_pb2.StartContainerRequest(name=_requests.container_name(name))
+        return self._calls.unary(self._stub.StartContainer, request).container
+
+    def pause(self, name: str) -> container_pb2.Container:
+        """Records that it is paused. Idempotent."""
+        request = container_service_pb2.PauseContainerRequest(name=_requests.container_name(name))
+        return self._calls.unary(self._stub.PauseContainer, request).container
+
+    def unpause(self, name: str) -> container_pb2.Container:
+        """Records that it goes on. Idempotent."""
+        request = container_service_pb2.PauseContainerRequest(
+            name=_requests.container_name(name), resume=True
+        )
+        return self._calls.unary(self._stub.PauseContainer, request).container
+
+    def stop(self, name: str, *, exit_status: int | None = None) -> container_pb2.Container:
+        """Records that it stopped. Idempotent."""
+        request = container_service_pb2.StopContainerRequest(
+            name=_requests.container_name(name), exit_status=exit_status
+        )
+        return self._calls.unary(self._stub.StopContainer, request).container
+
+    def heartbeat(self, name: str) -> container_pb2.Container:
+        """Says that its owner lives."""
+        request = container_service_pb2.HeartbeatContainerRequest(
+            name=_requests.container_name(name)
+        )
+        return self._calls.unary(self._stub.HeartbeatContainer, request).container
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Forgets it and lets its image go; with `force` also when it runs."""
+        request = container_service_pb2.RemoveContainerRequest(
+            name=_requests.container_name(name), force=force
+        )
+        self._calls.unary(self._stub.RemoveContainer, request)
+
+
+class AsyncContainers:
+    """Registered uses of images, for asyncio; see `Containers`."""
+
+    def __init__(self, calls: AsyncCalls) -> None:
+        self._calls = calls
+        self._stub = container_service_pb2_grpc.ContainerServiceStub(calls.channel)
+
+    async def create(
+        self,
+        image: str,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float | None = None,
+        request_id: str = "",
+    ) -> container_pb2.Container:
+        """Registers a use of an image; see `Containers.create`."""
+        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        return (await self._calls.unary(self._stub.CreateContainer, request)).container
+
+    def hold(
+        self,
+        image: str,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float = _BEAT,
+    ) -> AsyncHold[container_pb2.Container]:
+        """A running container for the length of an `async with` block; see `Containers.hold`."""
+        request = _creation(image, container_id, labels, platform, heartbeat, "")
+
+        async def take() -> container_pb2.Container:
+            made = (await self._calls.unary(self._stub.CreateContainer, request)).container
+            try:
+                return await self.start(made.name)
+            except ImgdError:
+                with suppress(ImgdError):
+                    await self.remove(made.name, force=True)
+                raise
+
+        async def renew(name: str) -> container_pb2.Container:
+            wanted = container_service_pb2.HeartbeatContainerRequest(name=name)
+            method = self._stub.HeartbeatContainer
+            return (await self._calls.unary(method, wanted, at_most=heartbeat)).container
+
+        async def release(name: str) -> None:
+            await self.remove(name, force=True)
+
+        return AsyncHold(take, renew, release, heartbeat, self._calls.streams)
+
+    async def get(self, name: str) -> container_pb2.Container:
+        """A container."""
+        request = container_service_pb2.GetContainerRequest(name=_requests.container_name(name))
+        return (await self._calls.unary(self._stub.GetContainer, request)).container
+
+    async def list(
+        self,
+        *,
+        image: str = "",
+        states: Iterable[_State] = (),
+        labels: Iterable[str] = (),
+        page_size: int = 0,
+    ) -> AsyncIterator[container_pb2.Container]:
+        """Containers, newest first, page by page as they are asked for; `labels` are `key` or
+        `key=value`."""
+        request = container_service_pb2.ListContainersRequest(
+            image=image, states=states, labels=labels, page_size=page_size
+        )
+        while True:
+            page = await self._calls.unary(self._stub.ListContainers, request)
+            for container in page.containers:
+                yield container
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def start(self, name: str) -> container_pb2.Container:
+        """Records that it runs. Idempotent."""
+        request = container_service_pb2.StartContainerRequest(name=_requests.container_name(name))
+        return (await self._calls.unary(self._stub.StartContainer, request)).container
+
+    async def pause(self, name: str) -> container_pb2.Container:
+        """Records that it is paused. Idempotent."""
+        request = container_service_pb2.PauseContainerRequest(name=_requests.container_name(name))
+        return (await self._calls.unary(self._stub.PauseContainer, request)).container
+
+    async def unpause(self, name: str) -> container_pb2.Container:
+        """Records that it goes on. Idempotent."""
+        request = container_service_pb2.PauseContainerRequest(
+            name=_requests.container_name(name), resume=True
+        )
+        return (await self._calls.unary(self._stub.PauseContainer, request)).container
+
+    async def stop(self, name: str, *, exit_status: int | None = None) -> container_pb2.Container:
+        """Records that it stopped. Idempotent."""
+        request = container_service_pb2.StopContainerRequest(
+            name=_requests.container_name(name), exit_status=exit_status
+        )
+        return (await self._calls.unary(self._stub.StopContainer, request)).container
+
+    async def heartbeat(self, name: str) -> container_pb2.Container:
+        """Says that its owner lives."""
+        request = container_service_pb2.HeartbeatContainerRequest(
+            name=_requests.container_name(name)
+        )
+        return (await self._calls.unary(self._stub.HeartbeatContainer, request)).container
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Forgets it and lets its image go; with `force` also when it runs."""
+        request = container_service_pb2.RemoveContainerRequest(
+            name=_requests.container_name(name), force=force
+        )
+        await self._calls.unary(self._stub.RemoveContainer, request)
+
+
+def _creation(
+    image: str,
+    container_id: str,
+    labels: Mapping[str, str] | None,
+    platform: str,
+    heartbeat: float | None,
+    request_id: str,
+) -> container_service_pb2.CreateContainerRequest:
+    return container_service_pb2.CreateContainerRequest(
+        image=image,
+        container_id=container_id,
+        labels=labels,
+        platform=platform,
+        heartbeat_interval=None if heartbeat is None else _requests.duration(heartbeat),
+        request_id=request_id or _requests.new_request_id(),
+    )
