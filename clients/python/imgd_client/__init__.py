@@ -3,6 +3,8 @@
 Methods answer with the messages of `imgd.v1`. Every failure is an `ImgdError`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._address import default_address
 from ._client import AsyncClient, Client
 from ._errors import (
@@ -30,12 +32,14 @@ from ._errors import (
     from_rpc_error,
     transfer_failed,
 )
-from ._events import AsyncEventStream, EventStream
 from ._hold import AsyncHold, Hold
 from ._progress import ProgressState
 from ._pull import AsyncPullStream, PullStream
 from ._requests import PullOptions
 from ._watch import AsyncWatch, Watch
+
+if TYPE_CHECKING:
+    from ._events import AsyncEventStream, EventStream
 
 __all__ = [
     "Aborted",
@@ -75,3 +79,12 @@ __all__ = [
     "from_rpc_error",
     "transfer_failed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Start-up time: few programs watch the store.
+    if name in ("AsyncEventStream", "EventStream"):
+        from . import _events
+
+        return getattr(_events, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
