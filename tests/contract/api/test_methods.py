@@ -169,13 +169,6 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake(
     assert "protobuf" not in found.message
 
 
-async def test_what_a_method_can_not_do_yet_is_said(api: Api) -> None:
-    repair = api.system.CheckStore(system_service_pb2.CheckStoreRequest(repair=True))
-    found = await refusal(repair)
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
-    assert "repair" in found.message
-
-
 @pytest.mark.parametrize("streams", [False, True])
 async def test_a_defect_shows_an_incident_and_nothing_else(
     api: Api, monkeypatch: pytest.MonkeyPatch, streams: bool
