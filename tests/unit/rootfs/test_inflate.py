@@ -116,6 +116,7 @@ def test_what_follows_the_last_member_is_ignored(rest: bytes) -> None:
         (frames(TEXT, 1 << 20)[:9] + b"\xff" * 90 + frames(TEXT, 1 << 20)[99:], "damaged"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 40, "damaged"),
     ],
+    ids=["trailer", "header", "next header", "checksum", "gzip", "frame", "first frame"],
 )
 def test_refuses(data: bytes, words: str) -> None:
     why, message = reason(data)
