@@ -13,7 +13,7 @@ from imgd_server.metadata import ImageRecord, PlatformRecord, ReadSession
 __all__ = ["Details", "details_of", "fitting_images"]
 
 # What filters leave for us to judge is read in pages of this size at the most.
-_PAGE = 500
+_PAGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ def fitting_images(
 ) -> Iterator[tuple[tuple[int, int], ImageRecord]]:
     """The images that fit, in the order of lists, with their places; behind `after`, and `limit` at
     the most."""
+    narrows = bool(filters.wanted or filters.unwanted)
     size = min(limit, _PAGE)
     while page := session.list_images(after, size, filters.query):
         for place, record in page:
@@ -53,4 +54,4 @@ def fitting_images(
             after = place
         if len(page) < size:
             return
-        size = _PAGE
+        size = _PAGE if narrows else min(limit, _PAGE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from imgd_server.errors import Error, FieldError, Reason
+from imgd_server.errors import FieldError, Reason
 from imgd_server.images._lookup import find_image
 from imgd_server.images._patterns import PatternError, ReferencePattern
 from imgd_server.metadata import ImageQuery, ImageRecord, LabelCondition, Name, ReadSession
@@ -45,6 +45,8 @@ class Filters:
 
     def narrow(self, record: ImageRecord) -> ImageRecord | None:
         """The image with only the names that fit; None when it does not belong in the list."""
+        if not (self.wanted or self.unwanted):
+            return record
         learned = [Name(one, one.partition("@")[0], by_digest=True) for one in record.repo_digests]
         if _any_fits(self.unwanted, (*record.names, *learned)):
             return None
@@ -70,6 +72,7 @@ def parse_filters(session: ReadSession, filters: Sequence[str], now: int) -> Fil
     for position, text in enumerate(filters):
         key, equals, value = text.partition("=")
         key, value = key.strip().lower(), value.strip()
+        reading.place = f"filters[{position}]"
         try:
             if not equals:
                 raise ValueError("a filter is key=value")
@@ -78,7 +81,7 @@ def parse_filters(session: ReadSession, filters: Sequence[str], now: int) -> Fil
             _READERS[key](reading, value)
         except (ValueError, FormatError) as error:
             raise FieldError(
-                f"filters[{position}]",
+                reading.place,
                 f"filter {text[:200]!r}: {error}",
                 reason=Reason.FILTER_INVALID,
                 metadata={"filter": key[:100]},
@@ -104,6 +107,7 @@ class _Reading:
 
     session: ReadSession
     now: int
+    place: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     labels: list[LabelCondition] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
@@ -145,11 +149,11 @@ def _kind(reading: _Reading, value: str) -> None:
 
 def _created(reading: _Reading, value: str) -> int:
     try:
-        record = find_image(reading.session, value)
-    except Error as error:
-        if error.reason is Reason.REFERENCE_INVALID:
-            raise ValueError(error.message) from None
-        raise
+        record = find_image(reading.session, value, reading.place)
+    except FieldError as error:
+        if error.reason is Reason.IMAGE_AMBIGUOUS:
+            raise
+        raise ValueError(str(error.__cause__)) from None
     if record.created is None:
         raise ValueError("that image has no create time, so nothing is older or newer")
     return record.created

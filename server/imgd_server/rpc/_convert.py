@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -234,8 +235,9 @@ def _image_platform(value: PlatformRecord) -> image_pb2.ImagePlatform:
     return message
 
 
+@lru_cache(256)
 def stored_platform(text: str) -> descriptor_pb2.Platform:
-    """A platform as a manifest or config states it, which may be anything."""
+    """A platform as a manifest or config states it, which may be anything. To be copied from."""
     try:
         return platform(Platform.parse(text))
     except FormatError:

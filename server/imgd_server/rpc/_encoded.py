@@ -33,14 +33,14 @@ class EncodedAnswers:
             return None
         return self._answers.get(_key(request))
 
-    def put(self, request: Message, version: int | None, answer: Message) -> None:
-        """Keeps an answer; the oldest go where there is no room."""
+    def put(self, request: Message, version: int | None, encoded: bytes) -> None:
+        """Keeps an encoded answer; the oldest go where there is no room."""
         if version is None:
             return
         if version != self._version:
             self._version, self._size = version, 0
             self._answers.clear()
-        key, encoded = _key(request), answer.SerializeToString()
+        key = _key(request)
         self._size += len(key) + len(encoded)
         if known := self._answers.pop(key, None):
             self._size -= len(key) + len(known)
