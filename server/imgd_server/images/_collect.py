@@ -3,7 +3,7 @@
 Whoever relies on a blob holds it first, by a lease or an image, and looks whether it is there
 afterwards. A sweep takes blobs away inside the metadata's write transaction, where it looks at the
 holds once more: so a hold comes either before, and the blob stays, or after, and the look finds it
-gone.
+gone. The transaction has its commit to itself: a release that it saw can't be undone by a crash.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ async def _take(
 
     async def take_all(blobs: Sequence[BlobInfo]) -> None:
         for batch in _batches(blobs):
-            taken.extend(await metadata.write(lambda session: take(session, batch)))  # noqa: B023
+            taken.extend(await metadata.write_alone(lambda session: take(session, batch)))  # noqa: B023
 
     await take_all(blobs)
     again = {one.digest: one for one in linked}
@@ -150,7 +150,7 @@ async def _drop(
         return [one for one in loose if content.drop_partial(one.key)]
 
     for batch in _batches(partials):
-        dropped += await metadata.write(lambda session: drop(session, batch))  # noqa: B023
+        dropped += await metadata.write_alone(lambda session: drop(session, batch))  # noqa: B023
     return dropped
 
 

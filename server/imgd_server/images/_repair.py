@@ -38,7 +38,7 @@ async def repair_image(metadata: MetadataStore, content: ContentStore, uid: str)
         session.forget_links([*spoilt])
         session.lose_blobs(uid, [*lost, *spoilt])
 
-    await metadata.write(lose)
+    await metadata.write_alone(lose)
     try:
         description = await asyncio.to_thread(describe, content, target, Platform.host())
     except Error:  # a document that is gone or does not read: no more is known
@@ -97,7 +97,7 @@ async def drop_blob(metadata: MetadataStore, content: ContentStore, digest: Dige
 
     if await asyncio.to_thread(_is_whole, content, digest):
         return False
-    for uid in await metadata.write(drop):
+    for uid in await metadata.write_alone(drop):
         await repair_image(metadata, content, uid)
     await asyncio.to_thread(content.sweep)
     return True

@@ -414,6 +414,11 @@ class MetadataStore(Protocol):
         """
         ...
 
+    async def write_alone(self, function: Callable[[WriteSession], T]) -> T:
+        """As `write`, sharing its commit with nobody: all that the function sees is durable
+        already. For one that acts outside the store, where nothing is undone."""
+        ...
+
     async def verify(self) -> list[str]:
         """Reads everything, and tells what is damaged; nothing when all is well."""
         ...

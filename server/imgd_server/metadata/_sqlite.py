@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata._protocol import ReadSession, WriteSession
@@ -38,7 +38,13 @@ _LOCK_TIMEOUT = 30.0
 # So many faults are told at the most: one is enough to know.
 _MAX_FAULTS = 100
 
-_Job = tuple[Callable[[WriteSession], Any], "Future[Any]"]
+
+class _Job(NamedTuple):
+    """A function that waits for the writer."""
+
+    function: Callable[[WriteSession], Any]
+    future: Future[Any]
+    alone: bool
 
 
 class SqliteMetadataStore:
@@ -78,11 +84,18 @@ class SqliteMetadataStore:
 
     async def write(self, function: Callable[[WriteSession], T]) -> T:
         """See MetadataStore."""
+        return await self._submit(function, alone=False)
+
+    async def write_alone(self, function: Callable[[WriteSession], T]) -> T:
+        """See MetadataStore."""
+        return await self._submit(function, alone=True)
+
+    async def _submit(self, function: Callable[[WriteSession], T], *, alone: bool) -> T:
         self._check_open()
         future: Future[T] = Future()
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _done: loop.call_soon_threadsafe(self._tell_change))
-        self._jobs.put((function, future))
+        self._jobs.put(_Job(function, future, alone))
         return await asyncio.wrap_future(future)
 
     def next_change(self) -> Awaitable[None]:
@@ -166,14 +179,21 @@ class SqliteMetadataStore:
 
     def _write_all(self) -> None:
         while (job := self._jobs.get()) is not None:
-            jobs: list[_Job] = [job]
+            groups: list[list[_Job]] = [[job]]
             last = False
-            while len(jobs) < _GROUP and not self._jobs.empty():
+            # A group ends before and behind one that wants to be alone.
+            while sum(map(len, groups)) < _GROUP and not self._jobs.empty():
                 if (another := self._jobs.get()) is None:
                     last = True
                     break
-                jobs.append(another)
-            self._write_group([job for job in jobs if job[1].set_running_or_notify_cancel()])
+                if another.alone or groups[-1][0].alone:
+                    groups.append([another])
+                else:
+                    groups[-1].append(another)
+            for jobs in groups:
+                self._write_group(
+                    [one for one in jobs if one.future.set_running_or_notify_cancel()]
+                )
             if last:
                 return
 
@@ -183,7 +203,7 @@ class SqliteMetadataStore:
         if failure is None:
             return
         if len(jobs) == 1:
-            jobs[0][1].set_exception(failure)
+            jobs[0].future.set_exception(failure)
             return
         # One may have wanted more room than there is: the others don't pay for it.
         for job in jobs:
@@ -196,7 +216,7 @@ class SqliteMetadataStore:
         """
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            answers = [self._run_one(function, future) for function, future in jobs]
+            answers = [self._run_one(job.function, job.future) for job in jobs]
             self._writer.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers
             if self._writer.in_transaction:

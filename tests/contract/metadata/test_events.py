@@ -12,6 +12,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import EventFeed, EventRecord, MetadataStore, WriteSession
 from imgd_server.metadata import _feed as feeding
 from tests.contract.metadata.conftest import Opener
+from tests.records import BusyWriter
 
 # A net for a reader that hangs.
 PATIENCE = 30.0
@@ -223,3 +224,27 @@ async def test_a_change_is_told_to_all_who_wait(store: MetadataStore) -> None:
     assert not third.done()
     third.cancel()
     await add(store, 2)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_who_writes_alone_sees_what_is_durable(store: MetadataStore, alone: bool) -> None:
+    loop = asyncio.get_running_loop()
+
+    def seen(session: WriteSession) -> tuple[int, int]:
+        """The events that the function sees, and those that anybody else does."""
+        durable = asyncio.run_coroutine_threadsafe(
+            store.read(lambda session: session.event_bounds()), loop
+        ).result(PATIENCE)
+        return session.event_bounds()[1], durable[1]
+
+    write = store.write_alone if alone else store.write
+    async with BusyWriter(store):
+        adding = [asyncio.create_task(add(store, number)) for number in (1, 2)]
+        await asyncio.sleep(0)
+        looking = asyncio.create_task(write(seen))
+        await asyncio.sleep(0)
+        adding.append(asyncio.create_task(add(store, 3)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*adding)
+    assert await looking == (2, 2 if alone else 0)
+    assert await store.read(lambda session: session.event_bounds()) == (0, 3)
