@@ -461,6 +461,7 @@ def left_over(store: SnapshotStore, root: Path) -> int:
 
 
 BASE = archive(*(file(b"base/%d" % number, b"b" * 5000) for number in range(300)))
+EXTRA = archive(file(b"extra"))
 TOP = archive(whiteout(b"base/7"), file(b"top", b"t" * 300_000))
 
 
@@ -565,6 +566,18 @@ def test_a_source_that_was_cut_is_asked_again(
     source.grow(len(BASE))
     thread.join(PATIENCE)
     assert len(tree(outcome[0][0].path)) == 302
+
+
+def test_a_source_with_less_than_it_says(
+    tmp_path: Path, store: SnapshotStore, unpacker: Unpacker
+) -> None:
+    """A stored blob that lost its end: an error, and not for ever."""
+    source = Source(tmp_path, BASE)
+    os.ftruncate(source.fileno(), 200_000)
+    with pytest.raises(Error) as caught:
+        unpacker.unpack([waiting(source, BASE)], quiet, Cancellation())
+    assert caught.value.reason is Reason.STORE_CORRUPT
+    assert left_over(store, tmp_path) == 0
 
 
 def test_cancelling(tmp_path: Path, store: SnapshotStore, unpacker: Unpacker) -> None:
@@ -680,9 +693,7 @@ def test_a_worker_that_dies(tmp_path: Path, store: SnapshotStore, unpacker: Unpa
     )
     assert source.asked.wait(PATIENCE)
     (worker,) = unpacker._workers
-    assert worker._process is not None
-    worker._process.send_signal(signal.SIGKILL)
-    worker._process.wait()
+    os.kill(worker._pid, signal.SIGKILL)
     source.grow(len(BASE))
     thread.join(PATIENCE)
     assert outcome[0].reason is Reason.INTERNAL
@@ -695,24 +706,34 @@ def test_a_worker_that_left_is_replaced(
     tmp_path: Path, store: SnapshotStore, unpacker: Unpacker
 ) -> None:
     unpacker.unpack(in_memory(tmp_path, [BASE]), quiet, Cancellation())
-    for worker in unpacker._workers:
-        assert worker._process is not None
-        worker._process.terminate()
-        worker._process.wait()
+    (worker,) = unpacker._workers
+    before = worker._pid
+    unpacker._parent.end(before)
     (snapshot,) = unpacker.unpack(in_memory(tmp_path, [TOP]), quiet, Cancellation())
     assert (snapshot.path / "top").is_file()
+    assert worker._pid != before
+    # And their parent, too.
+    assert unpacker._parent._process is not None
+    unpacker._parent._process.kill()
+    unpacker._parent._process.wait()
+    worker.stop()
+    (snapshot,) = unpacker.unpack(in_memory(tmp_path, [EXTRA]), quiet, Cancellation())
+    assert (snapshot.path / "extra").is_file()
 
 
 def test_workers_end_with_the_unpacker(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path / "snapshots", "copy")
     with Unpacker(store, workers=1) as unpacker:
+        unpacker.prepare()
         unpacker.unpack(in_memory(tmp_path, [BASE]), quiet, Cancellation())
         (worker,) = unpacker._workers
-        process = worker._process
-        assert process is not None
-        assert process.poll() is None
-        imports = Path(f"/proc/{process.pid}/maps").read_text()
-    assert process.poll() is not None
+        process = Path(f"/proc/{worker._pid}")
+        imports = (process / "maps").read_text()
+        assert unpacker._parent._process is not None
+        parent = unpacker._parent._process
+        assert f"PPid:\t{parent.pid}\n" in (process / "status").read_text()
+    assert not process.exists()
+    assert parent.poll() is not None
     # Worker processes import no gRPC.
     assert "isal" in imports
     assert "grpc" not in imports

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,20 +22,88 @@ from imgd_server.rootfs._protocol import (
 )
 from imgd_server.rootfs._wire import Message, receive, send
 
-__all__ = ["Worker"]
+__all__ = ["Parent", "Worker"]
 
 Paths = dict[str, list[bytes]]
 
 _MODULE = "imgd_server.rootfs._worker"
 
 
-class Worker:
-    """A process that unpacks one layer at a time; used by one thread. It is started when it is
-    needed, and again after it has ended for want of work, was cancelled, or broke."""
+class Parent:
+    """The process that workers are forked by. It is started when it is needed, and again when it
+    broke. May be used from any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._peer: socket.socket | None = None
+
+    def start(self) -> None:
+        """Starts it, unless it runs: what makes the first worker quick."""
+        with self._lock:
+            if self._peer is None:
+                self._start()
+
+    def fork(self) -> tuple[int, socket.socket]:
+        """A new worker: its process, and what to talk to it with."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            for _ in range(2):
+                if self._peer is None:
+                    self._start()
+                answer = self._ask({"fork": True}, [theirs.fileno()])
+                if answer is not None:
+                    return answer["pid"], ours
+                self._stop()
+        ours.close()
+        raise Error(Reason.INTERNAL, "the process that unpacks layers does not start")
+
+    def end(self, pid: int) -> None:
+        """Ends a worker, and returns when it is gone."""
+        with self._lock:
+            # Workers outlive their parent only until they look up.
+            if self._peer is not None and self._ask({"end": pid}) is None:
+                self._stop()
+
+    def stop(self) -> None:
+        """Ends it."""
+        with self._lock:
+            self._stop()
+
+    def _ask(self, message: Message, fds: Sequence[int] = ()) -> Message | None:
+        assert self._peer is not None
+        return _receive(self._peer) if _send(self._peer, message, fds) else None
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+            )
+        self._peer = ours
+
+    def _stop(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Worker:
+    """A process that unpacks one layer at a time; used by one thread. It is forked when it is
+    needed, and again after it has ended for want of work, was cancelled, or broke."""
+
+    def __init__(self, parent: Parent) -> None:
+        self._parent = parent
+        self._peer: socket.socket | None = None
+        self._pid = 0
 
     def apply(
         self,
@@ -62,36 +131,20 @@ class Worker:
     def stop(self) -> None:
         """Ends the process and waits for it."""
         if self._peer is not None:
+            self._parent.end(self._pid)
             self._peer.close()
             self._peer = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def _begin(self, job: Message, fds: list[int]) -> socket.socket:
         if self._peer is not None:
             if _answered(self._peer, job, fds):
                 return self._peer
             self.stop()  # it has left meanwhile, for want of work
-        self._peer = self._start()
+        self._pid, self._peer = self._parent.fork()
         if not _answered(self._peer, job, fds):
             self.stop()
-            raise Error(Reason.INTERNAL, "the process that unpacks layers does not start")
+            raise Error(Reason.INTERNAL, "the process that unpacks layers broke")
         return self._peer
-
-    def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                cwd="/",
-            )
-        return ours
 
     def _follow(
         self,

@@ -15,7 +15,7 @@ from imgd_server.content import ContentStore, Reader
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.rootfs._mount import is_privileged
-from imgd_server.rootfs._pool import Worker
+from imgd_server.rootfs._pool import Parent, Worker
 from imgd_server.rootfs._protocol import (
     AppliedLayer,
     ApplyOptions,
@@ -139,8 +139,14 @@ class Unpacker:
         self._sync = sync
         self._options = ApplyOptions(limits=limits or Limits(), privileged=is_privileged())
         self._executor = ThreadPoolExecutor(workers, "unpack")
+        self._parent = Parent()
         self._local = threading.local()
         self._workers: list[Worker] = []
+
+    def prepare(self) -> None:
+        """Starts what makes the first layer begin at once, and returns without waiting for it. For
+        whoever knows that there will be layers, and has to wait for them."""
+        self._parent.start()
 
     def unpack(
         self, layers: Sequence[Layer], on_progress: Progress, cancellation: Cancellation
@@ -172,6 +178,7 @@ class Unpacker:
         self._executor.shutdown()
         for worker in self._workers:
             worker.stop()
+        self._parent.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -307,7 +314,7 @@ class Unpacker:
         """The worker of this thread."""
         worker: Worker | None = getattr(self._local, "worker", None)
         if worker is None:
-            worker = self._local.worker = Worker()
+            worker = self._local.worker = Worker(self._parent)
             self._workers.append(worker)
         return worker
 
