@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import images, peers, pull, report
+from bench import images, listing, peers, pull, report
 from bench.common import BenchError, default_cache, log, prepare, registry
 
 # Fewer rounds say nothing on a noisy machine.
@@ -15,10 +16,9 @@ ROUNDS = 5
 
 def main() -> int:
     """Runs what was asked for. 1 when imgd itself could not be measured."""
+    known = (*pull.SCENARIOS, *listing.SCENARIOS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "scenario", nargs="*", help=f"{', '.join(pull.SCENARIOS)}; default: pull-app"
-    )
+    parser.add_argument("scenario", nargs="*", help=f"{', '.join(known)}; default: pull-app")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", help="measure only what has one of these words, comma-separated")
     parser.add_argument("--skip", help="leave out what has one of these words, comma-separated")
@@ -29,7 +29,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     names = options.scenario or ["pull-app"]
-    if unknown := [name for name in names if name not in pull.SCENARIOS]:
+    if unknown := [name for name in names if name not in known]:
         parser.error(f"no such scenario: {', '.join(unknown)}")
 
     def wanted(subject: pull.Subject) -> bool:
@@ -41,6 +41,16 @@ def main() -> int:
     missing = [] if options.no_install else peers.install()
     for line in missing:
         log(f"MISSING PEER: {line}")
+    for name in (name for name in names if name in listing.SCENARIOS):
+        print(f"\n{listing.run(name, options.rounds).read_text()}")
+    names = [name for name in names if name in pull.SCENARIOS]
+    return _pull(names, options, wanted) if names else 0
+
+
+def _pull(
+    names: Sequence[str], options: argparse.Namespace, wanted: Callable[[pull.Subject], bool]
+) -> int:
+    """Measures pulls."""
     subjects = [subject for subject in pull.subjects() if wanted(subject)]
     cache = prepare(options.cache)
     built = {name: images.build(pull.SCENARIOS[name], cache / "images") for name in names}
