@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -261,10 +261,11 @@ class LocalContentStore:
         if found is None:
             return 0
         # A name of its own: the same blob may come again, and go again, before the next sweep.
-        trash = self._root / "trash" / f"{digest.hex}.{time.monotonic_ns()}"
+        trash = f"{self._root}/trash/{digest.hex}.{time.monotonic_ns()}"
         blob = self._blob(digest)
         try:
-            blob.rename(trash)
+            # Not Path.rename: others wait for the writer meanwhile, and this is twice as fast.
+            os.rename(blob, trash)  # noqa: PTH104
         except FileNotFoundError:  # somebody else was faster
             return 0
         except OSError as error:
@@ -282,7 +283,8 @@ class LocalContentStore:
                 if swept == most:
                     break
                 if entry.is_file(follow_symlinks=False):
-                    Path(entry.path).unlink(missing_ok=True)
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry.path)  # noqa: PTH108
                     swept += 1
         return swept
 
@@ -298,8 +300,11 @@ class LocalContentStore:
             with os.scandir(self._root / "blobs" / algorithm) as entries:
                 for entry in entries:
                     digest = _as_digest(f"{algorithm}:{entry.name}")
-                    if digest and (found := self.find(digest)):
-                        yield found
+                    if digest is None or not entry.is_file(follow_symlinks=False):
+                        continue
+                    with suppress(FileNotFoundError):  # it went meanwhile
+                        status = entry.stat(follow_symlinks=False)
+                        yield BlobInfo(digest, status.st_size, status.st_mtime)
 
     def strays(self) -> Iterator[str]:
         """See ContentStore."""

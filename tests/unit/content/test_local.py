@@ -295,12 +295,12 @@ def test_strays_are_dropped_one_by_one(store: LocalContentStore, root: Path, vic
 def test_a_blob_goes_where_the_trash_has_no_room(
     store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_path: Path, _target: Path) -> Path:
+    def full(_path: Path, _target: str) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     put(store)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", full)
+        patch.setattr(os, "rename", full)
         assert store.discard(DIGEST) == len(DATA)
     assert store.find(DIGEST) is None
     assert store.sweep() == 0
