@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -356,6 +357,59 @@ def test_files_below_a_hidden_file_stay_hidden(tmp_path: Path) -> None:
         # Nothing is listed that can't be looked at.
         for folder in (merged, merged / "d", merged / "e", merged / "o"):
             assert all(path.lstat() for path in folder.iterdir())
+
+
+def test_finding_out_about_overlayfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_overlay(tmp_path)
+    # Where its options would part a path in two.
+    assert can_overlay(tmp_path / "a:b,c\\d")
+    assert list((tmp_path / "a:b,c\\d").iterdir()) == []
+    # Not over an overlay: its upper directory can't be one.
+    for part in ("lower", "upper", "work", "merged"):
+        (tmp_path / part).mkdir()
+    how = f"lowerdir={tmp_path / 'lower'},upperdir={tmp_path / 'upper'},workdir={tmp_path / 'work'}"
+    merged = str(tmp_path / "merged")
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", how, merged], check=True)
+    try:
+        assert not can_overlay(tmp_path / "merged")
+    finally:
+        subprocess.run(["umount", merged], check=True)
+    monkeypatch.setattr("imgd_server.rootfs._mount.is_privileged", lambda: False)
+    assert not can_overlay(tmp_path / "probe")
+
+
+def test_a_disk_too_full_for_a_folder(
+    tmp_path: Path, store: SnapshotStore, unpacker: Unpacker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, mode: int = 0o777) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    layers = [Layer(diff_id(BASE), lambda: Source(tmp_path, BASE))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", full)
+        with pytest.raises(Error) as caught:
+            unpacker.unpack(layers, quiet, Cancellation())
+    assert caught.value.reason is Reason.DISK_FULL
+    assert str(tmp_path) not in caught.value.message
+    assert unpacker.unpack(layers, quiet, Cancellation())
+
+
+@pytest.mark.skipif(not ROOT, reason="NOT TESTED: only root can mount a small file system")
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    try:
+        store = SnapshotStore(disk, "copy")
+        layers = in_memory(tmp_path, [archive(file(b"big", os.urandom(3 << 20)))])
+        with Unpacker(store, workers=1, sync=False) as unpacker, pytest.raises(Error) as caught:
+            unpacker.unpack(layers, quiet, Cancellation())
+        assert caught.value.reason is Reason.DISK_FULL
+        # What it took is free again.
+        assert os.statvfs(disk).f_bfree * 4096 > 900_000
+        assert store.snapshots() == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 # --- the workers

@@ -29,6 +29,7 @@ from imgd_server.rootfs._protocol import (
     Stream,
     Whiteouts,
     invalid,
+    no_room,
     show,
     too_large,
 )
@@ -45,7 +46,6 @@ _NODES = {_tar.CHAR_DEVICE: stat.S_IFCHR, _tar.BLOCK_DEVICE: stat.S_IFBLK, _tar.
 # Of device numbers in Linux (dev_t: 12 and 20 bits).
 _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {
     errno.ENOENT: "names what is not there",
     errno.ENAMETOOLONG: "is longer than the file system takes",
@@ -116,11 +116,8 @@ def _reported(inflater: Inflater, on_progress: Callable[[int], None] | None) -> 
 
 def _refusal(error: OSError, name: bytes) -> BaseException:
     code = error.errno or 0
-    if code in _NO_ROOM:
-        return Error(
-            Reason.DISK_FULL,
-            f"no room to unpack the layer: {os.strerror(code)}; free some, and try again",
-        )
+    if (full := no_room(error)) is not None:
+        return full
     if code in _TOO_LARGE:
         return too_large(f"{show(name)} {_TOO_LARGE[code]}")
     if code in _REFUSED:

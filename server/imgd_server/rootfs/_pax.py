@@ -30,7 +30,7 @@ Records = dict[bytes, bytes]
 """An extended header: the last value of each key."""
 
 _LENGTH = re.compile(rb"(\d{1,10}) ")
-_DECIMAL = re.compile(rb"\d{1,19}")
+_DECIMAL = re.compile(rb"0*(\d{1,19})")
 _TIME = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
 # Whose values are names: a NUL in one would cut it short for the kernel and not for us.
 _NAMES = {b"path", b"linkpath", b"GNU.sparse.name"}
@@ -67,7 +67,8 @@ def parse_records(data: bytes) -> Records:
 
 def parse_decimal(value: bytes, what: str) -> int:
     """A number of a PAX record or a sparse map: decimal, not negative, below 2^63."""
-    if not _DECIMAL.fullmatch(value) or (number := int(value)) >= 1 << 63:
+    found = _DECIMAL.fullmatch(value)
+    if found is None or (number := int(found[1])) >= 1 << 63:
         raise invalid(f"{what} is not a number: {show(value)}")
     return number
 

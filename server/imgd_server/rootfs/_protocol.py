@@ -8,6 +8,8 @@ bound of `Limits`, DIGEST_MISMATCH when it is not what its diff ID says, DISK_FU
 from __future__ import annotations
 
 import enum
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from operator import add
@@ -26,10 +28,12 @@ __all__ = [
     "Stream",
     "Whiteouts",
     "invalid",
+    "no_room",
     "show",
     "too_large",
 ]
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _SHOWN = 200  # characters of a name in a message
 
 
@@ -184,6 +188,16 @@ class AppliedLayer:
     renewed: tuple[bytes, ...] = ()
     whiteouts: tuple[bytes, ...] = ()
     opaque: tuple[bytes, ...] = ()
+
+
+def no_room(error: OSError) -> Error | None:
+    """DISK_FULL, if that is what the error says."""
+    if error.errno not in _NO_ROOM:
+        return None
+    return Error(
+        Reason.DISK_FULL,
+        f"no room to unpack: {os.strerror(error.errno)}; free some, and try again",
+    )
 
 
 def show(name: bytes) -> str:

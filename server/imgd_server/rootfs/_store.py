@@ -223,8 +223,11 @@ class SnapshotStore:
             entry = self._shown.get(chain_id)
             if entry is None or any(parent == chain_id for _, parent in self._shown.values()):
                 return False
-            self._link(chain_id).unlink()
+            link = self._link(chain_id)
+            link.unlink()
             del self._shown[chain_id]
+        # Or the link could be back after a power cut, and lead to half a layer.
+        _sync(link.parent)
         self._remove(entry[0])
         return True
 
@@ -244,15 +247,19 @@ class SnapshotStore:
     def _load(self) -> None:
         lost = self._lost()
         for algorithm in ("sha256", "sha512"):
+            dropped = False
             with os.scandir(self._chains / algorithm) as entries:
                 for entry in entries:
                     link = Path(entry.path)
                     number, _, parent = str(link.readlink()).partition("/")
                     if int(number) >= lost:
                         link.unlink()
+                        dropped = True
                         continue
                     chain_id = Digest(f"{algorithm}:{entry.name}")
                     self._shown[chain_id] = (int(number), Digest(parent) if parent else None)
+            if dropped:
+                _sync(self._chains / algorithm)  # before the mark goes
         self._next = max(self._numbers(), default=0)
         if not self._unsynced:
             self._mark.unlink(missing_ok=True)
@@ -283,8 +290,7 @@ class SnapshotStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._mark)
-        with _opened(self._root) as folder:
-            os.fsync(folder)
+        _sync(self._root)
 
     def _link(self, chain_id: Digest) -> Path:
         return self._chains / chain_id.algorithm / chain_id.hex
@@ -292,6 +298,11 @@ class SnapshotStore:
     def _remove(self, number: int) -> None:
         with _opened(self._layers) as folder:
             remove(folder, str(number).encode())
+
+
+def _sync(folder: Path) -> None:
+    with _opened(folder) as descriptor:
+        os.fsync(descriptor)
 
 
 @contextlib.contextmanager

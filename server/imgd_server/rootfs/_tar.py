@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zlib import adler32
 
+from imgd_server.errors import Error
 from imgd_server.rootfs._pax import (
     Extents,
     Records,
@@ -49,6 +50,7 @@ _ZERO = bytes(_BLOCK)
 _SPARSE_FORMS = {(None, None), (b"0", b"0"), (b"0", b"1"), (b"1", b"0")}
 # Of all extended headers. They are what costs most to read, byte for byte: a minute, with this.
 _MAX_EXTENDED = 1 << 30
+_GNU = b"ustar  \0"
 _XATTR = b"SCHILY.xattr."
 # The largest number that leaves room for one more block.
 _MAX_SIZE = (1 << 63) - 1 - _BLOCK
@@ -210,9 +212,8 @@ class TarReader:
         entry.mtime = numbers[block[136:148]] * 1_000_000_000
         entry.link = block[157:257].partition(b"\0")[0]
         entry.atime = entry.extents = entry.xattrs = None
-        if block[345] and block[257:263] == b"ustar\0":
-            prefix = block[345:476] if block[508:] == b"tar\0" else block[345:500]
-            entry.name = b"%s/%s" % (prefix.partition(b"\0")[0], entry.name)
+        if block[345] and (prefix := _prefix(block)):
+            entry.name = b"%s/%s" % (prefix, entry.name)
         if records:
             _merge(entry, records)
         if name:
@@ -356,6 +357,26 @@ class TarReader:
             passed = min(self._padding, len(self._chunk) - self._position)
             self._position += passed
             self._padding -= passed
+
+
+def _prefix(block: bytes) -> bytes:
+    """The part of a long name that ustar keeps apart."""
+    if block[257:263] == b"ustar\0":
+        prefix = block[345:476] if block[508:] == b"tar\0" else block[345:500]
+        return prefix.partition(b"\0")[0]
+    if block[257:265] != _GNU or all(map(_is_number, (block[345:357], block[357:369]))):
+        return b""
+    # GNU has two times there. What can't be one is by Go before 1.8, which wrote images, too.
+    prefix = block[345:500].partition(b"\0")[0]
+    return prefix if prefix.isascii() else b""
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        _numbers[field]
+        return True
+    except Error:
+        return False
 
 
 def _merge(entry: Entry, records: Records) -> None:

@@ -24,6 +24,7 @@ from imgd_server.rootfs._protocol import (
     LayerStats,
     Limits,
     Whiteouts,
+    no_room,
 )
 from imgd_server.rootfs._settle import settle
 from imgd_server.rootfs._store import Draft, Snapshot, SnapshotStore, chain_ids
@@ -165,12 +166,17 @@ class Unpacker:
         """
         if not layers:
             return []
-        if self.store.kind == "overlay":
-            snapshots = self._unpack_apart(layers, on_progress, cancellation)
-        else:
-            snapshots = [self._unpack_onto(layers, on_progress, cancellation)]
-        if self._sync:
-            self.store.sync()
+        try:
+            if self.store.kind == "overlay":
+                snapshots = self._unpack_apart(layers, on_progress, cancellation)
+            else:
+                snapshots = [self._unpack_onto(layers, on_progress, cancellation)]
+            if self._sync:
+                self.store.sync()
+        except OSError as error:
+            if (full := no_room(error)) is not None:
+                raise full from error
+            raise
         return snapshots
 
     def close(self) -> None:

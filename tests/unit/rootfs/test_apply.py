@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -657,6 +659,52 @@ def test_the_diff_id_is_of_every_byte(tmp_path: Path) -> None:
     os.close(descriptor)
     assert caught.value.reason is Reason.DIGEST_MISMATCH
     assert caught.value.digest == wrong
+
+
+def test_a_file_that_the_system_finds_too_large(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        error = refusal(tmp_path / "r", archive(file(b"small"), file(b"big", bytes(200_000))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.reason is Reason.LAYER_TOO_LARGE
+    assert "'big' is too large" in error.message
+
+
+def test_what_is_no_fault_of_the_layer_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            apply(tmp_path / "r", archive(file(b"f")))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "setxattr", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            apply(tmp_path / "s", archive(pax({b"SCHILY.xattr.user.a": b"b"}), file(b"f")))
+
+
+def test_a_file_system_without_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    marked = pax({b"SCHILY.xattr.user.a": b"b"})
+    with monkeypatch.context() as patch:
+        for call in ("setxattr", "getxattr", "listxattr"):
+            patch.setattr(os, call, none)
+        applied = apply(
+            tmp_path / "r", archive(marked, file(b"f"), marked, directory(b"d"), directory(b"d"))
+        )
+    assert applied.stats.skipped_xattrs == 2
+    assert set(tree(tmp_path / "r")) == {"", "f", "d"}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listxattr", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            apply(tmp_path / "s", archive(directory(b"d"), directory(b"d")))
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

@@ -248,6 +248,10 @@ def test_prefixes() -> None:
     # star keeps times behind a shorter prefix.
     star = file(b"name", prefix=b"p", patch={476: b"00000000000 ", 508: b"tar\0"})
     assert only(star)[0].name == b"p/name"
+    # Go before 1.8 wrote one where GNU has times.
+    old = file(b"name", magic=GNU, prefix=b"folder", uid=3_000_000)
+    assert only(old)[0].name == b"folder/name"
+    assert only(file(b"name", magic=GNU, prefix=b"\xff\xfe"))[0].name == b"name"
     # GNU keeps times there.
     assert only(file(b"name", magic=GNU, patch={345: b"14204545345 "}))[0].name == b"name"
 
@@ -275,7 +279,8 @@ def test_extended_headers_win_and_speak_of_one_entry() -> None:
 
 
 def test_size_of_an_extended_header() -> None:
-    assert only(archive(pax({b"size": b"4"}), file(b"a", b"data", size=0)))[1] == b"data"
+    for size in (b"4", b"0" * 30 + b"4"):
+        assert only(archive(pax({b"size": size}), file(b"a", b"data", size=0)))[1] == b"data"
 
 
 def test_an_empty_value_says_nothing() -> None:
