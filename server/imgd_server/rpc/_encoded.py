@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -19,36 +20,47 @@ def serializer(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
 
 
 class EncodedAnswers:
-    """Answers by request, as long as what they tell has the same version."""
+    """Answers by request, as long as what they tell has the same version. Belongs to one loop."""
 
     def __init__(self, most: int = _MOST_BYTES) -> None:
         self._most = most
         self._version: int | None = None
         self._answers: dict[bytes, bytes] = {}
+        self._making: dict[bytes, asyncio.Future[bytes]] = {}
         self._size = 0
 
-    def get(self, request: Message, version: int | None) -> bytes | None:
-        """The answer that was put for such a request and this version."""
-        if version is None or version != self._version:
-            return None
-        return self._answers.get(_key(request))
+    async def get(
+        self, request: Message, version: int | None, make: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """The encoded answer to a request: kept, or being made for another caller, or made now.
 
-    def put(self, request: Message, version: int | None, encoded: bytes) -> None:
-        """Keeps an encoded answer; the oldest go where there is no room."""
+        `version` is the newest, and None where nothing may be kept.
+        """
         if version is None:
-            return
+            return await make()
         if version != self._version:
             self._version, self._size = version, 0
-            self._answers.clear()
-        key = _key(request)
-        self._size += len(key) + len(encoded)
-        if known := self._answers.pop(key, None):
-            self._size -= len(key) + len(known)
-        self._answers[key] = encoded
+            self._answers, self._making = {}, {}
+        key = request.SerializeToString(deterministic=True)
+        if kept := self._answers.get(key):
+            return kept
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.ensure_future(make())
+            making.add_done_callback(lambda made: self._keep(key, version, made))
+        # Who leaves must not end it for the others.
+        return await asyncio.shield(making)
+
+    def _keep(self, key: bytes, version: int, made: asyncio.Future[bytes]) -> None:
+        """Keeps an answer; the oldest go where there is no room."""
+        failed = made.cancelled() or made.exception() is not None
+        if version != self._version:
+            return
+        del self._making[key]
+        if failed:
+            return
+        self._answers[key] = made.result()
+        self._size += len(key) + len(made.result())
         while self._size > self._most:
             oldest = next(iter(self._answers))
             self._size -= len(oldest) + len(self._answers.pop(oldest))
-
-
-def _key(request: Message) -> bytes:
-    return request.SerializeToString(deterministic=True)

@@ -475,7 +475,9 @@ Global___RemoveImageRequest: _TypeAlias = RemoveImageRequest  # noqa: Y015
 
 @_typing.final
 class RemoveImageResponse(_message.Message):
-    """What a removal did, in the order in which Docker prints it."""
+    """What a removal did, in the order in which Docker prints it. Of names and digests that an answer of
+    1 MiB can't hold, the first are told.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -486,7 +488,7 @@ class RemoveImageResponse(_message.Message):
     """Bytes that are free, or will be after the next collection."""
     @_builtins.property
     def untagged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The names taken away, in full."""
+        """The names taken away, in full; with a repository's last tag its repo digests too."""
 
     @_builtins.property
     def deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -520,9 +522,13 @@ class PruneImagesRequest(_message.Message):
     all: _builtins.bool
     """Every image that nothing holds, not only dangling ones."""
     dry_run: _builtins.bool
-    """Says what would be done, and does nothing."""
+    """Says what would be done, and does nothing. A real run judges each image when its turn comes:
+    what others change meanwhile makes it differ, and nothing else does.
+    """
     request_id: _builtins.str
-    """For safe retries, as in TagImageRequest."""
+    """For safe retries, as in TagImageRequest. A run that was interrupted is not kept: sent again, it
+    takes, and tells, the rest.
+    """
     @_builtins.property
     def filters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """ListImages' filters; only images that fit are taken."""
@@ -594,7 +600,9 @@ class PruneImagesResponse(_message.Message):
     """Bytes that are free, or will be after the next collection."""
     @_builtins.property
     def pruned(self) -> _containers.RepeatedCompositeFieldContainer[Global___PruneImagesResponse.Pruned]:
-        """The images taken. At most 1,000 are listed; `pruned_count` is the whole number."""
+        """The images taken. At most 1,000 are listed, and no more than an answer of 1 MiB can hold;
+        `pruned_count` is the whole number.
+        """
 
     def __init__(
         self,
