@@ -56,7 +56,12 @@ def create_lease(session: WriteSession, wanted: NewLease, now: int) -> LeaseReco
         now + (wanted.ttl or _DEFAULT_TTL),
         wanted.labels,
         tuple(wanted.digests),
-        tuple(dict.fromkeys(find_image(session, image).uid for image in wanted.images)),
+        tuple(
+            dict.fromkeys(
+                find_image(session, image, f"images[{position}]").uid
+                for position, image in enumerate(wanted.images)
+            )
+        ),
     )
     session.put_lease(record)
     _tell(session, "create", record, now)

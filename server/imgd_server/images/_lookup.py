@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from imgd_server.errors import Error, Reason, from_format
+from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.metadata import ImageRecord, ReadSession
 from imgd_server.oci import FormatError, Reference
 
@@ -39,10 +39,10 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def find_image(session: ReadSession, text: str) -> ImageRecord:
+def find_image(session: ReadSession, text: str, field: str = "image") -> ImageRecord:
     """The image that `text` names: a reference, an ID or repo digest in full, a unique ID prefix of
     at least 4 hex digits, or a resource name. A tag wins over a prefix that looks the same, and an
-    image's own ID over that of another image's platform.
+    image's own ID over that of another image's platform. `field` is where the request says it.
 
     Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, REFERENCE_INVALID, DIGEST_*.
     """
@@ -56,11 +56,13 @@ def find_image(session: ReadSession, text: str) -> ImageRecord:
             reference = Reference.parse(text).with_default_tag()
         except FormatError as error:
             if not is_prefix:
-                raise from_format(error) from error
+                raise FieldError(
+                    field, f"{field}: {error}", reason=Reason[error.reason]
+                ) from error
         else:
             if record := _by_reference(session, reference):
                 return record
-    if is_prefix and (record := _by_prefix(session, text)):
+    if is_prefix and (record := _by_prefix(session, text, field)):
         return record
     raise _not_found(text)
 
@@ -90,15 +92,16 @@ def _by_reference(session: ReadSession, reference: Reference) -> ImageRecord | N
     return known[0] if known else None
 
 
-def _by_prefix(session: ReadSession, prefix: str) -> ImageRecord | None:
+def _by_prefix(session: ReadSession, prefix: str, field: str) -> ImageRecord | None:
     found = session.images_by_id_prefix(prefix, _MAX_SAME)
     # Two images can share a whole ID; then the newer one is as good as the other.
     ids = sorted({record.image_id for record in found})
     if len(ids) > 1:
         candidates = ", ".join(ids[:_MAX_CANDIDATES])
-        raise Error(
-            Reason.IMAGE_AMBIGUOUS,
+        raise FieldError(
+            field,
             f"{prefix} fits {len(ids)} images; give more digits, or one of: {candidates}",
+            reason=Reason.IMAGE_AMBIGUOUS,
             metadata={"candidates": candidates, "candidates_total": str(len(ids))},
         )
     return found[0] if found else None

@@ -91,8 +91,9 @@ def _untag(session: WriteSession, record: ImageRecord, name: str, now: int) -> R
     tags = [one for one in record.names if not one.by_digest]
     repositories = {one.repository for one in tags if one.name == name}
     repositories -= {one.repository for one in tags if one.name != name}
-    if not session.delete_name(name):
-        session.forget_repo_digest(name)
+    # A digest reference that was asked for may have been learned, too: to Docker they are one.
+    session.delete_name(name)
+    session.forget_repo_digest(name)
     session.add_event(image_event("untag", record, now, name=name))
     learned = [one for one in _learned(record) if one.partition("@")[0] in repositories]
     for one in learned:

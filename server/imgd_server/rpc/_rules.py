@@ -138,6 +138,7 @@ _absolute = _matching(re.compile(r"/[^\0]*", re.ASCII | re.DOTALL), "must be an 
 
 # By the field's name, wherever it stands: the same name means the same thing in every message.
 _COMMON: dict[str, tuple[Check, ...]] = {
+    "after_cursor": (_not_negative,),
     "after_sequence": (_not_negative,),
     "data": (_at_most(MAX_CHUNK),),
     "digest": (_digest,),
@@ -274,6 +275,10 @@ def _check_value(field: FieldDescriptor, name: str, value: Any) -> None:
             if number not in known:
                 place = f"{name}[{position}]" if several else name
                 raise _refuse(place, f"{number} is no {field.enum_type.name} that is known here")
+    elif field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":
+        # protobuf's own range, the years 1 to 9999.
+        if not (-62_135_596_800 <= value.seconds < 253_402_300_800 and 0 <= value.nanos < 10**9):
+            raise _refuse(name, "is no time in the years 1 to 9999")
     elif _is_map(field):
         for key, text in value.items():
             for part in (key, text):
