@@ -82,11 +82,11 @@ class ImageServicer(ImageChanges):
         self, request: image_service_pb2.GetImageRequest, context: Context
     ) -> image_service_pb2.GetImageResponse:
         """Returns one."""
-        full = request.view == image_pb2.IMAGE_VIEW_FULL
-        record, details = await self._find(request.image)
-        return image_service_pb2.GetImageResponse(
-            image=_convert.image(record, details if full else None)
-        )
+        if request.view == image_pb2.IMAGE_VIEW_FULL:
+            record, details = await self._find(request.image)
+            return image_service_pb2.GetImageResponse(image=_convert.image(record, details))
+        record = await self._metadata.read(lambda session: find_image(session, request.image))
+        return image_service_pb2.GetImageResponse(image=_convert.image(record))
 
     async def InspectImage(
         self, request: image_service_pb2.InspectImageRequest, context: Context
