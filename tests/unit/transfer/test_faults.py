@@ -14,7 +14,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.images import check_store
 from imgd_server.metadata import SqliteMetadataStore, WriteSession
 from imgd_server.oci import Digest
-from imgd_server.transfer import RetryPolicy, TransferState
+from imgd_server.transfer import LeaseRequest, RetryPolicy, TransferState
 from tests.fake_images import FakeImage, make_index
 from tests.unit.transfer.fakes import (
     HOST,
@@ -115,6 +115,7 @@ INDEX = make_index([(layered(1000, 700), {"os": "linux", "architecture": "s390x"
 async def prove_nothing_changed(lab: Lab) -> None:
     assert await lab.names() == {APP: BEFORE.digest}
     assert await lab.metadata.read(lambda session: session.count_images()) == 1
+    assert await lab.metadata.read(lambda session: session.lease("mine")) is None
     async for _, problems in check_store(lab.metadata, lab.content, verify_content=True):
         assert problems == []
 
@@ -143,7 +144,10 @@ async def play(
             registry.steps, registry.fault = 0, (at, steps.failure)
         steps.arm(at)
         try:
-            record = await lab.manager.start(spec_for(all_platforms=True))
+            # The lease is of the same transaction as the name.
+            record = await lab.manager.start(
+                spec_for(all_platforms=True, lease=LeaseRequest("mine"))
+            )
         except (Error, OSError):
             steps.arm(0)
             assert lab.manager.running == 0
@@ -157,6 +161,7 @@ async def play(
         assert settled(events[-1].view.progress.nodes.values())
         if ended.state == "SUCCEEDED":
             assert await lab.names() == {APP: target.digest}
+            assert await lab.metadata.read(lambda session: session.lease("mine"))
             return happened, ended.state
         assert ended.state == "FAILED"
         assert outcome_of(ended).failure is not None

@@ -1,30 +1,24 @@
-"""What a pull stores, names and says, for every kind of image, platform and policy."""
+"""What a pull stores, names and says, for every kind of image and every policy."""
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import MAX_INDEX_DEPTH, remove_image
-from imgd_server.metadata import ImageRecord
-from imgd_server.oci import Digest, Platform
+from imgd_server.images import remove_image
+from imgd_server.oci import Digest
 from imgd_server.transfer import (
     LeaseRequest,
     NodeKind,
-    NodeState,
     PullPolicy,
     PullResult,
-    _pull,
     now_us,
 )
 from tests.fake_images import (
     OCI_MANIFEST,
-    FakeImage,
     descriptor,
     digest_of,
     make_image,
@@ -42,50 +36,16 @@ from tests.unit.transfer.fakes import (
     size_of,
     spec_for,
 )
-
-APP = f"{HOST}/app:1"
-PLAIN = "application/vnd.oci.image.layer.v1.tar"
-HOST_PLATFORM = Platform.host()
-OTHER = "linux/s390x"
-
-
-def for_platform(text: str, **more: Any) -> FakeImage:
-    os, architecture, *variant = text.split("/")
-    return make_image(
-        [text.encode()],
-        os=os,
-        architecture=architecture,
-        variant="".join(variant),
-        layer_type=PLAIN,
-        **more,
-    )
-
-
-def platform_json(text: str) -> dict[str, str]:
-    os, architecture, *variant = text.split("/")
-    more = {"variant": variant[0]} if variant else {}
-    return {"os": os, "architecture": architecture, **more}
-
-
-def index_of(*platforms: str, **more: Any) -> FakeImage:
-    return make_index([(for_platform(one), platform_json(one)) for one in platforms], **more)
-
-
-def child(index: FakeImage, number: int) -> str:
-    return str(index.document["manifests"][number]["digest"])
-
-
-def manifest_of(document: Mapping[str, Any], blobs: Mapping[str, bytes]) -> FakeImage:
-    raw = json.dumps(document).encode()
-    kind = str(document["mediaType"])
-    return FakeImage(raw, kind, blobs, {digest_of(raw): (kind, raw)})
-
-
-async def image_at(lab: Lab, name: str) -> ImageRecord:
-    record = await lab.metadata.read(lambda session: session.image_by_name(name))
-    assert record is not None
-    return record
-
+from tests.unit.transfer.images import (
+    APP,
+    OTHER,
+    PLAIN,
+    for_platform,
+    image_at,
+    index_of,
+    manifest_of,
+    platform_json,
+)
 
 # --- results and names
 
@@ -197,7 +157,6 @@ async def test_a_lease_is_taken_in_the_step_that_shows_the_image(lab: Lab) -> No
     lease = await lab.metadata.read(lambda session: session.lease("mine"))
     assert lease is not None
     assert lease.images == (outcome.image,)
-    # The same step: its record, the image's name and the lease are of one transaction.
     with pytest.raises(Error) as refused:
         await lab.metadata.write(
             lambda session: remove_image(session, outcome.image_id, force=False, now=now_us())
@@ -294,166 +253,6 @@ async def test_present_for_a_platform_that_only_the_config_states(lab: Lab) -> N
     odd = await lab.outcome(f"{HOST}/odd:1", policy=never, platforms=[OTHER])
     assert odd.failure is not None
     assert odd.failure.reason is Reason.IMAGE_NOT_FOUND
-
-
-# --- platforms
-
-
-async def test_the_default_is_this_machines_platform(lab: Lab) -> None:
-    index = index_of(OTHER, str(HOST_PLATFORM), "windows/amd64")
-    lab.registry.push(index, APP)
-    record = await lab.manager.start(spec_for())
-    events = await lab.watch(record.uid)
-    nodes = events[-1].view.progress.nodes
-    assert set(nodes) - set(index.blobs) == {APP, child(index, 1)}
-    assert nodes[APP].kind is NodeKind.INDEX
-    assert nodes[child(index, 1)].label == str(HOST_PLATFORM)
-    assert nodes[child(index, 1)].parent_id == APP
-    image = await image_at(lab, APP)
-    assert not image.complete
-    assert image.target.digest == index.digest
-    platforms = await lab.metadata.read(lambda session: session.image_platforms(image.uid))
-    assert [(one.platform, one.complete) for one in platforms] == [
-        (OTHER, False),
-        (str(HOST_PLATFORM), True),
-        ("windows/amd64", False),
-    ]
-    assert image.platform == str(HOST_PLATFORM)
-
-
-async def test_named_platforms_and_all(lab: Lab) -> None:
-    index = index_of("linux/amd64", "linux/arm64", OTHER, "linux/ppc64le")
-    lab.registry.push(index, APP)
-    await lab.pull(platforms=["linux/arm64", OTHER])
-    image = await image_at(lab, APP)
-    platforms = await lab.metadata.read(lambda session: session.image_platforms(image.uid))
-    assert [one.complete for one in platforms] == [False, True, True, False]
-    outcome = await lab.outcome(all_platforms=True)
-    assert outcome.pull_result is PullResult.UP_TO_DATE
-    assert outcome.fetched_bytes == sum(
-        size_of(for_platform(one)) for one in ("linux/amd64", "linux/ppc64le")
-    )
-    image = await image_at(lab, APP)
-    assert image.complete
-
-
-async def test_the_id_is_that_of_this_machines_platform_whatever_came_last(lab: Lab) -> None:
-    own, other = for_platform(str(HOST_PLATFORM)), for_platform(OTHER)
-    index = make_index([(own, platform_json(str(HOST_PLATFORM))), (other, platform_json(OTHER))])
-    lab.registry.push(index, APP)
-    assert (await lab.outcome(platforms=[OTHER])).image_id == other.image_id
-    assert (await lab.outcome()).image_id == own.image_id
-    assert (await lab.outcome(platforms=[OTHER])).image_id == own.image_id
-
-
-async def test_a_missing_platform_says_which_there_are(lab: Lab) -> None:
-    lab.registry.push(index_of("linux/amd64", "linux/arm64"), APP)
-    outcome = await lab.outcome(platforms=["linux/amd64", "linux/riscv64"])
-    failure = outcome.failure
-    assert failure is not None
-    assert failure.reason is Reason.REMOTE_PLATFORM_NOT_FOUND
-    assert failure.metadata == {"wanted": "linux/riscv64", "platforms": "linux/amd64, linux/arm64"}
-    assert failure.origin is Origin.SOURCE
-    assert outcome.target is not None
-    assert not lab.registry.asked("blob")
-    assert await lab.names() == {}
-
-
-async def test_a_lower_variant_will_do(lab: Lab) -> None:
-    index = index_of("linux/arm/v5", "linux/arm/v6")
-    lab.registry.push(index, APP)
-    await lab.pull(platforms=["linux/arm/v7"])
-    stored = [lab.content.find(Digest(child(index, number))) is not None for number in (0, 1)]
-    assert stored == [False, True]
-
-
-async def test_attestations_are_no_platforms_and_come_with_all(lab: Lab) -> None:
-    image, attestation = for_platform("linux/amd64"), for_platform("unknown/unknown")
-    index = make_index(
-        [(attestation, platform_json("unknown/unknown")), (image, platform_json("linux/amd64"))]
-    )
-    lab.registry.push(index, APP)
-    await lab.pull(platforms=["linux/amd64"])
-    assert lab.content.find(Digest(attestation.digest)) is None
-    await lab.pull(all_platforms=True)
-    record = await image_at(lab, APP)
-    assert record.complete
-    platforms = await lab.metadata.read(lambda session: session.image_platforms(record.uid))
-    assert [one.platform for one in platforms] == ["linux/amd64"]
-
-
-async def test_an_index_in_an_index(lab: Lab) -> None:
-    """The outer one states no platforms, as those that are nested rarely do."""
-    inner = index_of("linux/amd64", "linux/arm64")
-    stranger = index_of(OTHER)
-    outer = make_index([(stranger, None), (inner, None)])
-    lab.registry.push(outer, APP)
-    record = await lab.manager.start(spec_for(platforms=["linux/arm64"]))
-    events = await lab.watch(record.uid)
-    assert outcome_of(events[-1].view.record).failure is None
-    assert lab.content.find(Digest(child(inner, 1))) is not None
-    assert lab.content.find(Digest(child(inner, 0))) is None
-    assert lab.content.find(Digest(child(stranger, 0))) is None
-    nodes = events[-1].view.progress.nodes
-    assert nodes[inner.digest].kind is NodeKind.INDEX
-    assert nodes[child(inner, 1)].parent_id == inner.digest
-
-
-async def test_children_without_a_platform_are_looked_into(lab: Lab) -> None:
-    images = [for_platform(one) for one in (OTHER, "linux/arm64")]
-    index = make_index([(one, None) for one in images])
-    lab.registry.push(index, APP)
-    record = await lab.pull(platforms=["linux/arm64"])
-    assert record.state == "SUCCEEDED"
-    layers = [lab.content.find(Digest(layer_of(one)[0])) is not None for one in images]
-    assert layers == [False, True]
-    missing = await lab.outcome(platforms=["linux/riscv64"])
-    assert missing.failure is not None
-    assert missing.failure.reason is Reason.REMOTE_PLATFORM_NOT_FOUND
-
-
-async def test_one_child_may_serve_two_platforms(lab: Lab) -> None:
-    index = index_of("linux/arm/v5")
-    lab.registry.push(index, APP)
-    record = await lab.pull(platforms=["linux/arm/v7", "linux/arm/v6"])
-    assert record.state == "SUCCEEDED"
-    assert len(lab.registry.asked("manifest")) == 2
-    # Also where it is an index itself, that has one for each.
-    inner = index_of("linux/arm/v6", "linux/arm/v7")
-    outer = make_index([(inner, platform_json("linux/arm/v5"))])
-    lab.registry.push(outer, f"{HOST}/nested:1")
-    await lab.pull(f"{HOST}/nested:1", platforms=["linux/arm/v7", "linux/arm/v6"])
-    assert lab.content.find(Digest(child(inner, 0))) is not None
-    assert lab.content.find(Digest(child(inner, 1))) is not None
-
-
-@pytest.mark.parametrize("explicit", [True, False])
-async def test_a_single_manifest_of_another_platform(lab: Lab, explicit: bool) -> None:
-    image = for_platform(OTHER)
-    lab.registry.push(image, APP)
-    outcome = await lab.outcome(platforms=[str(HOST_PLATFORM)] if explicit else [])
-    if explicit:
-        assert outcome.failure is not None
-        assert outcome.failure.reason is Reason.REMOTE_PLATFORM_NOT_FOUND
-        assert outcome.failure.metadata["platforms"] == OTHER
-        assert not lab.registry.asked("blob", layer_of(image)[0])
-        assert await lab.names() == {}
-    else:
-        assert outcome.failure is None
-        (warning,) = outcome.warnings
-        assert OTHER in warning
-        assert str(HOST_PLATFORM) in warning
-        assert await lab.names() == {APP: image.digest}
-
-
-async def test_a_single_manifest_of_the_wanted_platform_or_of_none(lab: Lab) -> None:
-    lab.registry.push(for_platform(OTHER), APP)
-    assert (await lab.outcome(platforms=[OTHER])).warnings == ()
-    assert (await lab.outcome(all_platforms=True)).warnings == ()
-    lab.registry.push(make_image([b"x"], os="", architecture="", layer_type=PLAIN), APP)
-    unstated = await lab.outcome(platforms=[str(HOST_PLATFORM)])
-    assert unstated.failure is None
-    assert unstated.pull_result is PullResult.UPDATED
 
 
 # --- kinds of images
@@ -601,169 +400,3 @@ async def test_empty_blobs_and_no_layers(lab: Lab) -> None:
     assert (await lab.pull()).state == "SUCCEEDED"
     lab.registry.push(make_image([], layer_type=PLAIN), APP)
     assert (await lab.pull()).state == "SUCCEEDED"
-
-
-# --- refusals
-
-
-@pytest.mark.parametrize(
-    ("raw", "media_type", "reason"),
-    [
-        (b"not JSON", OCI_MANIFEST, Reason.MANIFEST_INVALID),
-        (b"[]", OCI_MANIFEST, Reason.MANIFEST_INVALID),
-        (b'{"schemaVersion": 2}', OCI_MANIFEST, Reason.MANIFEST_INVALID),
-        (
-            b'{"schemaVersion": 1, "fsLayers": []}',
-            "application/vnd.docker.distribution.manifest.v1+prettyjws",
-            Reason.MANIFEST_SCHEMA1,
-        ),
-        (b'{"schemaVersion": 2}', "application/x-strange", Reason.MANIFEST_UNSUPPORTED),
-    ],
-)
-async def test_what_is_no_manifest(lab: Lab, raw: bytes, media_type: str, reason: Reason) -> None:
-    image = FakeImage(raw, media_type, {}, {digest_of(raw): (media_type, raw)})
-    lab.registry.push(image, APP)
-    record = await lab.manager.start(spec_for())
-    events = await lab.watch(record.uid)
-    failure = outcome_of(events[-1].view.record).failure
-    assert failure is not None
-    assert (failure.reason, failure.digest) == (reason, image.digest)
-    assert (failure.origin, failure.reference) == (Origin.SOURCE, APP)
-    node = events[-1].view.progress.nodes[APP]
-    assert node.state is NodeState.FAILED
-    assert node.failure is not None
-    assert node.failure.reason is reason
-    assert await lab.names() == {}
-
-
-async def test_an_index_that_is_too_deep(lab: Lab) -> None:
-    deep = for_platform("linux/amd64")
-    for _ in range(MAX_INDEX_DEPTH):
-        deep = make_index([(deep, None)])
-    lab.registry.push(deep, APP)
-    assert (await lab.pull(all_platforms=True)).state == "SUCCEEDED"
-    lab.registry.push(make_index([(deep, None)]), APP)
-    outcome = await lab.outcome(all_platforms=True)
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
-    assert await lab.names() == {APP: deep.digest}
-
-
-@pytest.mark.parametrize("more", [{"all_platforms": True}, {"platforms": [OTHER]}])
-async def test_an_index_of_too_many(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
-) -> None:
-    """Neither when all are wanted, nor when each must be looked into for its platform."""
-    monkeypatch.setattr(_pull, "MAX_MANIFESTS", 10)
-    many = make_index([(make_image([b"x"], labels={"n": str(n)}), None) for n in range(10)])
-    lab.registry.push(many, APP)
-    outcome = await lab.outcome(**more)
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
-    assert len(lab.registry.asked("manifest")) <= 10
-    assert await lab.names() == {}
-
-
-async def test_more_blobs_than_anybody_watches(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pull, "_MAX_NODES", 20)
-    lab.registry.push(layered(*range(1, 12)), APP)
-    assert (await lab.pull()).state == "SUCCEEDED"
-    lab.registry.calls.clear()
-    two = [layered(*range(1, 12), seed=seed) for seed in (2, 3)]
-    lab.registry.push(make_index([(one, None) for one in two]), APP)
-    outcome = await lab.outcome(all_platforms=True)
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.INDEX_TOO_DEEP
-    assert not lab.registry.asked("blob")
-
-
-@pytest.mark.parametrize("named", [True, False])
-async def test_a_config_that_is_too_large_is_not_fetched(lab: Lab, named: bool) -> None:
-    image = layered(10)
-    config = len(image.blobs[image.image_id])
-    huge = altered(image, b'"size": %d}, "layers"' % config, b'"size": 9000000}, "layers"')
-    lab.registry.push(huge if named else make_index([(huge, None)]), APP)
-    outcome = await lab.outcome()
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.MANIFEST_TOO_LARGE
-    assert not lab.registry.asked("blob")
-
-
-@pytest.mark.parametrize("config", [b"no JSON", b'{"os": 5}'])
-@pytest.mark.parametrize("explicit", [True, False])
-async def test_a_config_that_is_none(lab: Lab, config: bytes, explicit: bool) -> None:
-    image = manifest_of(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": descriptor(config, "application/vnd.oci.image.config.v1+json"),
-            "layers": [],
-        },
-        {digest_of(config): config},
-    )
-    lab.registry.push(image, APP)
-    outcome = await lab.outcome(platforms=[OTHER] if explicit else [])
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.CONFIG_INVALID
-    assert outcome.failure.digest == digest_of(config)
-    assert await lab.names() == {}
-
-
-# --- a registry that changes
-
-
-async def test_a_tag_that_moves_between_two_requests_is_asked_again(lab: Lab) -> None:
-    first, second = layered(10), layered(20)
-    lab.registry.push(first, APP)
-    moved = Trick(error=Error(Reason.REMOTE_NOT_FOUND, "collected", host=HOST, http_status=404))
-    gate = Gate()
-    lab.registry.trick(first.digest, Trick(gate=gate), moved)
-    del lab.registry.manifests[f"{HOST}/app", first.digest]
-    record = await lab.manager.start(spec_for())
-    await gate.reached()
-    lab.registry.push(second, APP)
-    gate.open()
-    events = await lab.watch(record.uid)
-    outcome = outcome_of(events[-1].view.record)
-    assert outcome.failure is None
-    assert await lab.names() == {APP: second.digest}
-    assert [call.kind for call in lab.registry.calls[:4]] == ["resolve", "manifest"] * 2
-    assert all(node.state is not NodeState.FAILED for event in events for node in event.nodes)
-    root = events[-1].view.progress.nodes[APP]
-    assert root.target is not None
-    assert root.target.digest == second.digest
-    assert root.failure is None
-
-
-async def test_a_tag_that_points_at_nothing_has_changed(lab: Lab) -> None:
-    image = layered(10)
-    lab.registry.push(image, APP)
-    del lab.registry.manifests[f"{HOST}/app", image.digest]
-    outcome = await lab.outcome()
-    failure = outcome.failure
-    assert failure is not None
-    assert failure.reason is Reason.REMOTE_CHANGED
-    assert (failure.host, failure.http_status, failure.digest) == (HOST, 404, image.digest)
-    assert failure.origin is Origin.SOURCE
-    assert [call.kind for call in lab.registry.calls] == ["resolve", "manifest"] * 2
-
-
-async def test_a_digest_that_points_at_nothing_is_not_found(lab: Lab) -> None:
-    image = layered(10)
-    lab.registry.push(image, APP)
-    gone = Error(Reason.REMOTE_NOT_FOUND, "gone", host=HOST, http_status=404)
-    lab.registry.trick(image.digest, Trick(error=gone))
-    outcome = await lab.outcome(f"{HOST}/app@{image.digest}")
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.REMOTE_NOT_FOUND
-    assert len(lab.registry.asked("manifest")) == 1
-
-
-async def test_other_failures_of_the_manifest_are_not_asked_again(lab: Lab) -> None:
-    image = layered(10)
-    lab.registry.push(image, APP)
-    lab.registry.trick(image.digest, Trick(error=Error(Reason.REGISTRY_DENIED, "no")))
-    outcome = await lab.outcome()
-    assert outcome.failure is not None
-    assert outcome.failure.reason is Reason.REGISTRY_DENIED
-    assert len(lab.registry.asked("resolve")) == 1
