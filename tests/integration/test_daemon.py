@@ -405,10 +405,14 @@ def watch(channel: grpc.Channel, name: str) -> Any:
 
 
 def until_moving(events: Any) -> None:
+    """Reads a watch until some bytes of a layer are here."""
     for answer in events:
         part = answer.event.snapshot if answer.event.HasField("snapshot") else answer.event.update
-        if part.progress.moved_bytes:
-            return
+        for node in part.nodes:
+            if node.kind == transfer_pb2.NODE_KIND_LAYER and any(
+                activity.current_bytes for activity in node.activities
+            ):
+                return
     raise AssertionError("it ended before")
 
 

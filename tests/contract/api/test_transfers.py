@@ -71,18 +71,18 @@ async def get(api: Api, name: str) -> transfer_pb2.Transfer:
 
 
 async def until_moving(call: Any) -> str:
-    """Reads a watch or pull until bytes have come; returns the transfer's name."""
+    """Reads a watch or pull until some bytes of a layer are here; returns the transfer's name."""
     name = ""
     async with asyncio.timeout(PATIENCE):
         async for answer in call:
             event = answer.event
-            if event.HasField("snapshot"):
-                name = event.snapshot.transfer.name
-                progress = event.snapshot.progress
-            else:
-                progress = event.update.progress
-            if progress.moved_bytes:
-                return name
+            part = event.snapshot if event.HasField("snapshot") else event.update
+            name = name or part.transfer.name
+            for node in part.nodes:
+                if node.kind == transfer_pb2.NODE_KIND_LAYER and any(
+                    activity.current_bytes for activity in node.activities
+                ):
+                    return name
     raise AssertionError("it ended before")
 
 
