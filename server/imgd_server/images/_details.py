@@ -14,6 +14,8 @@ __all__ = ["Details", "details_of", "fitting_images"]
 
 # What filters leave for us to judge is read in pages of this size at the most.
 _PAGE = 1024
+# A page that lacks few may find them among many.
+_LEAST = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +56,4 @@ def fitting_images(
             after = place
         if len(page) < size:
             return
-        size = _PAGE if narrows else min(limit, _PAGE)
+        size = min(max(limit, _LEAST) if narrows else limit, _PAGE)
