@@ -12,27 +12,47 @@ __all__ = ["app"]
 _COMMANDS = {
     "cancel": ("_transfers", "cancel"),
     "completion": ("_completion", "completion"),
+    "df": ("_usage", "df"),
+    "events": ("_events", "events"),
+    "gc": ("_usage", "gc"),
     "history": ("_history", "history"),
     "images": ("_images", "images"),
     "info": ("_system", "info"),
     "inspect": ("_inspect", "inspect"),
+    "pin": ("_change", "pin"),
     "prune": ("_change", "prune"),
+    "ps": ("_containers", "ls"),
     "pull": ("_pull", "pull"),
     "resume": ("_pull", "resume"),
     "rmi": ("_change", "rmi"),
     "tag": ("_change", "tag"),
     "transfers": ("_transfers", "transfers"),
+    "unpin": ("_change", "unpin"),
     "untag": ("_change", "untag"),
     "version": ("_system", "version"),
     "watch": ("_pull", "watch"),
 }
+_OF_IMAGES = ("history", "inspect", "pin", "prune", "pull", "tag", "unpin", "untag")
 _IMAGE_COMMANDS = {
-    **{name: _COMMANDS[name] for name in ("history", "inspect", "prune", "pull", "tag", "untag")},
+    **{name: _COMMANDS[name] for name in _OF_IMAGES},
     "ls": _COMMANDS["images"],
     "list": _COMMANDS["images"],
     "rm": _COMMANDS["rmi"],
     "remove": _COMMANDS["rmi"],
 }
+_OF_CONTAINERS = "create heartbeat inspect ls pause rm start stop unpause"
+_CONTAINER_COMMANDS = {
+    **{name: ("_containers", name) for name in _OF_CONTAINERS.split()},
+    "list": ("_containers", "ls"),
+    "ps": ("_containers", "ls"),
+    "remove": ("_containers", "rm"),
+}
+_LEASE_COMMANDS = {
+    **{name: ("_leases", name) for name in ("create", "inspect", "ls", "renew", "rm")},
+    "list": ("_leases", "ls"),
+    "remove": ("_leases", "rm"),
+}
+_SYSTEM_COMMANDS = {name: _COMMANDS[name] for name in ("df", "events", "gc", "info")}
 
 
 class _LazyGroup(click.Group):
@@ -73,3 +93,8 @@ app = click.version_option(None, "-v", "--version", package_name="imgd-client")(
 app.context_settings = {"help_option_names": ["-h", "--help"]}
 app.callback = _remember_address
 app.add_command(_LazyGroup(_IMAGE_COMMANDS, name="image", help="The same, as `docker image`."))
+app.add_command(
+    _LazyGroup(_CONTAINER_COMMANDS, name="container", help="Registered uses of images.")
+)
+app.add_command(_LazyGroup(_LEASE_COMMANDS, name="lease", help="Holds that end by themselves."))
+app.add_command(_LazyGroup(_SYSTEM_COMMANDS, name="system", help="The same, as `docker system`."))

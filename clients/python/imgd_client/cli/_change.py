@@ -1,4 +1,4 @@
-"""imgctl tag, untag, rmi and prune."""
+"""imgctl tag, untag, pin, unpin, rmi and prune."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from imgd_client import NotFound
 
+from ._arguments import change_each
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
@@ -15,7 +16,9 @@ from ._inspect import each
 from ._names import familiar
 from ._units import human_size
 
-__all__ = ["prune", "rmi", "tag", "untag"]
+__all__ = ["pin", "prune", "rmi", "tag", "unpin", "untag"]
+
+_IMAGES = click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
 
 
 @command()
@@ -36,7 +39,23 @@ def untag(reference: str) -> None:
 
 
 @command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
+@_IMAGES
+def pin(images: tuple[str, ...]) -> None:
+    """Keeps images: neither prune nor collection takes them, and removal needs force."""
+    with connect() as client:
+        change_each(images, client.images.pin)
+
+
+@command()
+@_IMAGES
+def unpin(images: tuple[str, ...]) -> None:
+    """Takes pins away."""
+    with connect() as client:
+        change_each(images, client.images.unpin)
+
+
+@command()
+@_IMAGES
 @click.option("-f", "--force", is_flag=True, help="Also with several names, or pinned.")
 @click.pass_context
 def rmi(ctx: click.Context, images: tuple[str, ...], force: bool) -> None:

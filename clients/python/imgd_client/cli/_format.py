@@ -13,7 +13,15 @@ from ._tabwriter import align
 if TYPE_CHECKING:
     from .gotemplate import Struct, Template
 
-__all__ = ["format_option", "is_table", "to_dict", "write_object", "write_rows", "write_table"]
+__all__ = [
+    "format_option",
+    "formatter",
+    "is_table",
+    "to_dict",
+    "write_object",
+    "write_rows",
+    "write_table",
+]
 
 _HELP = "'json', or a Go template such as '{{.ID}}'; 'table TEMPLATE' adds a header."
 
@@ -54,6 +62,18 @@ def write_rows(form: str, rows: Iterable[Struct], header: Mapping[str, str]) -> 
             lines = [align("\n".join([template.header(titles), *lines]))]
     if lines:
         click.echo("\n".join(lines))
+
+
+def formatter(form: str, example: Struct) -> Callable[[Struct], str]:
+    """How to write one thing after another, as `form` says.
+
+    Raises:
+        ClickException: The template can't be read, or can't be carried out for such a thing as
+            `example`.
+    """
+    template = _parsed("{{json .}}" if form == "json" else form)
+    _executed(template, example)
+    return lambda found: _executed(template, found)
 
 
 def write_object(form: str, found: Struct) -> None:

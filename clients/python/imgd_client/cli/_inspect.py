@@ -21,11 +21,12 @@ from ._names import familiar
 if TYPE_CHECKING:
     from .gotemplate import Struct
 
-__all__ = ["describe", "each", "inspect"]
+__all__ = ["ZERO_TIME", "describe", "each", "inspect", "json_time", "write_found"]
 
 _Found = TypeVar("_Found")
-# Docker's word for a time that is not known.
-_ZERO_TIME = "0001-01-01T00:00:00Z"
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+"""Docker's word for a time that is not known."""
 
 
 def each(names: Sequence[str], look_up: Callable[[str], _Found]) -> tuple[list[_Found], bool]:
@@ -43,7 +44,8 @@ def each(names: Sequence[str], look_up: Callable[[str], _Found]) -> tuple[list[_
     return found, complete
 
 
-def _time(value: Timestamp) -> str:
+def json_time(value: Timestamp) -> str:
+    """A time as Go writes it in JSON."""
     text = value.ToJsonString()
     return f"{text[:-1].rstrip('0')}Z" if "." in text else text
 
@@ -84,14 +86,14 @@ def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
 
     image, platform = answer.image, answer.platform
     digests = {*image.digest_references, *image.repo_digests}
-    used = _time(image.last_use_time) if image.HasField("last_use_time") else _ZERO_TIME
+    used = json_time(image.last_use_time) if image.HasField("last_use_time") else ZERO_TIME
     fields = {
         "Id": answer.config_blob.digest or image.image_id,
         "RepoTags": [familiar(tag) for tag in image.tags],
         "RepoDigests": sorted(familiar(name) for name in digests),
         "Parent": "",
         "Comment": answer.comment,
-        "Created": _time(image.create_time) if image.HasField("create_time") else "",
+        "Created": json_time(image.create_time) if image.HasField("create_time") else "",
         "DockerVersion": "",
         "Author": answer.author,
         "Config": _config(answer.config) if answer.HasField("config") else None,
@@ -104,8 +106,8 @@ def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
         "Metadata": Struct(
             "",
             {
-                "LastTagTime": _ZERO_TIME,
-                "StoreTime": _time(image.store_time),
+                "LastTagTime": ZERO_TIME,
+                "StoreTime": json_time(image.store_time),
                 "LastUseTime": used,
             },
         ),
@@ -127,12 +129,13 @@ def inspect(ctx: click.Context, images: tuple[str, ...], platform: str, form: st
         answers, complete = each(
             images, lambda name: client.images.inspect(name, platform=platform)
         )
-    _write(form, [describe(answer) for answer in answers])
+    write_found(form, [describe(answer) for answer in answers])
     if not complete:
         ctx.exit(1)
 
 
-def _write(form: str, found: list[Struct]) -> None:
+def write_found(form: str, found: list[Struct]) -> None:
+    """Prints things as `docker inspect` does."""
     from .gotemplate import encode, plain
 
     if form == "json":

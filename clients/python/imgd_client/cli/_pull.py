@@ -8,12 +8,14 @@ import click
 
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState, PullStream, transfer_failed
+from imgd_client._requests import duration
 
 from ._command import command
-from ._complete import IMAGE, TransferName
+from ._complete import IMAGE, LEASE, TransferName
 from ._connect import connect
 from ._names import familiar, has_version, pulling_from
 from ._render import Renderer, renderer
+from ._times import DURATION
 
 __all__ = ["pull", "resume", "watch"]
 
@@ -75,6 +77,8 @@ def _finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
 @click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
 @click.option("--unpack", is_flag=True, help="Also unpack the layers.")
+@click.option("--lease", default="", metavar="NAME", type=LEASE, help="Hold the image with it.")
+@click.option("--lease-ttl", type=DURATION, help="For how long; an hour if not said.")
 def pull(
     reference: str,
     platforms: tuple[str, ...],
@@ -84,10 +88,14 @@ def pull(
     detach: bool,
     as_json: bool,
     unpack: bool,
+    lease: str,
+    lease_ttl: float | None,
 ) -> None:
     """Pulls an image from its registry; leaving cancels it."""
     if platforms and all_platforms:
         raise click.UsageError("--platform and --all-platforms exclude each other")
+    if lease_ttl and not lease:
+        raise click.UsageError("--lease-ttl needs --lease")
     with connect() as client:
         wanted = client.transfers.pull(
             reference,
@@ -96,6 +104,7 @@ def pull(
             all_platforms=all_platforms,
             policy=_POLICIES[policy],
             unpack=unpack,
+            lease=_lease(lease, lease_ttl),
         )
         if detach:
             click.echo(wanted.name)
@@ -105,6 +114,13 @@ def pull(
                 click.echo("Using default tag: latest")
             click.echo(pulling_from(reference))
         _finish(wanted, quiet, as_json)
+
+
+def _lease(name: str, ttl: float | None) -> transfer_pb2.LeaseSpec | None:
+    if not name:
+        return None
+    lasting = None if ttl is None else duration(ttl)
+    return transfer_pb2.LeaseSpec(lease_id=name.removeprefix("leases/"), ttl=lasting)
 
 
 @command()

@@ -1,0 +1,34 @@
+"""What several commands do with their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import click
+
+from ._inspect import each
+
+__all__ = ["change_each", "labels_of"]
+
+
+def change_each(names: Sequence[str], change: Callable[[str], object]) -> None:
+    """Changes each and prints its name, as docker does; exits with 1 in the end if one failed."""
+
+    def one(name: str) -> None:
+        change(name)
+        click.echo(name)
+
+    _, complete = each(names, one)
+    if not complete:
+        click.get_current_context().exit(1)
+
+
+def labels_of(texts: Iterable[str]) -> dict[str, str]:
+    """Labels of `key=value`; of a key alone, an empty one. Raises UsageError."""
+    found = dict[str, str]()
+    for text in texts:
+        key, _, value = text.partition("=")
+        if not key:
+            raise click.UsageError(f"{text!r} is no label: KEY or KEY=VALUE")
+        found[key] = value
+    return found
