@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Daemon", "run_daemon"]
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+__all__ = ["BIN", "PATIENCE", "Daemon", "imgd", "refused", "run_daemon", "serves"]
 
 BIN = Path(sys.executable).parent
 # A net for a daemon that hangs, far above what any start or stop takes.
@@ -119,3 +122,28 @@ def _parse(line: str) -> dict[str, Any]:
     except ValueError:
         return {"event": line.rstrip("\n")}
     return entry if isinstance(entry, dict) else {"event": line}
+
+
+def imgd(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs `imgd` to its end."""
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "timeout": PATIENCE}
+    return subprocess.run([str(BIN / "imgd"), *words], check=False, **{**settings, **options})
+
+
+def refused(*words: str, **options: Any) -> str:
+    """Runs `imgd serve`, which is to be refused at once; returns the one line that it says."""
+    done = imgd("serve", *words, **options)
+    assert done.returncode == 1, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("imgd: ")
+    assert "Traceback" not in line
+    return line
+
+
+def serves(address: str) -> bool:
+    """Whether a daemon answers there."""
+    with grpc.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    status: int = answer.status
+    return status == health_pb2.HealthCheckResponse.SERVING
