@@ -162,6 +162,11 @@ class HostileRegistry:
         """Forgets a tag."""
         del self._images[repository, tag]
 
+    def forget(self) -> None:
+        """Forgets every image, and every request so far."""
+        self._images.clear()
+        self.requests.clear()
+
     def put_blob(self, data: bytes) -> str:
         """Serves a blob in every repository, and at `/files/{digest}`; returns its digest."""
         digest = digest_of(data)
