@@ -44,7 +44,9 @@ class Terminal:
         self._rest = ""
         self._end, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        inherited = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        # What the caller's own terminal is, or a test runner says that it is, is nothing to us.
+        foreign = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}
+        inherited = {key: value for key, value in os.environ.items() if key not in foreign}
         self.process = subprocess.Popen(
             command,
             stdin=end,

@@ -97,7 +97,7 @@ DOCUMENTS = {
     "a digest that is none": (document(layer(digest="sha256:0")), Reason.MANIFEST_INVALID),
     "a size that is none": (document(layer(size=-1)), Reason.MANIFEST_INVALID),
     "a size that is too small": (document(layer(size=1)), Reason.SIZE_MISMATCH),
-    "a size that is too large": (document(layer(size=10**15)), Reason.SIZE_MISMATCH),
+    "a size that is too large": (document(layer(size=10**6)), Reason.SIZE_MISMATCH),
     "a layer that nobody has": (
         document(layer(digest=OTHER.digest)),
         Reason.REMOTE_NOT_FOUND,
