@@ -242,7 +242,13 @@ async def describe_held(
     others left here of the same index (other platforms, from a pull that was cut off or an image
     that was removed) is held too, and counts where it is still there then.
     """
-    found = await asyncio.to_thread(describe, content, target, default)
+    try:
+        found = await asyncio.to_thread(describe, content, target, default)
+    except Error as error:
+        if error.reason is not Reason.BLOB_NOT_FOUND or error.digest in held:
+            raise
+        # A collection took what nobody held between a look at it and the next.
+        return await asyncio.to_thread(describe, Only(content, frozenset(held)), target, default)
     loose = [
         Descriptor(one.media_type, one.digest, one.size)
         for one in found.blobs

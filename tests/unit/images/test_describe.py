@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imgd_server.errors import Error, Reason
-from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, Description, describe
+from imgd_server.images import (
+    MAX_INDEX_DEPTH,
+    MAX_MANIFESTS,
+    Description,
+    describe,
+    describe_held,
+)
 from imgd_server.metadata import PlatformRecord
 from imgd_server.oci import Descriptor, Digest, Platform, media
 from tests.fake_images import FakeImage, descriptor, digest_of, make_image, make_index, make_layer
@@ -526,3 +533,40 @@ def test_an_index_that_holds_itself_ends(shelf: Shelf, monkeypatch: pytest.Monke
     monkeypatch.setattr(shelf, "read", lambda _digest, _limit: index.raw)
     found = describe(shelf, target, AMD64)
     assert (found.platforms, len(found.blobs)) == ((), 1)
+
+
+class Collected(Shelf):
+    """A collection takes a blob between a look at it and the next."""
+
+    going = ""
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        if digest == self.going:
+            self.discard(digest)
+        return super().read(digest, limit)
+
+
+@pytest.mark.parametrize("part", ["manifest", "config"])
+async def test_what_goes_while_an_image_is_described(tmp_path: Path, part: str) -> None:
+    own, other = for_architecture("amd64"), for_architecture("arm64")
+    image = make_index([(own, stated()), (other, stated(architecture="arm64"))])
+    shelf = Collected(tmp_path / "content")
+    target = shelf.add(image)
+    held = {image.digest, own.digest, *own.blobs}
+    late: list[Descriptor] = []
+
+    async def hold(targets: Sequence[Descriptor]) -> None:
+        late.extend(targets)
+        held.update(one.digest for one in targets)
+
+    # What nobody held goes, and does not count.
+    shelf.going = other.digest if part == "manifest" else other.image_id
+    found = await describe_held(shelf, target, AMD64, held, hold)
+    assert {one.digest for one in found.blobs if one.stored} == held
+    assert [one.complete for one in found.platforms] == [True, False]
+    assert late == []
+    # What somebody held must not.
+    shelf.going = own.digest if part == "manifest" else own.image_id
+    with pytest.raises(Error) as caught:
+        await describe_held(shelf, target, AMD64, held, hold)
+    assert caught.value.reason is Reason.BLOB_NOT_FOUND
