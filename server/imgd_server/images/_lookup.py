@@ -56,9 +56,7 @@ def find_image(session: ReadSession, text: str, field: str = "image") -> ImageRe
             reference = Reference.parse(text).with_default_tag()
         except FormatError as error:
             if not is_prefix:
-                raise FieldError(
-                    field, f"{field}: {error}", reason=Reason[error.reason]
-                ) from error
+                raise FieldError(field, f"{field}: {error}", reason=Reason[error.reason]) from error
         else:
             if record := _by_reference(session, reference):
                 return record
