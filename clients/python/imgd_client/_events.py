@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Self
 
 from google.protobuf import timestamp_pb2
 
@@ -62,9 +63,10 @@ def watch_events(
 class EventStream(Stream[_Response, _Event]):
     """What happens in the store, in order and without gaps; it ends at `until`, or never.
 
-    When the connection or the daemon goes away it attaches again where it was. Leave it with
-    `with` or `close()`, which may come from another thread. Raises OutOfRange when the history does
-    not hold the cursor any more.
+    `with` waits until the daemon listens: what happens in the block is not missed. Without it the
+    stream begins when it is first asked for an event. When the connection or the daemon goes away
+    it attaches again where it was. Leave it with `with` or `close()`, which may come from another
+    thread. Raises OutOfRange when the history does not hold the cursor any more.
     """
 
     def __init__(
@@ -77,6 +79,11 @@ class EventStream(Stream[_Response, _Event]):
     def cursor(self) -> int:
         """What to give as `after_cursor` to go on behind the last event that was handed out."""
         return self._seen if self._waiting else max(self._cursor.position, self._seen)
+
+    def __enter__(self) -> Self:
+        while self._cursor.position < 0 and not (self.finished or self._closed.is_set()):
+            self._receive()
+        return self
 
     def __next__(self) -> _Event:
         event = super().__next__()
@@ -97,6 +104,11 @@ class AsyncEventStream(AsyncStream[_Response, _Event]):
     def cursor(self) -> int:
         """What to give as `after_cursor` to go on behind the last event that was handed out."""
         return self._seen if self._waiting else max(self._cursor.position, self._seen)
+
+    async def __aenter__(self) -> Self:
+        while self._cursor.position < 0 and not (self.finished or self._closed.is_set()):
+            await self._receive()
+        return self
 
     async def __anext__(self) -> _Event:
         event = await super().__anext__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ from tests.scripted import (
     happened,
     lost,
     shutting_down,
+    within,
 )
 
 Connect = Callable[..., Face]
@@ -94,6 +96,37 @@ async def test_tells_where_to_go_on(daemon: ScriptedDaemon, connect: Connect) ->
     assert stream.cursor == 7
     await face.close(stream)
     await daemon.was_left("WatchEvents")
+
+
+async def test_a_block_begins_when_the_daemon_listens(
+    daemon: ScriptedDaemon, connect: Connect
+) -> None:
+    listens = asyncio.Event()
+    daemon.events = [[listens, happened(upto=3), happened(4), HOLD]]
+    face = connect()
+    stream = face.client.events()
+
+    entering = asyncio.create_task(
+        face.call(getattr(stream, "__enter__", None) or stream.__aenter__)
+    )
+    await daemon.called("WatchEvents")
+    assert not entering.done()
+    listens.set()
+
+    assert await within(entering) is stream
+    assert stream.cursor == 3
+    assert (await face.next(stream)).cursor == 4
+
+
+async def test_a_block_cannot_begin_without_a_daemon(
+    daemon: ScriptedDaemon, connect: Connect
+) -> None:
+    daemon.events = [[lost()]]
+    face = connect(patience=60)
+
+    with pytest.raises(Unavailable):
+        async with face.using(face.client.events()):
+            pass
 
 
 async def test_closing_the_client_ends_it(daemon: ScriptedDaemon, connect: Connect) -> None:
