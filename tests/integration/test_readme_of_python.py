@@ -14,7 +14,8 @@ _README = Path(__file__).resolve().parents[2] / "clients" / "python" / "README.m
 
 
 def test_its_examples_run(tmp_path: Path) -> None:
-    pull, pull_async, errors = re.findall(r"```python\n(.*?)```", _README.read_text(), re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", _README.read_text(), re.DOTALL)
+    pull, pull_async, hold, events, errors = examples
     with run_daemon(tmp_path / "r", "--registry-listen", "127.0.0.1:0", "--samples") as daemon:
         reference = f"{daemon.registry}/samples/hello:latest"
 
@@ -39,7 +40,7 @@ def test_its_examples_run(tmp_path: Path) -> None:
             timeout=PATIENCE,
             env={**os.environ, "IMGD_ADDRESS": daemon.address},
         )
-        reason = run(errors)
+        held, happened, reason = run(hold, reference), run(events, reference), run(errors)
 
     digest = re.search(r"^pulled (sha256:[0-9a-f]{64})$", first, re.MULTILINE)
     assert digest
@@ -50,4 +51,7 @@ def test_its_examples_run(tmp_path: Path) -> None:
     assert f"['{reference}'] sha256:" in second
     assert refused.returncode == 1
     assert refused.stderr.startswith("REMOTE_NOT_FOUND: ")
+    # 2 is CONTAINER_STATE_RUNNING.
+    assert held == "True\n2\n"
+    assert re.fullmatch(r"tag mine:1 [0-9]+\n", happened)
     assert reason == "IMAGE_NOT_FOUND\n"
