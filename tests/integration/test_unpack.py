@@ -650,6 +650,28 @@ def test_cancelling(tmp_path: Path, store: SnapshotStore, unpacker: Unpacker) ->
     assert (snapshot.path / "top").is_file()
 
 
+def test_cancelling_what_waits_for_its_turn(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path / "snapshots", "copy")
+    with Unpacker(store, workers=1) as unpacker:
+        source = Source(tmp_path, BASE, available=1000)
+        first, one = in_thread(
+            lambda: unpacker.unpack([waiting(source, BASE)], quiet, Cancellation())
+        )
+        assert source.asked.wait(PATIENCE)
+        cancellation = Cancellation()
+        second, two = in_thread(
+            lambda: unpacker.unpack(in_memory(tmp_path, [TOP]), quiet, cancellation)
+        )
+        cancellation.cancel()
+        second.join(PATIENCE)
+        assert two[0].reason is Reason.CANCELLED
+        assert first.is_alive()
+        source.grow(len(BASE))
+        first.join(PATIENCE)
+    assert len(tree(one[0][0].path)) == 302
+    assert left_over(store, tmp_path) == 0
+
+
 def test_cancelled_before_it_began(
     tmp_path: Path, store: SnapshotStore, unpacker: Unpacker
 ) -> None:

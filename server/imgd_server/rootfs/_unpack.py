@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -224,7 +224,7 @@ class Unpacker:
                     if snapshot is None:
                         claim(place)
                 if snapshot is None:
-                    snapshot = self._settle(jobs[place], snapshots)
+                    snapshot = self._settle(jobs[place], snapshots, group)
                     del jobs[place]
                 on_progress(place, snapshot.stats.unpacked_bytes, True)
                 snapshots.append(snapshot)
@@ -236,9 +236,7 @@ class Unpacker:
             if jobs:
                 group.fail(Error(Reason.CANCELLED, "cancelled"))
             for job in jobs.values():
-                if not job.future.cancel():
-                    job.future.exception()  # waits: nothing may be writing into the draft
-                self.store.discard(job.draft)
+                self._give_up(job)
         return snapshots
 
     def _submit(
@@ -254,8 +252,8 @@ class Unpacker:
 
         return _Job(draft, self._executor.submit(run))
 
-    def _settle(self, job: _Job, below: list[Snapshot]) -> Snapshot:
-        applied = job.future.result()
+    def _settle(self, job: _Job, below: list[Snapshot], group: _Group) -> Snapshot:
+        applied = _outcome(job.future, group)
         with _directory(job.draft) as directory:
             settle(directory, [one.path for one in reversed(below)], applied, self._options)
         parent = below[-1].chain_id if below else None
@@ -285,13 +283,19 @@ class Unpacker:
                     total = total + applied.stats
             return AppliedLayer(layers[-1].diff_id, total)
 
+        job = _Job(draft, self._executor.submit(run))
         try:
-            return self.store.commit(draft, None, self._executor.submit(run).result())
+            return self.store.commit(draft, None, _outcome(job.future, cancellation))
         except BaseException:
-            self.store.discard(draft)
+            self._give_up(job)
             raise
 
     # ---
+
+    def _give_up(self, job: _Job) -> None:
+        if not job.future.cancel():
+            job.future.exception()  # waits: nothing may be writing into the draft
+        self.store.discard(job.draft)
 
     def _apply(
         self,
@@ -323,6 +327,22 @@ class Unpacker:
             worker = self._local.worker = Worker(self._parent)
             self._workers.append(worker)
         return worker
+
+
+def _outcome(future: Future[AppliedLayer], cancellation: Cancellation) -> AppliedLayer:
+    """What came of a layer; of one whose turn has not come, CANCELLED without waiting for it."""
+
+    def drop() -> None:
+        future.cancel()
+
+    take_back = cancellation.on_cancel(drop)
+    try:
+        return future.result()
+    except CancelledError:
+        cancellation.check()
+        raise
+    finally:
+        take_back()
 
 
 @contextmanager
