@@ -99,8 +99,6 @@ class Hold(_Held[_Record]):
         self._keeper.join()
         try:
             self._release(self.name)
-        except NotFound:
-            pass
         except ImgdError as error:
             return error
         return None
@@ -167,8 +165,6 @@ class AsyncHold(_Held[_Record]):
         keeper.cancel()
         try:
             await self._release(self.name)
-        except NotFound:
-            pass
         except ImgdError as error:
             return error
         return None

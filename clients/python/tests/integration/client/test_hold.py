@@ -190,6 +190,23 @@ async def test_a_container_that_cannot_be_removed_is_told_of(
     assert len(daemon.requests("RemoveContainer")) == 2
 
 
+async def test_a_container_that_somebody_removed_says_so_at_the_end(
+    daemon: ScriptedDaemon, connect: Connect
+) -> None:
+    # Since the last heartbeat, so that nobody noticed.
+    gone = _refused(grpc.StatusCode.NOT_FOUND, "CONTAINER_NOT_FOUND")
+    daemon.answers["RemoveContainer"] = [gone]
+    face = connect()
+    hold, other = (face.client.containers.hold("redis") for _ in range(2))
+    for one in (hold, other):
+        await _enter(face, one)
+
+    with pytest.raises(NotFound):
+        await _leave(face, hold)
+    await face.close(other)
+    await _leave(face, other)
+
+
 async def test_it_can_be_let_go_early(daemon: ScriptedDaemon, connect: Connect) -> None:
     face = connect()
 
