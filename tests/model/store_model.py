@@ -156,13 +156,10 @@ class StoreModel:
             if any(platform.startswith(start) for platform in one.platform_ids())
         ]
 
-    def listed(self) -> list[Image]:
-        """In the order of lists, as far as it is told: newest first, those without a time last."""
-        return sorted(self.images.values(), key=self._place)
-
-    def _place(self, image: Image) -> tuple[float, str, int]:
+    def place(self, image: Image) -> tuple[float, str]:
+        """What decides where it is listed; who comes first of equals is not told."""
         age = float("inf") if image.known.created is None else -float(image.known.created)
-        return age, min(self.rows(image)), image.number
+        return age, min(self.rows(image))
 
     def rows(self, image: Image) -> list[str]:
         """`repository tag`, as tables show an image."""
@@ -486,9 +483,9 @@ def _hours(text: str) -> float:
 def _name_fits(name: str, pattern: str) -> bool:
     repository = repository_of(name)
     forms = {repository} | (set() if "@" in name else {name})
-    for start in ("docker.io/", "docker.io/library/"):
-        if repository.startswith(start):
-            forms |= {form.removeprefix(start) for form in forms}
+    start = "docker.io/library/" if repository.count("/") == 2 else ""
+    start = start if repository.startswith(start) else "docker.io/"
+    forms |= {form.removeprefix(start) for form in forms}
     # As far as the tests' patterns go: a star stays between slashes.
     parts = pattern.split("/")
     return any(

@@ -97,6 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = Store()
         self.model = StoreModel()
         self.registry = _registry[-1]
+        self.gone: set[str] = set()
         self.published: dict[tuple[str, str], Known] = {}
         self.registry.forget()
 
@@ -140,7 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
             for digest in (one.known.image_id, one.target, *sorted(one.platform_ids())):
                 bare = digest.removeprefix("sha256:")
                 found += [digest, bare, bare[:12], bare[:4], digest[:20]]
-        return found + [name for name, at in self.model.uids.items() if at in self.model.images]
+        return [*found, *self.model.uids, *sorted(self.gone - set(self.model.uids))]
 
     def draw_text(self, data: st.DataObject) -> str:
         return data.draw(st.sampled_from(self.texts()), "text")
@@ -454,13 +455,16 @@ class StoreMachine(RuleBasedStateMachine):
         patterns = [one.partition("=")[2] for one in some if one.startswith("reference=")]
         rest = [one for one in some if not one.startswith("reference=")]
         fitting = []
-        for image in self.model.listed():
+        for image in self.model.images.values():
             shown = {name for one in patterns for name in self.model.shown(image, one)}
             if all(self.model.fits(image, one) for one in rest) and (shown or not patterns):
                 fitting.append((image, shown))
         found = self.pages(*some, size=2)
-        assert [one.target.digest for one in found] == [image.target for image, _ in fitting]
-        for one, (image, shown) in zip(found, fitting, strict=True):
+        self.check_order(found)
+        by_target = {one.target.digest: one for one in found}
+        assert by_target.keys() == {image.target for image, _ in fitting}
+        for image, shown in fitting:
+            one = by_target[image.target]
             names = set(self.model.names_of(image.target))
             if patterns:
                 names &= shown
@@ -477,11 +481,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     def check_list(self) -> None:
         found = self.pages(size=3)
-        self.model.uids.update({one.name: one.target.digest for one in found})
-        wanted = self.model.listed()
-        assert [one.target.digest for one in found] == [one.target for one in wanted]
-        for one, image in zip(found, wanted, strict=True):
-            self.check_image(one, image)
+        self.gone |= set(self.model.uids)
+        self.model.uids = {one.name: one.target.digest for one in found}
+        assert {one.target.digest for one in found} == set(self.model.images)
+        self.check_order(found)
+        for one in found:
+            self.check_image(one, self.model.images[one.target.digest])
+
+    def check_order(self, found: list[image_pb2.Image]) -> None:
+        targets = [one.target.digest for one in found]
+        assert len(set(targets)) == len(targets)
+        places = [self.model.place(self.model.images[target]) for target in targets]
+        assert places == sorted(places)
 
     def check_image(self, one: image_pb2.Image, image: Image) -> None:
         names = self.model.names_of(image.target)

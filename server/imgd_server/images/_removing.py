@@ -118,7 +118,7 @@ def _remove_last(
         return remove_free(session, record, now)
     for name in record.names:
         session.delete_name(name.name)
-    for learned in _learned(record):
+    for learned in record.repo_digests:
         session.forget_repo_digest(learned)
     _tell_untagged(session, record, now)
     session.set_pinned(record.uid, False)

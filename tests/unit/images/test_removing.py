@@ -268,6 +268,24 @@ def test_forced_by_name_it_stays_without_names_until_the_last_hold_is_gone(
     assert [action for action, _ in events(session)][-2:] == ["delete", "delete"]
 
 
+def test_a_digest_that_was_asked_for_and_learned_is_gone_when_it_was_untagged(
+    session: Session,
+) -> None:
+    asked = Name(f"{REDIS}@{digest_of('a')}", REDIS, by_digest=True)
+    record = put(session, "a", f"{REDIS}:7", repo_digests=(asked.name,))
+    session.put_name(asked, record.uid)
+    hold(session, "idle")
+    assert remove(session, asked.name).untagged == (asked.name,)
+    assert (left := session.image(record.uid))
+    assert left.repo_digests == ()
+    put(session, "a", repo_digests=(asked.name,))
+    session.put_name(asked, record.uid)
+    untagged = remove(session, record.image_id, force=True).untagged
+    assert sorted(untagged) == [f"{REDIS}:7", asked.name]
+    assert (left := session.image(record.uid))
+    assert left.repo_digests == ()
+
+
 def test_what_is_named_again_meanwhile_lives_on(session: Session) -> None:
     record = put(session, "a", f"{REDIS}:7")
     hold(session, "idle")
