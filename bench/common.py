@@ -68,7 +68,8 @@ def need(program: str) -> str:
     """Like `find`, but ends the measurement when there is none."""
     path = find(program)
     if path is None:
-        raise BenchError(f"{program} is missing")
+        # Results are kept: no path of this machine belongs in them.
+        raise BenchError(f"{Path(program).name} is missing")
     return path
 
 
