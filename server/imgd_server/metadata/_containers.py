@@ -16,7 +16,8 @@ __all__ = ["ContainerQueries", "ContainerRecord"]
 
 _COLUMNS = (
     "container_id, (SELECT uid FROM images WHERE row = containers.image), image_reference, "
-    "image_id, state, labels, created, started, stopped, exit_status, heartbeat, expires, platform"
+    "image_id, state, labels, created, started, stopped, exit_status, heartbeat, expires, "
+    "platform, rootfs"
 )
 
 
@@ -26,6 +27,7 @@ class ContainerRecord:
 
     `heartbeat` is the interval that was asked for, `expires` when the record counts as exited
     unless a heartbeat comes; both None when none was asked for. Times are in microseconds.
+    `rootfs` describes its root file system in JSON, for `images`; empty when it has none.
     """
 
     container_id: str
@@ -41,6 +43,7 @@ class ContainerRecord:
     heartbeat: int | None = None
     expires: int | None = None
     platform: str = ""
+    rootfs: str = ""
 
 
 class ContainerQueries(Queries):
@@ -96,11 +99,12 @@ class ContainerQueries(Queries):
         """See WriteSession."""
         self._db.execute(
             "INSERT INTO containers (container_id, image, image_reference, image_id, state, "
-            "labels, created, started, stopped, exit_status, heartbeat, expires, platform) "
-            "VALUES (?, (SELECT row FROM images WHERE uid = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "labels, created, started, stopped, exit_status, heartbeat, expires, platform, rootfs) "
+            f"VALUES (?, (SELECT row FROM images WHERE uid = ?), {', '.join('?' * 12)}) "
             "ON CONFLICT (container_id) DO UPDATE SET state = excluded.state, "
             "started = excluded.started, stopped = excluded.stopped, "
-            "exit_status = excluded.exit_status, expires = excluded.expires",
+            "exit_status = excluded.exit_status, expires = excluded.expires, "
+            "rootfs = excluded.rootfs",
             (
                 record.container_id,
                 record.image,
@@ -115,6 +119,7 @@ class ContainerQueries(Queries):
                 record.heartbeat,
                 record.expires,
                 record.platform,
+                record.rootfs,
             ),
         )
 

@@ -410,6 +410,14 @@ class ImageQueries(PlaceQueries):
         self.lists_changed = True
         self._changed("UPDATE images SET unpacked_size = ? WHERE uid = ?", size, uid)
 
+    def add_snapshots(self, uid: str, chain_ids: Iterable[str]) -> None:
+        """See WriteSession."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO image_snapshots (image, chain_id) "
+            "SELECT row, ? FROM images WHERE uid = ?",
+            [(chain_id, uid) for chain_id in chain_ids],
+        )
+
     def set_doomed(self, uid: str, doomed: bool) -> None:
         """See WriteSession."""
         self._changed("UPDATE images SET doomed = ? WHERE uid = ?", doomed, uid)

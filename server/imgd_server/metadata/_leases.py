@@ -88,6 +88,17 @@ class LeaseQueries(Queries):
         )
         return {digest for (digest,) in rows}
 
+    def held_snapshots(self, chain_ids: Sequence[str], now: int) -> set[str]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            "SELECT value FROM json_each(:chains) WHERE EXISTS "
+            "(SELECT 1 FROM image_snapshots WHERE chain_id = value) OR EXISTS "
+            "(SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
+            "WHERE digest = value AND expires > :now)",
+            {"chains": json.dumps(list(chain_ids)), "now": now},
+        )
+        return {chain_id for (chain_id,) in rows}
+
     def held_digests(self, now: int) -> set[str]:
         """See ReadSession."""
         rows = self._db.execute(

@@ -218,6 +218,11 @@ class ReadSession(Protocol):
         """Those of the digests that are held, as in `held_digests`."""
         ...
 
+    def held_snapshots(self, chain_ids: Sequence[str], now: int) -> set[str]:
+        """Those of the chain IDs that images were unpacked for, or an unexpired lease holds (among
+        its digests). The others' snapshots may be collected."""
+        ...
+
     # --- history
     def events(self, after: int, since: int | None, limit: int) -> list[EventRecord]:
         """Events in order: with a cursor above `after`, and not before `since` unless None."""
@@ -302,6 +307,10 @@ class WriteSession(ReadSession, Protocol):
 
     def set_unpacked_size(self, uid: str, size: int) -> None:
         """Records the sum of its unpacked layers."""
+        ...
+
+    def add_snapshots(self, uid: str, chain_ids: Iterable[str]) -> None:
+        """Holds snapshots for as long as the image is there, whether they are made yet or not."""
         ...
 
     def set_doomed(self, uid: str, doomed: bool) -> None:

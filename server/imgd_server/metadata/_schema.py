@@ -229,6 +229,17 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX link_blobs_blob ON link_blobs (repository, blob);
     """,
+    """
+    -- What was unpacked for an image, by chain ID: it is kept as long as the image.
+    CREATE TABLE image_snapshots (
+        image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+        chain_id TEXT NOT NULL,
+        PRIMARY KEY (image, chain_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_snapshots_chain ON image_snapshots (chain_id);
+    -- A container's root file system, as JSON; empty when it has none.
+    ALTER TABLE containers ADD COLUMN rootfs TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

@@ -130,7 +130,8 @@ class Work(Protocol):
 class Activity:
     """One activity of a node. Sizes in bytes, times in microseconds; `total` None when unknown.
 
-    Of `moved` bytes over the network, `joined` had come before this transfer took its share.
+    Of `moved` bytes over the network, `joined` had come before this transfer took its share. `work`
+    is what is looked at for the figures, while there is any.
     """
 
     kind: ActivityKind
@@ -141,6 +142,7 @@ class Activity:
     ended: int | None = None
     moved: int = 0
     joined: int = 0
+    work: Work | None = None
 
 
 @dataclass(slots=True)
@@ -159,7 +161,6 @@ class Node:
     retry: Retry | None = None
     failure: Error | None = None
     version: int = 0
-    work: Work | None = None
 
     @property
     def weight(self) -> int:
@@ -302,27 +303,30 @@ class Progress:
     ) -> Activity:
         """Starts an activity of a node; `work` is looked at for its figures until the end."""
         moved = work.moved_bytes if work else 0
-        activity = Activity(kind, now_us(), total, moved=moved, joined=moved)
+        activity = Activity(kind, now_us(), total, moved=moved, joined=moved, work=work)
         node.activities.append(activity)
         node.state = NodeState.ACTIVE
-        node.work = work
         self.touch(node)
         return activity
 
-    def end(self, node: Node, state: NodeState, host: str = "") -> None:
+    def end(
+        self, node: Node, state: NodeState, host: str = "", *, only: Activity | None = None
+    ) -> None:
         """Ends a node's open activities; `state` is the node's state from now on.
 
-        WAITING says that there is more to do, now or in a later run.
+        WAITING says that there is more to do, now or in a later run. With `only` that activity
+        ends, and the node stays ACTIVE while it has others.
         """
         self._look(node)
-        node.work, node.retry = None, None
-        for activity in node.activities:
+        node.retry = None
+        for activity in [only] if only else node.activities:
             if activity.ended is None:
-                activity.ended = now_us()
+                activity.ended, activity.work = now_us(), None
                 if state in (NodeState.DONE, NodeState.EXISTS) and activity.total is not None:
                     activity.current = activity.total
         node.host = host or node.host
-        node.state = state
+        busy = any(activity.ended is None for activity in node.activities)
+        node.state = NodeState.ACTIVE if busy else state
         self.touch(node)
 
     def fail(self, node: Node, failure: Error) -> None:
@@ -345,22 +349,23 @@ class Progress:
             return
         self._refreshed = now
         for node in self.nodes.values():
-            if node.work is not None and self._look(node):
+            if self._look(node):
                 self.touch(node)
         self._samples.append((now, self._received))
         while now - self._samples[0][0] > _RATE_SPAN and len(self._samples) > 2:
             self._samples.popleft()
 
     def _look(self, node: Node) -> bool:
-        work = node.work
-        if work is None:
-            return False
-        activity = node.activities[-1]
+        changed = [self._measure(node, one, one.work) for one in node.activities if one.work]
+        return any(changed)
+
+    def _measure(self, node: Node, activity: Activity, work: Work) -> bool:
         before = (activity.current, activity.moved, node.host, node.retry, node.state)
         activity.current, activity.resumed = work.done_bytes, work.resumed_bytes
         activity.moved = work.moved_bytes
-        node.host, node.retry = work.host or node.host, work.retry
-        node.state = NodeState.RETRYING if node.retry else NodeState.ACTIVE
+        if activity.kind is not ActivityKind.UNPACK:
+            node.host, node.retry = work.host or node.host, work.retry
+            node.state = NodeState.RETRYING if node.retry else NodeState.ACTIVE
         return before != (activity.current, activity.moved, node.host, node.retry, node.state)
 
     def picture(self) -> list[tuple[int, list[Node]]]:

@@ -62,6 +62,7 @@ READS: dict[str, Callable[[Session], object]] = {
     "repositories": lambda one: one.repositories("", 10),
     "manifest of a repository": lambda one: one.repository_manifest("a.b/x", blob_ref("x").digest),
     "blob of a repository": lambda one: one.repository_has_blob("a.b/x", DIGEST),
+    "held snapshots": lambda one: one.held_snapshots([DIGEST], 0),
     "lease": lambda one: one.lease("lease"),
     "leases": lambda one: one.list_leases("", 0, 10),
     "expired leases": lambda one: one.expired_leases(0, 10),
