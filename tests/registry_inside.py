@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from imgd_server.content import LocalContentStore
-from imgd_server.distribution import RegistryServer, SampleStore
+from imgd_server.distribution import Access, RegistryServer, SampleStore
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.oci import Digest
 from tests.fake_images import FakeImage
@@ -58,12 +59,14 @@ class Inside:
         metadata: SqliteMetadataStore,
         http: aiohttp.ClientSession,
         address: tuple[str, int],
+        scheme: str = "http",
     ) -> None:
         self.server = server
         self.content = content
         self.metadata = metadata
         self.http = http
         self.address = address
+        self.scheme = scheme
 
     @property
     def host(self) -> str:
@@ -72,7 +75,7 @@ class Inside:
 
     async def call(self, method: str, path: str, **more: Any) -> Answer:
         """One request; `more` are the client's keyword arguments. `path` is sent as it stands."""
-        url = URL(f"http://{self.host}{path}", encoded=True)
+        url = URL(f"{self.scheme}://{self.host}{path}", encoded=True)
         async with self.http.request(method, url, **more) as response:
             return Answer(response.status, response.headers, await response.read())
 
@@ -129,7 +132,12 @@ class Inside:
 
 @asynccontextmanager
 async def serve_inside(
-    root: Path, *, samples: SampleStore | None = None, read_only: bool = False
+    root: Path,
+    *,
+    samples: SampleStore | None = None,
+    read_only: bool = False,
+    access: Access | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Inside]:
     """Serves on a free port until the end; what is in `root` stays for the next time.
 
@@ -138,12 +146,21 @@ async def serve_inside(
     content = LocalContentStore(root / "content")
     metadata = await SqliteMetadataStore.open(root / "metadata.db")
     server = RegistryServer(
-        content, metadata, own_host="registry.test", samples=samples, read_only=read_only
+        content,
+        metadata,
+        own_host="registry.test",
+        samples=samples,
+        read_only=read_only,
+        access=access,
+        tls=tls,
     )
     try:
         address = await server.start("127.0.0.1", 0)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as http:
-            yield Inside(server, content, metadata, http, address)
+            scheme = "https" if tls else "http"
+            yield Inside(server, content, metadata, http, address, scheme)
     finally:
         await server.stop()
+        if access:
+            access.close()
         await metadata.close()

@@ -19,7 +19,13 @@ import structlog
 
 from imgd_server.config import Config, water
 from imgd_server.content import LocalContentStore
-from imgd_server.distribution import RegistryServer, open_samples
+from imgd_server.distribution import (
+    AccessConfig,
+    RegistryServer,
+    open_access,
+    open_samples,
+    open_tls,
+)
 from imgd_server.errors import Error, Reason
 from imgd_server.images import (
     Collection,
@@ -209,18 +215,40 @@ async def _registry_inside(
     if config.samples:
         samples = await open_samples(root / "samples")
         stack.push_async_callback(samples.close)
+    tls = open_tls(config.registry_tls_certificate, config.registry_tls_key)
+    if tls and config.registry_token_realm.startswith("http:"):
+        raise Error(
+            Reason.FIELD_INVALID,
+            "registry_token_realm: wants https, for with registry_tls_certificate clients refuse "
+            "to send a password without TLS",
+        )
+    access = open_access(_access(config))
+    stack.callback(access.close)
     server = RegistryServer(
         content,
         metadata,
         own_host=config.registry_host or None,
         samples=samples,
         read_only=config.registry_read_only,
+        access=access,
+        tls=tls,
     )
     host, _, port = config.registry_listen.rpartition(":")
     bound_host, bound_port = await server.start(host.strip("[]"), int(port))
     stack.push_async_callback(server.stop)
     repositories = [f"{server.own_host}/{one}" for one in samples.repositories] if samples else []
     return RegistryInside(f"{bound_host}:{bound_port}", server.own_host, repositories)
+
+
+def _access(config: Config) -> AccessConfig:
+    return AccessConfig(
+        htpasswd=config.registry_htpasswd,
+        anonymous_read=config.registry_anonymous_read,
+        token_realm=config.registry_token_realm,
+        token_service=config.registry_token_service,
+        token_issuer=config.registry_token_issuer,
+        token_keys=config.registry_token_keys,
+    )
 
 
 async def check(config: Config, *, verify_content: bool, repair: bool = False) -> list[Problem]:

@@ -94,6 +94,21 @@ def _host_port(value: object) -> str:
     return text
 
 
+def _parameter(value: object) -> str:
+    """A text that fits between the quotes of a header."""
+    text = _text(value)
+    if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
+        raise ValueError("wants printable ASCII without quotes and backslashes")
+    return text
+
+
+def _url(value: object) -> str:
+    text = _parameter(value)
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
+        raise ValueError(f"{text!r} is no URL of http or https")
+    return text
+
+
 def _switch(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -185,6 +200,26 @@ class Config:
     registry_read_only: bool = _key(
         _switch, bool, "let the registry inside serve, and take and delete nothing"
     )
+    registry_htpasswd: str = _key(
+        _text, str, "who may use the registry inside: an htpasswd file, bcrypt only", "FILE"
+    )
+    registry_anonymous_read: bool = _key(
+        _switch, bool, "let everybody read the registry inside, and only users write"
+    )
+    registry_token_realm: str = _key(
+        _url, str, "the token server of the registry inside, instead of an htpasswd file", "URL"
+    )
+    registry_token_service: str = _key(
+        _parameter, str, "the registry's name at the token server, and the tokens' audience", "NAME"
+    )
+    registry_token_issuer: str = _key(_text, str, "the issuer that tokens must have", "NAME")
+    registry_token_keys: str = _key(
+        _text, str, "what tokens are signed with: a JWK set, or certificates in PEM", "FILE"
+    )
+    registry_tls_certificate: str = _key(
+        _text, str, "serve the registry inside with TLS: the certificate and its chain", "FILE"
+    )
+    registry_tls_key: str = _key(_text, str, "the certificate's private key, in PEM", "FILE")
     samples: bool = _key(_switch, bool, "fill the registry inside with sample images")
     plain_http: list[str] = _key(
         _texts(_registry), list, "a registry that is called without TLS", "HOST[:PORT]"

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from imgd_server.distribution._headers import chunk_range
 from imgd_server.distribution._protocol import Refusal, in_thread, parse_digest, refuse
-from imgd_server.distribution._repository import HOLD_US, RESOLVE, Repository
+from imgd_server.distribution._repository import HOLD_US, READABLE, RESOLVE, Repository
 from imgd_server.distribution._uploads import Upload
 from imgd_server.metadata import LeaseRecord, WriteSession
 from imgd_server.oci import Digest, FormatError
@@ -63,22 +63,26 @@ async def _push_whole(
 
 
 async def _mount(request: web.Request, repository: Repository, digest: Digest) -> bool:
-    """Shows a blob of another repository here: the one named by `from`, or any. Says whether it is
-    there; where it is not, the client uploads it."""
+    """Shows a blob of another repository here: the one named by `from`, or any, of those that the
+    sender may read. Says whether it is there; where it is not, the client uploads it."""
     metadata, content = repository.backing.metadata, repository.backing.content
     source = request.query.get("from", "")
-    try:
-        other = request.app[RESOLVE](source) if source else repository
-    except Refusal:
-        return False
-    if other.backing is not repository.backing:
-        return False
+    readable = request.app[READABLE]()
+    if source:
+        try:
+            other = request.app[RESOLVE](source)
+        except Refusal:
+            return False
+        allowed = readable is None or any(_same(one, other) for one in readable)
+        readable = [other] if allowed else []
+    if readable is not None:
+        readable = [one for one in readable if one.backing is repository.backing]
 
     def hold(session: WriteSession) -> bool:
         shown = (
-            session.repository_has_blob(other.full, digest)
-            if source
-            else session.any_repository_has_blob(digest)
+            session.any_repository_has_blob(digest)
+            if readable is None
+            else any(session.repository_has_blob(one.full, digest) for one in readable)
         )
         if shown:
             repository.hold(session, digest)
@@ -89,6 +93,10 @@ async def _mount(request: web.Request, repository: Repository, digest: Digest) -
         return False
     await metadata.write(lambda session: session.link_blob(repository.full, digest))
     return True
+
+
+def _same(one: Repository, other: Repository) -> bool:
+    return (one.full, one.backing) == (other.full, other.backing)
 
 
 async def get_upload(request: web.Request, repository: Repository) -> web.StreamResponse:

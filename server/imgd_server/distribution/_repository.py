@@ -15,7 +15,7 @@ from imgd_server.metadata import LeaseRecord, MetadataStore, WriteSession
 from imgd_server.oci import Digest, FormatError, Reference
 from imgd_server.transfer import now_us
 
-__all__ = ["HOLD_US", "RESOLVE", "Backing", "Repository", "put_bytes"]
+__all__ = ["HOLD_US", "READABLE", "RESOLVE", "Backing", "Repository", "put_bytes"]
 
 # What was pushed and is in no image yet stays so long after the last word of it: a large image may
 # take hours, and its first blob waits for the manifest.
@@ -64,6 +64,8 @@ class Repository:
 
 # From a name in a URL to its repository; mounts name a second one.
 RESOLVE: web.AppKey[Callable[[str], Repository]] = web.AppKey("resolve")
+# The repositories that the sender of the request under way may read; None for all.
+READABLE: web.AppKey[Callable[[], list[Repository] | None]] = web.AppKey("readable")
 
 
 def put_bytes(content: ContentStore, digest: Digest, data: bytes) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import re
+import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
 
 from imgd_server.content import ContentStore
 from imgd_server.distribution import _blobs, _discovery, _manifests, _pushes
+from imgd_server.distribution._access import CATALOG, GRANT, Access, OpenAccess
 from imgd_server.distribution._headers import page
 from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
-from imgd_server.distribution._repository import RESOLVE, Backing, Repository
+from imgd_server.distribution._repository import READABLE, RESOLVE, Backing, Repository
 from imgd_server.distribution._samples import SAMPLES, SAMPLES_HOST, SampleStore
 from imgd_server.distribution._uploads import Uploads
 from imgd_server.errors import Error, Reason
@@ -38,6 +42,7 @@ class RegistryServer:
 
     `own_host` names the registry's own images (`/v2/app` is `OWN_HOST/app`); without it, that is
     the address listened on. Images of other registries are reached by their full domain as a path.
+    `access` says who may do what, everybody everything unless given; `tls` is what to listen with.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class RegistryServer:
         own_host: str | None = None,
         samples: SampleStore | None = None,
         read_only: bool = False,
+        access: Access | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._uploads = Uploads(content)
         self._store = Backing(content, metadata, self._uploads, writable=not read_only)
@@ -56,24 +63,25 @@ class RegistryServer:
             if samples
             else None
         )
+        self._access = access or OpenAccess()
+        self._tls = tls
         self.own_host = own_host or ""
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listens on a loopback address; returns the address and port.
+        """Listens; returns the address and port.
 
-        Raises FIELD_INVALID for another address, TOO_BUSY when the port is taken.
+        Raises FIELD_INVALID for an address that can't be served, and for one that is not loopback
+        unless there are access control and TLS; TOO_BUSY when the port is taken.
         """
         if not _LOOPBACK.fullmatch(f"[{host}]" if ":" in host else host):
-            raise Error(
-                Reason.FIELD_INVALID,
-                f"registry_listen: {host} is no loopback address, and only those are served until "
-                "there is access control",
-            )
+            self._check_open_to_others(host)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, port, reuse_address=True, reuse_port=False)
+            site = web.TCPSite(
+                runner, host, port, ssl_context=self._tls, reuse_address=True, reuse_port=False
+            )
             await site.start()
         except OSError as error:
             await runner.cleanup()
@@ -89,6 +97,20 @@ class RegistryServer:
             f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
         )
         return address, bound
+
+    def _check_open_to_others(self, host: str) -> None:
+        if not self._access.controlled or self._tls is None:
+            raise Error(
+                Reason.FIELD_INVALID,
+                f"registry_listen: {host} is no loopback address, and others are served only with "
+                "access control (registry_htpasswd, or registry_token_realm) and TLS "
+                "(registry_tls_certificate)",
+            )
+        if not self.own_host and _is_everywhere(host):
+            raise Error(
+                Reason.FIELD_INVALID,
+                f"registry_host: needed, for {host} is no host that clients could name",
+            )
 
     async def stop(self) -> None:
         """Lets open requests end for a moment, and stops. Unfinished uploads can go on later."""
@@ -115,38 +137,42 @@ class RegistryServer:
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard], client_max_size=_MAX_BODY)
         application[RESOLVE] = self.resolve
+        application[READABLE] = self._readable
         router = application.router
         for path in ("/v2/", "/v2"):
             router.add_get(path, self._base)
         router.add_get("/v2/_catalog", self._catalog)
         name = "/v2/{name:.+}"
-        routes: list[tuple[str, str, Action, bool]] = [
-            ("GET", f"{name}/blobs/uploads/{{upload}}", _pushes.get_upload, True),
-            ("PATCH", f"{name}/blobs/uploads/{{upload}}", _pushes.patch_upload, True),
-            ("PUT", f"{name}/blobs/uploads/{{upload}}", _pushes.finish_upload, True),
-            ("DELETE", f"{name}/blobs/uploads/{{upload}}", _pushes.delete_upload, True),
-            ("POST", f"{name}/blobs/uploads/", _pushes.start_upload, True),
-            ("POST", f"{name}/blobs/uploads", _pushes.start_upload, True),
-            ("GET", f"{name}/blobs/{{digest}}", _blobs.get_blob, False),
-            ("DELETE", f"{name}/blobs/{{digest}}", _blobs.delete_blob, True),
-            ("GET", f"{name}/manifests/{{reference}}", _manifests.get_manifest, False),
-            ("PUT", f"{name}/manifests/{{reference}}", _manifests.put_manifest, True),
-            ("DELETE", f"{name}/manifests/{{reference}}", _manifests.delete_manifest, True),
-            ("GET", f"{name}/tags/list", _discovery.list_tags, False),
-            ("GET", f"{name}/referrers/{{digest}}", _discovery.list_referrers, False),
+        routes: list[tuple[str, str, Action, str]] = [
+            ("GET", f"{name}/blobs/uploads/{{upload}}", _pushes.get_upload, "push"),
+            ("PATCH", f"{name}/blobs/uploads/{{upload}}", _pushes.patch_upload, "push"),
+            ("PUT", f"{name}/blobs/uploads/{{upload}}", _pushes.finish_upload, "push"),
+            ("DELETE", f"{name}/blobs/uploads/{{upload}}", _pushes.delete_upload, "push"),
+            ("POST", f"{name}/blobs/uploads/", _pushes.start_upload, "push"),
+            ("POST", f"{name}/blobs/uploads", _pushes.start_upload, "push"),
+            ("GET", f"{name}/blobs/{{digest}}", _blobs.get_blob, "pull"),
+            ("DELETE", f"{name}/blobs/{{digest}}", _blobs.delete_blob, "delete"),
+            ("GET", f"{name}/manifests/{{reference}}", _manifests.get_manifest, "pull"),
+            ("PUT", f"{name}/manifests/{{reference}}", _manifests.put_manifest, "push"),
+            ("DELETE", f"{name}/manifests/{{reference}}", _manifests.delete_manifest, "delete"),
+            ("GET", f"{name}/tags/list", _discovery.list_tags, "pull"),
+            ("GET", f"{name}/referrers/{{digest}}", _discovery.list_referrers, "pull"),
         ]
-        for method, path, action, writes in routes:
-            handler = self._bound(action, writes=writes)
+        for method, path, action, needs in routes:
+            handler = self._bound(action, needs)
             router.add_route(method, path, handler)
             if method == "GET":
                 router.add_route("HEAD", path, handler)
         application.on_response_prepare.append(_mark)
         return application
 
-    def _bound(self, action: Action, *, writes: bool) -> Handler:
+    def _bound(self, action: Action, needs: str) -> Handler:
+        """`needs` is the action that must have been granted: `pull`, `push` or `delete`."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             repository = self.resolve(request.match_info["name"])
-            if writes and not repository.backing.writable:
+            self._require(("repository", self._resource(repository)), needs)
+            if needs != "pull" and not repository.backing.writable:
                 raise refuse(
                     "UNSUPPORTED",
                     f"{repository.name} is read-only here",
@@ -156,11 +182,37 @@ class RegistryServer:
 
         return handle
 
+    # --- access
+
+    def _resource(self, repository: Repository) -> str:
+        """A repository's name in scopes and tokens: one for all ways to write it."""
+        if repository.backing is self._samples:
+            return repository.name
+        return repository.full.removeprefix(f"{self.own_host}/")
+
+    def _require(self, resource: tuple[str, str], action: str) -> None:
+        grant = GRANT.get()
+        if not grant.may(resource, action):
+            raise self._access.refusal(grant, resource, action)
+
+    def _readable(self) -> list[Repository] | None:
+        grant = GRANT.get()
+        if grant.readable is None:
+            return None
+        found = []
+        for name in grant.readable:
+            with suppress(Refusal):
+                repository = self.resolve(name)
+                if self._resource(repository) == name:
+                    found.append(repository)
+        return found
+
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuses foreign hosts, and gives every error its form."""
+        """Refuses foreign hosts and wrong credentials, and gives every error its form."""
         try:
             self._check_host(request)
+            GRANT.set(await self._access.identify(request))
             return await handler(request)
         except Refusal as refusal:
             return refusal.response()
@@ -189,10 +241,15 @@ class RegistryServer:
                 raise refuse("DENIED", "this registry does not answer to that Host or Origin", 421)
 
     async def _base(self, request: web.Request) -> web.StreamResponse:
+        # Also where everybody may read: clients learn here how to log in, and no later.
+        grant = GRANT.get()
+        if not grant.known:
+            raise self._access.refusal(grant, None, "")
         return web.json_response({})
 
     async def _catalog(self, request: web.Request) -> web.StreamResponse:
         """The repositories: own ones by their short names, others by their full ones."""
+        self._require(CATALOG, "*")
         limit, last = page(request)
         found = await self._store.metadata.read(
             lambda session: _discovery.names_of(session, self.own_host, last, limit + 1)
@@ -203,6 +260,13 @@ class RegistryServer:
             )
         names = sorted(set(found))[: limit + 1]
         return _discovery.page_of("/v2/_catalog", {}, "repositories", names, limit)
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
