@@ -64,7 +64,8 @@ class LayerSource(Protocol):
     """A layer's bytes in a regular file that may still be growing: a stored blob, or an ingest."""
 
     def fileno(self) -> int:
-        """A descriptor, open for reading, of the file with the layer's bytes from offset 0 on."""
+        """A descriptor, open for reading, of the file with the layer's bytes from offset 0 on.
+        Called after the first `wait`."""
         ...
 
     def wait(self, offset: int, cancellation: Cancellation) -> int:

@@ -21,7 +21,8 @@ import ctypes
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -217,27 +218,37 @@ class SnapshotStore:
 
     # --- removing
 
-    def delete(self, chain_id: Digest) -> bool:
-        """Deletes a snapshot; False when there is none, or when others stand on it."""
-        with self._condition:
-            entry = self._shown.get(chain_id)
-            if entry is None or any(parent == chain_id for _, parent in self._shown.values()):
-                return False
-            link = self._link(chain_id)
-            link.unlink()
-            del self._shown[chain_id]
-        # Or the link could be back after a power cut, and lead to half a layer.
-        _sync(link.parent)
-        self._remove(entry[0])
-        return True
+    def hide(self, chain_ids: Iterable[Digest]) -> list[Digest]:
+        """Takes snapshots out of sight, durably and at once however large they are, and returns
+        which: not those that others stand on. `collect` frees their bytes."""
+        wanted = set(chain_ids)
+        hidden: list[Digest] = []
+        try:
+            with self._condition:
+                standing = Counter(parent for _, parent in self._shown.values() if parent)
+                free = [one for one in wanted if one in self._shown and not standing[one]]
+                while free:
+                    chain_id = free.pop()
+                    self._link(chain_id).unlink(missing_ok=True)
+                    _, parent = self._shown.pop(chain_id)
+                    hidden.append(chain_id)
+                    if parent is not None:
+                        standing[parent] -= 1
+                        if parent in wanted and not standing[parent]:
+                            free.append(parent)
+        finally:
+            # Or a link could be back after a power cut, and lead to half a layer.
+            for folder in {self._link(chain_id).parent for chain_id in hidden}:
+                _sync(folder)
+        return hidden
 
-    def collect(self) -> int:
-        """Removes what interrupted runs left, and returns how many layers that were. It may take
-        seconds, so the daemon does it beside its work."""
+    def collect(self, most: int | None = None) -> int:
+        """Removes what interrupted runs left, and what was hidden; of so many layers at the most.
+        Returns of how many. It may take seconds, so the daemon does it beside its work."""
         with self._condition:
             wanted = {number for number, _ in self._shown.values()}
             wanted |= {draft.number for draft in self._drafts.values()}
-            left = [number for number in self._numbers() if number not in wanted]
+            left = [number for number in self._numbers() if number not in wanted][:most]
         for number in left:
             self._remove(number)
         return len(left)

@@ -27,11 +27,16 @@ from imgd_server.rootfs._protocol import (
     no_room,
 )
 from imgd_server.rootfs._settle import settle
+from imgd_server.rootfs._slots import Slots
 from imgd_server.rootfs._store import Draft, Snapshot, SnapshotStore, chain_ids
 
 __all__ = ["Layer", "Unpacker", "stored_layer"]
 
 Progress = Callable[[int, int, bool], None]
+
+# Layers in hand: being unpacked, or waiting for their bytes or their turn. Two images of the most
+# layers; a thread each.
+_JOBS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Layer:
 
     Attributes:
         diff_id: What it must unpack to.
-        open: Opens its bytes, when its turn comes; a stored blob's, or those of an ingest under
-            way. A source that stalls keeps its worker, so it should have bytes, or soon.
+        open: Its bytes: a stored blob's, or those of an ingest under way, or to come. Returns at
+            once; what is not there yet is waited for by `LayerSource.wait`, and keeps no worker.
         size: Of its bytes as stored, as far as known: the largest are begun first.
     """
 
@@ -139,10 +144,11 @@ class Unpacker:
         self.store = store
         self._sync = sync
         self._options = ApplyOptions(limits=limits or Limits(), privileged=is_privileged())
-        self._executor = ThreadPoolExecutor(workers, "unpack")
+        self._executor = ThreadPoolExecutor(_JOBS, "unpack")
         self._parent = Parent()
-        self._local = threading.local()
+        self._slots = Slots(workers)
         self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
 
     def prepare(self) -> None:
         """Starts what makes the first layer begin at once, and returns without waiting for it. For
@@ -309,24 +315,31 @@ class Unpacker:
         cancellation.check()
         source = layer.open()
         try:
-            return self._worker().apply(
-                source,
-                directory,
-                options,
-                layer.diff_id,
-                lambda unpacked: on_progress(place, unpacked, False),
-                cancellation,
-            )
+            source.wait(0, cancellation)
+            with self._slots.take(cancellation), self._worker() as worker:
+                return worker.apply(
+                    source,
+                    directory,
+                    options,
+                    layer.diff_id,
+                    lambda unpacked: on_progress(place, unpacked, False),
+                    cancellation,
+                )
         finally:
             source.close()
 
-    def _worker(self) -> Worker:
-        """The worker of this thread."""
-        worker: Worker | None = getattr(self._local, "worker", None)
-        if worker is None:
-            worker = self._local.worker = Worker(self._parent)
+    @contextmanager
+    def _worker(self) -> Iterator[Worker]:
+        """A worker for as long as it is needed, that nobody else uses."""
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = Worker(self._parent)
             self._workers.append(worker)
-        return worker
+        try:
+            yield worker
+        finally:
+            self._idle.append(worker)
 
 
 def _outcome(future: Future[AppliedLayer], cancellation: Cancellation) -> AppliedLayer:

@@ -155,13 +155,15 @@ def test_a_snapshot_stands_on_its_parent(tmp_path: Path) -> None:
     store.discard(draft)
     for place in range(3):
         make(store, place)
-    assert not store.delete(CHAINS[0])
+    assert not store.hide([CHAINS[0]])
     store = SnapshotStore(tmp_path, "overlay")
-    assert not store.delete(CHAINS[1])
-    assert store.delete(CHAINS[2])
-    assert store.delete(CHAINS[1])
-    assert not store.delete(CHAINS[1])
+    assert not store.hide([CHAINS[1]])
+    # Whatever the order, each goes before what it stands on.
+    assert store.hide([CHAINS[1], CHAINS[2]]) == [CHAINS[2], CHAINS[1]]
+    assert store.hide([CHAINS[1]]) == []
     assert store.snapshots() == [CHAINS[0]]
+    assert layers(tmp_path) == 3
+    assert [store.collect(1), store.collect(1), store.collect(1)] == [1, 1, 0]
     assert layers(tmp_path) == 1
     assert SnapshotStore(tmp_path, "overlay").snapshots() == [CHAINS[0]]
 
@@ -195,7 +197,7 @@ def test_a_damaged_record(tmp_path: Path) -> None:
     with pytest.raises(Error) as caught:
         store.find(CHAINS[0])
     assert caught.value.reason is Reason.STORE_CORRUPT
-    assert store.delete(CHAINS[0])
+    assert store.hide([CHAINS[0]])
 
 
 # --- durability
