@@ -7,6 +7,7 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import aiohttp
 from yarl import URL
 
 from imgd_server.content import LocalContentStore
-from imgd_server.distribution import Access, RegistryServer, SampleStore
+from imgd_server.distribution import Access, Cache, CacheConfig, RegistryServer, SampleStore
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.oci import Digest
+from imgd_server.registry import HttpRegistryClient, RegistryConfig
+from imgd_server.transfer import Fetcher, RetryPolicy
 from tests.fake_images import FakeImage
 
 __all__ = ["Answer", "Inside", "serve_inside"]
@@ -138,13 +141,20 @@ async def serve_inside(
     read_only: bool = False,
     access: Access | None = None,
     tls: ssl.SSLContext | None = None,
+    cache: CacheConfig | None = None,
 ) -> AsyncIterator[Inside]:
     """Serves on a free port until the end; what is in `root` stays for the next time.
 
-    Its own images are of the host `registry.test`.
+    Its own images are of the host `registry.test`. With `cache`, what is not here comes from there.
     """
     content = LocalContentStore(root / "content")
     metadata = await SqliteMetadataStore.open(root / "metadata.db")
+    registry = HttpRegistryClient(RegistryConfig(connect_timeout=PATIENCE, read_timeout=PATIENCE))
+    engine = None
+    if cache:
+        # Its threads are the cache's own; these are never begun.
+        fetcher = Fetcher(registry, content, ThreadPoolExecutor(1), RetryPolicy())
+        engine = Cache(fetcher, cache)
     server = RegistryServer(
         content,
         metadata,
@@ -153,6 +163,7 @@ async def serve_inside(
         read_only=read_only,
         access=access,
         tls=tls,
+        cache=engine,
     )
     try:
         address = await server.start("127.0.0.1", 0)
@@ -163,4 +174,7 @@ async def serve_inside(
         await server.stop()
         if access:
             access.close()
+        if engine:
+            await engine.close()
+        registry.close()
         await metadata.close()

@@ -21,6 +21,8 @@ from imgd_server.config import Config, water
 from imgd_server.content import LocalContentStore
 from imgd_server.distribution import (
     AccessConfig,
+    Cache,
+    CacheConfig,
     RegistryServer,
     open_access,
     open_samples,
@@ -133,7 +135,7 @@ async def serve(
         manager = TransferManager(metadata, content, registry, _transfers(config))
         await manager.open()
         housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config))
-        inside = await _registry_inside(config, root, content, metadata, stack)
+        inside = await _registry_inside(config, root, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,
             content,
@@ -205,6 +207,7 @@ async def _registry_inside(
     root: Path,
     content: LocalContentStore,
     metadata: SqliteMetadataStore,
+    manager: TransferManager,
     stack: AsyncExitStack,
 ) -> RegistryInside:
     if not config.registry_listen:
@@ -222,6 +225,10 @@ async def _registry_inside(
             "registry_token_realm: wants https, for with registry_tls_certificate clients refuse "
             "to send a password without TLS",
         )
+    cache = None
+    if upstreams := _cache(config):
+        cache = Cache(manager.fetcher, upstreams)
+        stack.push_async_callback(cache.close)
     access = open_access(_access(config))
     stack.callback(access.close)
     server = RegistryServer(
@@ -232,12 +239,22 @@ async def _registry_inside(
         read_only=config.registry_read_only,
         access=access,
         tls=tls,
+        cache=cache,
     )
     host, _, port = config.registry_listen.rpartition(":")
     bound_host, bound_port = await server.start(host.strip("[]"), int(port))
     stack.push_async_callback(server.stop)
     repositories = [f"{server.own_host}/{one}" for one in samples.repositories] if samples else []
     return RegistryInside(f"{bound_host}:{bound_port}", server.own_host, repositories)
+
+
+def _cache(config: Config) -> CacheConfig | None:
+    upstreams, default = frozenset(config.registry_cache), config.registry_cache_default
+    if default and default not in upstreams:
+        raise Error(
+            Reason.FIELD_INVALID, f"registry_cache_default: {default} is not in registry_cache"
+        )
+    return CacheConfig(upstreams, default, config.registry_cache_fresh) if upstreams else None
 
 
 def _access(config: Config) -> AccessConfig:

@@ -220,6 +220,21 @@ class Config:
         _text, str, "serve the registry inside with TLS: the certificate and its chain", "FILE"
     )
     registry_tls_key: str = _key(_text, str, "the certificate's private key, in PEM", "FILE")
+    registry_cache: list[str] = _key(
+        _texts(_registry),
+        list,
+        "a registry whose images the registry inside fetches when they are asked for",
+        "HOST[:PORT]",
+    )
+    registry_cache_default: str = _key(
+        _registry, str, "the one of them whose images need no host in their path", "HOST[:PORT]"
+    )
+    registry_cache_fresh: float = _key(
+        _number(0, 7 * 86400),
+        lambda: 60.0,
+        "how long a cached tag is not asked for again",
+        "SECONDS",
+    )
     samples: bool = _key(_switch, bool, "fill the registry inside with sample images")
     plain_http: list[str] = _key(
         _texts(_registry), list, "a registry that is called without TLS", "HOST[:PORT]"

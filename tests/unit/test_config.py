@@ -31,6 +31,9 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "registry_token_keys": ("/k", '"/k"', "/k"),
     "registry_tls_certificate": ("/c", '"/c"', "/c"),
     "registry_tls_key": ("/p", '"/p"', "/p"),
+    "registry_cache": ("docker.io", '["docker.io"]', ["docker.io"]),
+    "registry_cache_default": ("docker.io", '"docker.io"', "docker.io"),
+    "registry_cache_fresh": ("0", "0", 0.0),
     "samples": ("true", "true", True),
     "plain_http": ("10.0.0.1:5000", '["10.0.0.1:5000"]', ["10.0.0.1:5000"]),
     "allowed_hosts": ("auth", '["auth"]', ["auth"]),
@@ -162,7 +165,7 @@ def test_lists() -> None:
     ],
 )
 def test_a_bad_value_is_refused_with_its_key_and_place(name: str, text: str, says: str) -> None:
-    several = name in ("listen", "plain_http", "allowed_hosts")
+    several = name in ("listen", "plain_http", "allowed_hosts", "registry_cache")
     by_flag = refused({name: text.split(",") if several else text})
     assert by_flag.startswith(f"{name} (from the flag --{name.replace('_', '-')}): ")
     assert says in by_flag

@@ -401,6 +401,18 @@ class LocalContentStore:
         status = _regular(self.partial_path(key))
         return PartialInfo(key, status.st_size, status.st_mtime) if status else None
 
+    def read_partial(self, key: str, length: int, offset: int) -> bytes:
+        """See ContentStore."""
+        path = self.partial_path(key)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(file, length, offset)
+        finally:
+            os.close(file)
+
     def drop_partial(self, key: str) -> bool:
         """See ContentStore."""
         path = self.partial_path(key)

@@ -192,6 +192,15 @@ class ContentStore(Protocol):
         """
         ...
 
+    def read_partial(self, key: str, length: int, offset: int) -> bytes:
+        """Up to `length` bytes of an unfinished ingest, also while it is written; fewer where there
+        are no more yet, b"" also where there is no such ingest (any more).
+
+        Nobody has verified them, and the ingest may begin anew with others. Raises FIELD_INVALID
+        for what is no key.
+        """
+        ...
+
     def drop_partial(self, key: str) -> bool:
         """Forgets an unfinished ingest, and says so; not one that is being written.
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 
+import structlog
 from aiohttp import web
 
 from imgd_server.content import Reader
+from imgd_server.distribution._cache import Cache, refuse_upstream
+from imgd_server.distribution._follow import Follower
 from imgd_server.distribution._headers import byte_range, matches
 from imgd_server.distribution._protocol import Refusal, in_thread, parse_digest, refuse
 from imgd_server.distribution._repository import Repository
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import WriteSession
-from imgd_server.oci import Digest
+from imgd_server.oci import Descriptor, Digest
 
 __all__ = ["delete_blob", "get_blob"]
+
+_log = structlog.get_logger(__name__)
 
 # Read at once where sendfile(2) can't send: as much as a socket takes without a wait, about.
 _PIECE = 256 << 10
@@ -24,41 +29,79 @@ _PIECE = 256 << 10
 async def get_blob(request: web.Request, repository: Repository) -> web.StreamResponse:
     """GET and HEAD: the blob, or one range of it."""
     digest = parse_digest(request.match_info["digest"])
+    reader = await _open(repository, digest)
+    if reader is None and repository.cache:
+        if target := await repository.cache.blob(repository, digest):
+            return await _fetch(request, repository, repository.cache, target)
+        reader = await _open(repository, digest)
+    if reader is None:
+        raise _unknown(repository, digest)
+    with reader:
+        response, start, end = _begin(request, digest, reader.size)
+        if response.status != 304:
+            await response.prepare(request)
+            if request.method != "HEAD" and end > start:
+                await _send(request, response, reader, start, end - start)
+        return response
+
+
+def _begin(request: web.Request, digest: Digest, size: int) -> tuple[web.StreamResponse, int, int]:
+    """The answer without its body, and which part of the blob that is."""
     headers = {
         "Docker-Content-Digest": digest,
         "ETag": f'"{digest}"',
         "Cache-Control": "max-age=31536000, immutable",
     }
-    with await _open(repository, digest) as reader:
-        if matches(request, digest):
-            return web.Response(status=304, headers=headers)
-        part = byte_range(request, digest, reader.size)
-        start, end = part or (0, reader.size)
-        headers |= {
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(end - start),
-            "Accept-Ranges": "bytes",
-        }
-        if part:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{reader.size}"
-        response = web.StreamResponse(status=206 if part else 200, headers=headers)
-        await response.prepare(request)
-        if request.method != "HEAD" and end > start:
-            await _send(request, response, reader, start, end - start)
+    if matches(request, digest):
+        return web.Response(status=304, headers=headers), 0, 0
+    part = byte_range(request, digest, size)
+    start, end = part or (0, size)
+    headers |= {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(end - start),
+        "Accept-Ranges": "bytes",
+    }
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return web.StreamResponse(status=206 if part else 200, headers=headers), start, end
+
+
+async def _fetch(
+    request: web.Request, repository: Repository, cache: Cache, target: Descriptor
+) -> web.StreamResponse:
+    """Sends a blob while it comes from its registry."""
+    response, start, end = _begin(request, target.digest, target.size)
+    if request.method == "HEAD" or response.status == 304:
         return response
+    async with cache.fetching(repository, target) as flight:
+        follower = Follower(flight, repository.backing.content, target, start, end)
+        try:
+            await follower.begin()
+        except Error as error:
+            raise refuse_upstream(error, "BLOB_UNKNOWN") from None
+        await response.prepare(request)
+        try:
+            with await follower.send(response) as reader:
+                await _send(request, response, reader, follower.sent_to, end - follower.sent_to)
+        except Error as error:
+            # The status is sent: what is left is to end before the last byte.
+            _log.warning("blob cut off", digest=target.digest, why=error.message)
+            response.force_close()
+        except ConnectionError:
+            response.force_close()
+    return response
 
 
-async def _open(repository: Repository, digest: Digest) -> Reader:
+async def _open(repository: Repository, digest: Digest) -> Reader | None:
     shown = await repository.backing.metadata.read(
         lambda session: session.repository_has_blob(repository.full, digest)
     )
-    if shown:
-        try:
-            return await in_thread(lambda: repository.backing.content.open(digest))
-        except Error as error:
-            if error.reason is not Reason.BLOB_NOT_FOUND:
-                raise
-    raise _unknown(repository, digest)
+    try:
+        return await in_thread(lambda: repository.backing.content.open(digest)) if shown else None
+    except Error as error:
+        if error.reason is not Reason.BLOB_NOT_FOUND:
+            raise
+    return None
 
 
 def _unknown(repository: Repository, digest: Digest) -> Refusal:

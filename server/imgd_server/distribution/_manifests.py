@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from imgd_server.distribution._cache import Found
 from imgd_server.distribution._headers import matches
 from imgd_server.distribution._protocol import (
     Refusal,
@@ -38,17 +39,24 @@ __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 _MAX_TAGS = 100
 # So many missing blobs are named in a refusal.
 _MAX_NAMED = 20
+# RFC 7234, 5.5.1. RFC 9111 gave the header up, and put nothing in its place.
+_STALE = '110 imgd "Response is Stale"'
 
 
 async def get_manifest(request: web.Request, repository: Repository) -> web.StreamResponse:
     """GET and HEAD: a manifest by tag or digest."""
-    target = await _find(request, repository)
-    content = repository.backing.content
+    found = await _find(request, repository)
+    target, content = found.target, repository.backing.content
     headers = {"Docker-Content-Digest": target.digest, "ETag": f'"{target.digest}"'}
+    if found.stale:
+        headers["Warning"] = _STALE
     if matches(request, target.digest):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = target.media_type
     try:
+        if request.method == "HEAD" and repository.cache:
+            # It need not have been fetched.
+            return web.Response(headers=headers | {"Content-Length": str(target.size)})
         if request.method == "HEAD":
             info = await in_thread(lambda: content.info(target.digest))
             return web.Response(headers=headers | {"Content-Length": str(info.size)})
@@ -61,10 +69,14 @@ async def get_manifest(request: web.Request, repository: Repository) -> web.Stre
     return web.Response(body=raw, headers=headers)
 
 
-async def _find(request: web.Request, repository: Repository) -> Descriptor:
+async def _find(request: web.Request, repository: Repository) -> Found:
     text = request.match_info["reference"]
     digest = parse_digest(text) if ":" in text else None
     tag = "" if digest else _tag(request, repository)
+
+    if repository.cache:
+        whole = request.method != "HEAD"
+        return await repository.cache.manifest(repository, tag, digest, whole=whole)
 
     def find(session: ReadSession) -> Descriptor | None:
         if digest:
@@ -73,7 +85,7 @@ async def _find(request: web.Request, repository: Repository) -> Descriptor:
         return record.target if record else None
 
     if target := await repository.backing.metadata.read(find):
-        return target
+        return Found(target)
     raise _unknown(request, repository)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from imgd_server.distribution._uploads import Uploads
 from imgd_server.metadata import LeaseRecord, MetadataStore, WriteSession
 from imgd_server.oci import Digest, FormatError, Reference
 from imgd_server.transfer import now_us
+
+if TYPE_CHECKING:
+    from imgd_server.distribution._cache import Cache
 
 __all__ = ["HOLD_US", "READABLE", "RESOLVE", "Backing", "Repository", "put_bytes"]
 
@@ -34,11 +38,13 @@ class Backing:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of a request: `name` as in the URL, `full` as in image names."""
+    """A repository of a request: `name` as in URLs, `full` as in image names. `cache` is where what
+    is not here comes from, None for nowhere."""
 
     name: str
     full: str
     backing: Backing
+    cache: Cache | None = None
 
     def tagged(self, tag: str) -> str:
         """The full image name of a tag. Refuses what is no tag with MANIFEST_INVALID."""

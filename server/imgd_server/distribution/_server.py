@@ -15,6 +15,7 @@ from aiohttp import web
 from imgd_server.content import ContentStore
 from imgd_server.distribution import _blobs, _discovery, _manifests, _pushes
 from imgd_server.distribution._access import CATALOG, GRANT, Access, OpenAccess
+from imgd_server.distribution._cache import Cache
 from imgd_server.distribution._headers import page
 from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
 from imgd_server.distribution._repository import READABLE, RESOLVE, Backing, Repository
@@ -42,7 +43,8 @@ class RegistryServer:
 
     `own_host` names the registry's own images (`/v2/app` is `OWN_HOST/app`); without it, that is
     the address listened on. Images of other registries are reached by their full domain as a path.
-    `access` says who may do what, everybody everything unless given; `tls` is what to listen with.
+    `access` says who may do what, everybody everything unless given; `tls` is what to listen with;
+    `cache` brings what is not here from other registries.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RegistryServer:
         read_only: bool = False,
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._uploads = Uploads(content)
         self._store = Backing(content, metadata, self._uploads, writable=not read_only)
@@ -65,6 +68,7 @@ class RegistryServer:
         )
         self._access = access or OpenAccess()
         self._tls = tls
+        self._cache = cache
         self.own_host = own_host or ""
         self._runner: web.AppRunner | None = None
 
@@ -76,6 +80,7 @@ class RegistryServer:
         """
         if not _LOOPBACK.fullmatch(f"[{host}]" if ":" in host else host):
             self._check_open_to_others(host)
+        self._check_upstreams(host, port)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         try:
@@ -112,27 +117,53 @@ class RegistryServer:
                 f"registry_host: needed, for {host} is no host that clients could name",
             )
 
+    def _check_upstreams(self, host: str, port: int) -> None:
+        own = {f"{one}:{port}" for one in (host, f"[{host}]", "localhost", "127.0.0.1", "[::1]")}
+        if self._cache and (loop := self._cache.config.upstreams & {self.own_host, *own}):
+            raise Error(
+                Reason.FIELD_INVALID, f"registry_cache: {min(loop)} is this registry itself"
+            )
+
     async def stop(self) -> None:
         """Lets open requests end for a moment, and stops. Unfinished uploads can go on later."""
         if self._runner:
             await self._runner.cleanup()
         self._uploads.close()
 
-    def resolve(self, name: str) -> Repository:
-        """The repository that a name in a URL means. Refuses with NAME_INVALID."""
+    def resolve(self, name: str, namespace: str = "") -> Repository:
+        """The repository that a name in a URL means; `namespace` is the host that it leaves out, as
+        containerd says it (`ns`). Refuses with NAME_INVALID."""
+        if namespace:
+            name = f"{namespace}/{name}"
         if self._samples and (name == SAMPLES or name.startswith(f"{SAMPLES}/")):
             return Repository(name, f"{SAMPLES_HOST}/{name}", self._samples)
-        domain = name.partition("/")[0]
-        foreign = "/" in name and (domain == "localhost" or "." in domain or ":" in domain)
-        full = name if foreign else f"{self.own_host}/{name}"
+        domain, _, path = name.partition("/")
+        foreign = path and (domain == "localhost" or "." in domain or ":" in domain)
         try:
-            reference = Reference.parse(full)
+            if namespace:
+                reference = Reference(namespace, path)
+            else:
+                reference = Reference.parse(name if foreign else f"{self.own_host}/{name}")
         except FormatError as error:
             raise refuse("NAME_INVALID", str(error)) from None
         if reference.tag or reference.digest:
             raise refuse("NAME_INVALID", f"{name[:200]} is not a repository's name")
+        cached = self._cache and reference.domain in self._cache.config.upstreams
         # Docker Hub has several ways to write a name.
-        return Repository(name, reference.name, self._store)
+        return Repository(name, reference.name, self._store, self._cache if cached else None)
+
+    async def _repository(self, request: web.Request, *, reads: bool) -> Repository:
+        """The repository of a request. What is none here is read from the default upstream."""
+        name, namespace = request.match_info["name"], request.query.get("ns", "")
+        repository = self.resolve(name, namespace)
+        default = self._cache.config.default if self._cache else ""
+        own = repository.full.startswith(f"{self.own_host}/") and not namespace
+        if not (default and reads and own) or repository.backing is not self._store:
+            return repository
+        known = await self._store.metadata.read(
+            lambda session: session.has_repository(repository.full)
+        )
+        return repository if known else self.resolve(name, default)
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard], client_max_size=_MAX_BODY)
@@ -170,12 +201,19 @@ class RegistryServer:
         """`needs` is the action that must have been granted: `pull`, `push` or `delete`."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            repository = self.resolve(request.match_info["name"])
+            repository = await self._repository(request, reads=needs == "pull")
             self._require(("repository", self._resource(repository)), needs)
             if needs != "pull" and not repository.backing.writable:
                 raise refuse(
                     "UNSUPPORTED",
                     f"{repository.name} is read-only here",
+                    headers={"Allow": "GET, HEAD"},
+                )
+            if needs != "pull" and repository.cache:
+                raise refuse(
+                    "UNSUPPORTED",
+                    f"{repository.name} is a cache here: push to the registry itself, and remove "
+                    "with imgctl",
                     headers={"Allow": "GET, HEAD"},
                 )
             return await action(request, repository)

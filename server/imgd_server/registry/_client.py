@@ -246,6 +246,20 @@ class HttpRegistryClient:
                 failed = error
         raise failed
 
+    def blob_size(
+        self,
+        reference: Reference,
+        digest: Digest,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> int:
+        """See RegistryClient."""
+        call = _Call(reference, f"blobs/{digest}", credentials, cancellation)
+        with self._ask(call, "HEAD", {"Accept": "*/*"}) as response:
+            if response.length is None or is_encoded(response):
+                raise protocol_error(response, "does not say how large a blob is")
+            return response.length
+
     def _open_foreign(
         self, text: str, target: Descriptor, offset: int, cancellation: Cancellation
     ) -> BlobStream:

@@ -174,6 +174,17 @@ class RegistryClient(Protocol):
         registry has it not. Raises REMOTE_NOT_FOUND, REGISTRY_*."""
         ...
 
+    def blob_size(
+        self,
+        reference: Reference,
+        digest: Digest,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> int:
+        """How large a blob of the reference's repository is, in bytes: one HEAD. Raises
+        REMOTE_NOT_FOUND, REGISTRY_*."""
+        ...
+
     def close(self) -> None:
         """Closes idle connections."""
         ...

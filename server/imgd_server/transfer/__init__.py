@@ -5,7 +5,8 @@
 (`_flight`, `_fetch`), and made visible in one transaction (`_commit`).
 """
 
-from imgd_server.transfer._fetch import RetryPolicy
+from imgd_server.transfer._fetch import Fetcher, RetryPolicy
+from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._manager import TransferConfig, TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import (
@@ -30,6 +31,9 @@ from imgd_server.transfer._watch import TransferView, WatchEvent, WatchEventKind
 __all__ = [
     "Activity",
     "ActivityKind",
+    "Fetcher",
+    "Flight",
+    "FlightTable",
     "LeaseRequest",
     "Node",
     "NodeKind",

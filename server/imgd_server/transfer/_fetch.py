@@ -126,6 +126,19 @@ class Fetcher:
             flight, lambda: self.registry.resolve(reference, credentials, flight.cancellation)
         )
 
+    async def blob_size(
+        self,
+        flight: Flight[Any],
+        reference: Reference,
+        digest: Digest,
+        credentials: Credentials | None,
+    ) -> int:
+        """How large a blob is, in bytes."""
+        return await self._persist(
+            flight,
+            lambda: self.registry.blob_size(reference, digest, credentials, flight.cancellation),
+        )
+
     async def manifest(
         self,
         flight: Flight[None],

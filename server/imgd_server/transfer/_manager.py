@@ -90,6 +90,11 @@ class TransferManager:
         self._stopping = asyncio.Event()
         self._epoch = 0
 
+    @property
+    def fetcher(self) -> Fetcher:
+        """What brings content here, for others who do: of one blob there is one writer."""
+        return self._fetcher
+
     async def open(self) -> None:
         """Takes up the records of the last daemon: what ran then is interrupted now."""
         self._epoch = await self._metadata.write(lambda session: session.next_epoch())

@@ -454,6 +454,26 @@ def test_one_partial_also_while_it_is_written(store: ContentStore) -> None:
     assert store.partial("key") is None
 
 
+def test_a_partial_is_read_while_it_is_written(store: ContentStore) -> None:
+    assert store.read_partial("key", 10, 0) == b""
+    with store.ingest("key") as ingest:
+        ingest.write(b"01234")
+        assert store.read_partial("key", 3, 0) == b"012"
+        assert store.read_partial("key", 10, 3) == b"34"
+        assert store.read_partial("key", 10, 5) == b""
+        ingest.write(b"56789")
+        assert store.read_partial("key", 100, 4) == b"456789"
+        ingest.restart()
+        assert store.read_partial("key", 10, 0) == b""
+        ingest.write(b"x")
+    assert store.read_partial("key", 10, 0) == b"x"
+    with store.ingest("key") as ingest:
+        ingest.commit(Digest.of(b"x"))
+    assert store.read_partial("key", 10, 0) == b""
+    with pytest.raises(FieldError):
+        store.read_partial("../key", 10, 0)
+
+
 def test_partials_may_go_while_they_are_listed(store: ContentStore) -> None:
     keys = {f"upload:{number}" for number in range(20)}
     for key in keys:

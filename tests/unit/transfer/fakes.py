@@ -271,6 +271,19 @@ class FakeRegistry:
         start = 0 if trick.ignores_range else offset
         return _Stream(self, target.digest, body, start, trick, cancellation)
 
+    def blob_size(
+        self,
+        reference: Reference,
+        digest: Digest,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> int:
+        self._answer("size", reference, digest, 0, credentials, cancellation)
+        body = self.blobs.get((reference.name, digest))
+        if body is None:
+            raise _absent(reference)
+        return len(body)
+
     def close(self) -> None:
         """Does nothing."""
 
