@@ -356,6 +356,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.registry = registry
         self.defects: list[BaseException] = []
         self._open: set[Any] = set()
+        self._ending = False
         self._context: ssl.SSLContext | None = None
         if tls:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -364,29 +365,40 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self._context:
-            request = self._context.wrap_socket(request, server_side=True)
-        elif request.recv(1, socket.MSG_PEEK) == b"\x16":
-            return  # a TLS handshake, which a plain server would take for the start of a line
+            request = self._context.wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            )
         self._open.add(request)
+        if self._ending:  # it came between the end of listening and `hang_up`
+            _shut(request)
         try:
+            if self._context:
+                request.do_handshake()
+            elif request.recv(1, socket.MSG_PEEK) == b"\x16":
+                return  # a TLS handshake, which a plain server would take for the start of a line
             super().finish_request(request, client_address)
         finally:
             self._open.discard(request)
             request.close()
 
     def hang_up(self) -> None:
-        """Ends what waits for a next request."""
+        """Ends what waits for a next request, or will."""
+        self._ending = True
         for request in list(self._open):
-            try:
-                socket.socket.shutdown(request, socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
         # Clients leave when they have had enough.
         if error is not None and not isinstance(error, OSError):
             self.defects.append(error)
+
+
+def _shut(request: Any) -> None:
+    try:
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 class _Handler(BaseHTTPRequestHandler):

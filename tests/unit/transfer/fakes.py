@@ -55,7 +55,7 @@ __all__ = [
 
 HOST = "registry.test"
 # A net under whatever should happen by itself.
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Gate:
@@ -475,7 +475,8 @@ async def open_lab(
     registry = registry or FakeRegistry()
     settings = TransferConfig(
         **{
-            "min_watch_interval": 0.001,
+            # Fifty watchers at once must leave the threads some of the processor.
+            "min_watch_interval": 0.02,
             "retry": RetryPolicy(first=0.001, ceiling=0.001),
             "max_threads": 8,
             **config,

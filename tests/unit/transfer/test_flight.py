@@ -106,7 +106,7 @@ async def play(steps: list[tuple[str, int]]) -> None:
             case _:
                 for _ in range(pick % 3 + 1):
                     await asyncio.sleep(0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not all(one.task.done() for one in story.sharers):
             story.finish(0, None)
             await asyncio.sleep(0)

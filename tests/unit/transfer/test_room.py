@@ -104,7 +104,7 @@ async def test_of_two_that_come_at_once_one_has_its_room(small: Small) -> None:
             done.set()
             return False
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         assert sorted(await asyncio.gather(one("a"), one("b"))) == [False, True]
 
 
