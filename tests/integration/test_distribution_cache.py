@@ -334,6 +334,37 @@ async def test_many_clients_are_one_to_the_upstream(
     assert upstream.served("/blobs/") == LAYER
 
 
+@pytest.mark.parametrize("after", [0, 1 << 20])
+async def test_what_nobody_wants_any_more_is_not_fetched(
+    cached: Cached, upstream: HostileRegistry, after: int
+) -> None:
+    upstream.add("app", LARGE, "1")
+    await cached.manifest("1")
+    upstream.on("GET .*/blobs/", stall(after=after), times=1)
+    getting = asyncio.create_task(cached.blob(LARGE_LAYER))
+    await asyncio.to_thread(upstream.wait_for, "GET .*/blobs/")
+    getting.cancel()
+    async with asyncio.timeout(PATIENCE):
+        # Until its writer has let go of it.
+        while not list(cached.inside.content.partials()):
+            await asyncio.sleep(0.01)
+    assert (await cached.blob(LARGE_LAYER)).body == noise(3)
+    assert len(upstream.matching("GET .*/blobs/")) == 2
+
+
+async def test_a_manifest_that_has_gone_is_asked_for_anew(
+    serve: Serve, upstream: HostileRegistry
+) -> None:
+    async with serve(fresh=3600.0) as inside:
+        cached = Cached(inside, upstream)
+        upstream.add("app", SMALL, "1")
+        await cached.manifest("1", "HEAD")
+        upstream.forget()
+        upstream.add("app", LARGE, "1")
+        assert (await cached.manifest("1")).status == 404
+        assert (await cached.manifest("1")).body == LARGE.raw
+
+
 @pytest.mark.parametrize(
     ("wanted", "start", "end"),
     [

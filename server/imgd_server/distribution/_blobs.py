@@ -74,7 +74,12 @@ async def _fetch(
     if request.method == "HEAD" or response.status == 304:
         return response
     async with cache.fetching(repository, target) as flight:
-        follower = Follower(flight, repository.backing.content, target, start, end)
+
+        def gone() -> bool:
+            return request.transport is None or request.transport.is_closing()
+
+        content = repository.backing.content
+        follower = Follower(flight, content, target, start, end, gone)
         try:
             await follower.begin()
         except Error as error:

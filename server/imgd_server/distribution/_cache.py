@@ -173,6 +173,8 @@ class Cache:
                 self._marks[name] = _Mark(target, self._clock())
             await self._ready(repository, name, target, whole=whole)
         except Error as error:
+            # It may have been said of a manifest that has gone since.
+            self._marks.pop(name, None)
             if error.reason not in _FAILURES or not had:
                 raise
             self._pause(domain, error)

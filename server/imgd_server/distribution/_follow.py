@@ -8,6 +8,7 @@ wrong ends with the connection.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -32,12 +33,20 @@ class Follower:
     """Sends `start` to `end` of a blob that a flight fetches.
 
     All bytes from the first on are hashed as they are read, for an attempt at fetching may begin
-    anew, and what was sent before must be of the blob that was verified in the end.
+    anew, and what was sent before must be of the blob that was verified in the end. `gone` says
+    that the client has left.
     """
 
     def __init__(
-        self, flight: Flight[Any], content: ContentStore, target: Descriptor, start: int, end: int
+        self,
+        flight: Flight[Any],
+        content: ContentStore,
+        target: Descriptor,
+        start: int,
+        end: int,
+        gone: Callable[[], bool],
     ) -> None:
+        self._gone = gone
         self._flight, self._content, self._target = flight, content, target
         self._start, self._end = start, end
         self._hasher: Hasher = target.digest.hasher()
@@ -51,20 +60,22 @@ class Follower:
         return self._flight.task
 
     async def begin(self) -> None:
-        """Waits until there is something to send. Raises what the flight does, if it fails."""
+        """Waits until there is something to send. Raises what the flight does, if it fails, and
+        ConnectionResetError when the client leaves."""
         while not self._task.done() and not self._flight.done_bytes:
-            await asyncio.wait([self._task], timeout=_TICK)
+            await self._tick()
         if self._task.done():
             await self._flight.result()
 
     async def send(self, response: web.StreamResponse) -> Reader:
         """Sends what comes, all but the last byte; then the blob, open, verified, and the one
-        whose bytes were sent. Raises what the flight does, and DIGEST_MISMATCH."""
+        whose bytes were sent. Raises what the flight does, DIGEST_MISMATCH, and
+        ConnectionResetError when the client leaves."""
         while not self._task.done():
             left = min(self._flight.done_bytes, self._target.size) - self._read
             piece = await in_thread(lambda: self._take(min(left, _PIECE))) if left > 0 else b""  # noqa: B023
             if not piece:
-                await asyncio.wait([self._task], timeout=_TICK)
+                await self._tick()
                 continue
             # The part that is wanted of what was read now, and not the last byte.
             first = max(self._start - (self._read - len(piece)), 0)
@@ -80,6 +91,12 @@ class Follower:
             reader.close()
             raise
         return reader
+
+    async def _tick(self) -> None:
+        # Nothing else tells while nothing is sent, and a blob that nobody wants is not fetched.
+        if self._gone():
+            raise ConnectionResetError
+        await asyncio.wait([self._task], timeout=_TICK)
 
     def _take(self, length: int) -> bytes:
         piece = self._content.read_partial(self._target.digest, length, self._read)

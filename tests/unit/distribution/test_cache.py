@@ -80,7 +80,7 @@ async def test_a_client_gets_what_was_verified_or_less(tmp_path: Path, seed: int
     flight = download(content, data, chance, wrong)
     target = Descriptor("x", Digest.of(data), len(data))
     client = Client()
-    follower = Follower(flight, content, target, start, end)
+    follower = Follower(flight, content, target, start, end, lambda: False)
     await follower.begin()
     failed: Error | None = None
     try:
@@ -115,8 +115,8 @@ async def test_a_download_that_fails_fails_its_followers(tmp_path: Path, begun: 
         raise Error(Reason.REGISTRY_TIMEOUT, "stopped")
 
     flight.task = asyncio.create_task(work())
-    client = Client()
-    follower = Follower(flight, content, Descriptor("x", Digest.of(data), 10), 0, 10)
+    client, target = Client(), Descriptor("x", Digest.of(data), 10)
+    follower = Follower(flight, content, target, 0, 10, lambda: False)
     sending: asyncio.Task[Any]
     if begun:
         await follower.begin()
