@@ -33,6 +33,7 @@ from imgd_server.images import (
     Collection,
     Housekeeper,
     HousekeepingConfig,
+    LayerUnpacker,
     Problem,
     Water,
     check_store,
@@ -40,6 +41,7 @@ from imgd_server.images import (
 )
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.registry import HttpRegistryClient, RegistryConfig
+from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import TransferConfig, TransferManager, now_us
 
@@ -132,9 +134,11 @@ async def serve(
         stack.push_async_callback(metadata.close)
         registry = _registry_client(config)
         stack.callback(registry.close)
-        manager = TransferManager(metadata, content, registry, _transfers(config))
+        unpacker = LayerUnpacker(await asyncio.to_thread(_unpacker, config, root))
+        stack.push_async_callback(asyncio.to_thread, unpacker.close)
+        manager = TransferManager(metadata, content, registry, _transfers(config), unpacker)
         await manager.open()
-        housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config))
+        housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config), unpacker.store)
         inside = await _registry_inside(config, root, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,
@@ -143,6 +147,7 @@ async def serve(
             housekeeper,
             inside,
             [inside.host] if inside.host else [],
+            unpacker,
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
@@ -178,6 +183,30 @@ def _registry_client(config: Config) -> HttpRegistryClient:
             plain_http=frozenset(config.plain_http),
             allowed_hosts=frozenset(config.allowed_hosts),
         )
+    )
+
+
+def _unpacker(config: Config, root: Path) -> Unpacker:
+    folder = root / "snapshots"
+    kind, can = config.snapshotter, can_overlay(folder)
+    if kind == "overlay" and not can:
+        raise Error(
+            Reason.FIELD_INVALID,
+            "snapshotter: overlayfs can't be mounted here: that needs root, and a file system "
+            'below the state root that it can be on; use "copy"',
+        )
+    if kind == "auto":
+        kind = "overlay" if can else "copy"
+        _log.info("snapshotter chosen", kind=kind)
+    return Unpacker(
+        SnapshotStore(folder, kind),
+        workers=config.unpack_workers or min(max(len(os.sched_getaffinity(0)), 2), 8),
+        limits=Limits(
+            max_bytes=config.max_layer_bytes,
+            max_entries=config.max_layer_entries,
+            max_ratio=config.max_layer_ratio,
+        ),
+        sync=not config.unpack_unsynced,
     )
 
 
@@ -274,14 +303,33 @@ async def check(config: Config, *, verify_content: bool, repair: bool = False) -
     Raises FIELD_INVALID where there is no store, TOO_BUSY while a daemon uses it.
     """
     async with _unused_store(config) as (metadata, content):
-        found = check_store(metadata, content, verify_content=verify_content, repair=repair)
+        found = check_store(
+            metadata,
+            content,
+            verify_content=verify_content,
+            repair=repair,
+            snapshots=_snapshots(config),
+        )
         return [problem async for _, problems in found for problem in problems]
 
 
 async def collect_garbage(config: Config, *, dry_run: bool) -> Collection:
     """Collects in a store that no daemon uses. Raises as `check`."""
     async with _unused_store(config) as (metadata, content):
-        return await collect(metadata, content, now_us, dry_run=dry_run)
+        return await collect(
+            metadata, content, now_us, dry_run=dry_run, snapshots=_snapshots(config)
+        )
+
+
+def _snapshots(config: Config) -> SnapshotStore | None:
+    """The snapshots that a daemon has left, of the kind that it had last."""
+    root = Path(config.root) / "snapshots"
+    found = [root / kind / "layers" for kind in ("overlay", "copy")]
+    there = [folder for folder in found if folder.is_dir()]
+    if not there:
+        return None
+    newest = max(there, key=lambda folder: folder.stat().st_mtime)
+    return SnapshotStore(root, newest.parent.name)
 
 
 @asynccontextmanager

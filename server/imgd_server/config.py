@@ -44,6 +44,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _folder(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError(f"{text!r} is no absolute path")
+    return text
+
+
 def _texts(parse: Callable[[object], str], least: int = 0) -> Callable[[object], list[str]]:
     """A list of texts; as one text, they are separated by commas."""
 
@@ -262,6 +269,36 @@ class Config:
         lambda: 86400.0,
         "how long ended transfers are remembered",
         "SECONDS",
+    )
+    snapshotter: str = _key(
+        _choice("auto", "overlay", "copy"),
+        lambda: "auto",
+        "how layers become root file systems: overlayfs, or copied trees",
+        "auto|overlay|copy",
+    )
+    unpack_workers: int = _key(
+        _integer(0, 64), int, "how many layers are unpacked at once; 0 by processors", "N"
+    )
+    unpack_unsynced: bool = _key(
+        _switch, bool, "end a pull that unpacks before its files are on the disk"
+    )
+    max_layer_bytes: int = _key(
+        _integer(1, 1 << 50), lambda: 64 << 30, "the most that a layer may unpack to", "BYTES"
+    )
+    max_layer_entries: int = _key(
+        _integer(1, 100_000_000), lambda: 2_000_000, "the most files of a layer", "N"
+    )
+    max_layer_ratio: int = _key(
+        _integer(1, 100_000),
+        lambda: 500,
+        "the most bytes that a stored byte of a layer beyond 1 GiB may unpack to",
+        "N",
+    )
+    mount_roots: list[str] = _key(
+        _texts(_folder),
+        list,
+        "a folder below which callers may ask for bundles and mounts",
+        "DIR",
     )
     high_water: str = _key(
         _water,

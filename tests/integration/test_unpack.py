@@ -39,7 +39,7 @@ from imgd_server.rootfs import (
     settle,
     stored_layer,
 )
-from tests import peers
+from tests.overlay import need_overlay
 from tests.real_images import RealImages, run
 from tests.unit.rootfs.archives import (
     ROOT,
@@ -58,17 +58,6 @@ from tests.unit.rootfs.archives import (
 )
 
 PATIENCE = 60.0
-
-
-def need_overlay(folder: Path) -> None:
-    """Ends a test where overlayfs can't be mounted: loudly, as for a missing peer."""
-    if can_overlay(folder / "probe"):
-        return
-    test = os.environ.get("PYTEST_CURRENT_TEST", "unknown test").partition(" (")[0]
-    peers.missing.setdefault("overlayfs (root, and a file system for it)", []).append(test)
-    if os.environ.get("CI") == "true":
-        pytest.fail("overlayfs can't be mounted here", pytrace=False)
-    pytest.skip("NOT TESTED: overlayfs can't be mounted here")
 
 
 @contextmanager

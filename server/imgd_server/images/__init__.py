@@ -25,7 +25,7 @@ from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
-from imgd_server.images._inspect import Inspection, inspect
+from imgd_server.images._inspect import Inspection, choose_target, inspect
 from imgd_server.images._leases import (
     NewLease,
     create_lease,
@@ -39,6 +39,14 @@ from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
+from imgd_server.images._snapshots import sweep_snapshots
+from imgd_server.images._unpacking import (
+    LayerUnpacker,
+    Unpacked,
+    is_unpackable,
+    layers_of,
+    record_unpacked,
+)
 from imgd_server.images._usage import StoreUsage, Usage, usage_of
 
 __all__ = [
@@ -54,6 +62,7 @@ __all__ = [
     "Housekeeper",
     "HousekeepingConfig",
     "Inspection",
+    "LayerUnpacker",
     "NewContainer",
     "NewLease",
     "Problem",
@@ -61,11 +70,13 @@ __all__ = [
     "Removal",
     "StoreUsage",
     "Tagged",
+    "Unpacked",
     "Usage",
     "Water",
     "beat_container",
     "check_store",
     "children",
+    "choose_target",
     "collect",
     "create_container",
     "create_lease",
@@ -83,15 +94,19 @@ __all__ = [
     "holds_of",
     "image_event",
     "inspect",
+    "is_unpackable",
+    "layers_of",
     "new_uid",
     "parse_filters",
     "pause_container",
     "prune_images",
+    "record_unpacked",
     "remove_container",
     "remove_image",
     "renew_lease",
     "start_container",
     "stop_container",
+    "sweep_snapshots",
     "tag_image",
     "take_lease",
     "untag_image",

@@ -12,8 +12,10 @@ from imgd_server.errors import Error, Reason
 from imgd_server.images._collect import listed
 from imgd_server.images._describe import Only, describe
 from imgd_server.images._repair import drop_blob, forget_link, repair_image
+from imgd_server.images._snapshots import broken_snapshots
 from imgd_server.metadata import BlobRef, ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Digest, Platform
+from imgd_server.rootfs import SnapshotStore
 
 __all__ = ["Problem", "check_store"]
 
@@ -32,10 +34,15 @@ class Problem:
 
 
 async def check_store(
-    metadata: MetadataStore, content: ContentStore, *, verify_content: bool, repair: bool = False
+    metadata: MetadataStore,
+    content: ContentStore,
+    *,
+    verify_content: bool,
+    repair: bool = False,
+    snapshots: SnapshotStore | None = None,
 ) -> AsyncIterator[tuple[int, list[Problem]]]:
-    """Checks the metadata, every image, every link, then every blob, and yields (blobs checked so
-    far, new problems). Others may use the store meanwhile.
+    """Checks the metadata, every image, every link, every snapshot, then every blob, and yields
+    (blobs checked so far, new problems). Others may use the store meanwhile.
 
     An image's blobs must be there with their sizes, and its graph must read as recorded. With
     `verify_content` every stored blob is read again and compared with its digest. With `repair`
@@ -51,6 +58,8 @@ async def check_store(
     except Error as error:
         yield 0, [Problem(error.reason, "metadata", error.message)]
     yield 0, await asyncio.to_thread(_check_strays, content, repair)
+    if snapshots is not None:
+        yield 0, await asyncio.to_thread(_check_snapshots, snapshots, repair)
     infos = await listed(content.blobs())
     for checked, info in enumerate(infos, 1):
         problems = []
@@ -138,6 +147,14 @@ def _check_strays(content: ContentStore, repair: bool) -> list[Problem]:
         if repair and content.drop_stray(one)
         else Problem(Reason.STORE_CORRUPT, one, f"{message}: move it away")
         for one in strays
+    ]
+
+
+def _check_snapshots(store: SnapshotStore, repair: bool) -> list[Problem]:
+    what = "removed; it is unpacked again when it is needed" if repair else "repair the store"
+    return [
+        Problem(Reason.STORE_CORRUPT, chain_id, f"of this snapshot {why}: {what}", repaired=repair)
+        for chain_id, why in broken_snapshots(store, repair=repair)
     ]
 
 

@@ -18,7 +18,9 @@ from imgd_server.content import BlobInfo, ContentStore, PartialInfo
 from imgd_server.errors import Error, Reason
 from imgd_server.images._containers import expire_containers
 from imgd_server.images._leases import expire_leases
+from imgd_server.images._snapshots import collect_snapshots
 from imgd_server.metadata import EventRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.rootfs import SnapshotStore
 
 __all__ = ["Collection", "collect", "expire", "listed", "unheld_partials"]
 
@@ -43,6 +45,7 @@ class Collection:
     deleted_blobs: int
     deleted_partials: int
     freed_bytes: int
+    deleted_snapshots: int = 0
 
 
 async def expire(metadata: MetadataStore, clock: Callable[[], int]) -> None:
@@ -65,9 +68,14 @@ async def listed(found: Iterator[T]) -> list[T]:
 
 
 async def collect(
-    metadata: MetadataStore, content: ContentStore, clock: Callable[[], int], *, dry_run: bool
+    metadata: MetadataStore,
+    content: ContentStore,
+    clock: Callable[[], int],
+    *,
+    dry_run: bool,
+    snapshots: SnapshotStore | None = None,
 ) -> Collection:
-    """Frees every blob and partial that no image, lease or transfer holds.
+    """Frees every blob, partial and snapshot that no image, lease or transfer holds.
 
     With `dry_run` it frees nothing, and tells what it would; what has expired ends all the same.
     """
@@ -91,15 +99,19 @@ async def collect(
         loose = await _drop(metadata, content, clock, loose)
         while await asyncio.to_thread(content.sweep, _SWEPT_AT_ONCE):
             pass
+    unpacked = (0, 0)
+    if snapshots is not None:
+        unpacked = await collect_snapshots(metadata, snapshots, clock, dry_run=dry_run)
     report = Collection(
         started,
         clock(),
         len(blobs),
         len(free),
         len(loose),
-        sum(one.size for one in free) + sum(one.size for one in loose),
+        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked[1],
+        unpacked[0],
     )
-    if not dry_run and (free or loose):
+    if not dry_run and (free or loose or unpacked[0]):
         await metadata.write(lambda session: session.add_event(_event(report)))
     return report
 
@@ -176,6 +188,7 @@ def _event(report: Collection) -> EventRecord:
     facts = {
         "deleted_blobs": str(report.deleted_blobs),
         "deleted_partials": str(report.deleted_partials),
+        "deleted_snapshots": str(report.deleted_snapshots),
         "freed_bytes": str(report.freed_bytes),
     }
     return EventRecord("COLLECTION", "collect", "", report.ended, facts)

@@ -14,7 +14,9 @@ from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._collect import Collection, collect, expire
 from imgd_server.images._holds import delete_image, image_event
+from imgd_server.images._snapshots import sweep_snapshots
 from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.rootfs import SnapshotStore
 
 __all__ = ["Housekeeper", "HousekeepingConfig", "Water"]
 
@@ -69,8 +71,10 @@ class Housekeeper:
         content: ContentStore,
         clock: Callable[[], int],
         config: HousekeepingConfig | None = None,
+        snapshots: SnapshotStore | None = None,
     ) -> None:
         self._metadata, self._content, self._clock = metadata, content, clock
+        self._snapshots = snapshots
         self.config = config or HousekeepingConfig()
         self._collecting = asyncio.Lock()
         self._removed = asyncio.Event()
@@ -83,6 +87,9 @@ class Housekeeper:
         """Begins to work, until `close`."""
         for work in (self._tend, self._follow, self._collect_removed):
             self._own(work())
+        if self._snapshots is not None:
+            # What the last daemon left half unpacked, or half removed.
+            self._own(self._safely(sweep_snapshots(self._snapshots)))
 
     async def close(self) -> None:
         """Stops, when the step under way is done: a fraction of a second."""
@@ -116,12 +123,19 @@ class Housekeeper:
 
     async def _collect(self, *, dry_run: bool) -> Collection:
         async with self._collecting:
-            report = await collect(self._metadata, self._content, self._clock, dry_run=dry_run)
+            report = await collect(
+                self._metadata,
+                self._content,
+                self._clock,
+                dry_run=dry_run,
+                snapshots=self._snapshots,
+            )
         _log.info(
             "collected",
             dry_run=dry_run,
             deleted_blobs=report.deleted_blobs,
             deleted_partials=report.deleted_partials,
+            deleted_snapshots=report.deleted_snapshots,
             freed_bytes=report.freed_bytes,
         )
         return report

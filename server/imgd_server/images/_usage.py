@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from imgd_server.content import ContentStore
 from imgd_server.images._collect import listed, unheld_partials
+from imgd_server.images._snapshots import size_of
 from imgd_server.metadata import MetadataStore, ReadSession
+from imgd_server.rootfs import SnapshotStore
 
 __all__ = ["StoreUsage", "Usage", "usage_of"]
 
@@ -29,10 +32,17 @@ class StoreUsage:
     containers: Usage
     blobs: Usage
     partials: Usage
+    snapshots: Usage = Usage()
 
 
-async def usage_of(metadata: MetadataStore, content: ContentStore, now: int) -> StoreUsage:
-    """Counts images, containers, blobs (those of no image too) and unfinished content."""
+async def usage_of(
+    metadata: MetadataStore,
+    content: ContentStore,
+    now: int,
+    snapshots: SnapshotStore | None = None,
+) -> StoreUsage:
+    """Counts images, containers, blobs (those of no image too), unfinished content and unpacked
+    layers."""
     infos = await listed(content.blobs())
     partials = await listed(content.partials())
 
@@ -54,4 +64,14 @@ async def usage_of(metadata: MetadataStore, content: ContentStore, now: int) -> 
         Usage(
             len(partials), len(partials) - len(loose), sum(one.size for one in partials), sum(loose)
         ),
+        await _unpacked(metadata, snapshots, now) if snapshots else Usage(),
     )
+
+
+async def _unpacked(metadata: MetadataStore, store: SnapshotStore, now: int) -> Usage:
+    """Those in use are held by an image or a lease."""
+    chains = store.snapshots()
+    held = await metadata.read(lambda session: session.held_snapshots(chains, now))
+    sizes = await asyncio.to_thread(lambda: {one: size_of(store, one) for one in chains})
+    loose = sum(size for one, size in sizes.items() if one not in held)
+    return Usage(len(chains), len(held), sum(sizes.values()), loose)

@@ -133,6 +133,21 @@ class SnapshotStore:
         with self._condition:
             return list(self._shown)
 
+    def has(self, chain_id: Digest) -> bool:
+        """Whether there is a snapshot of a chain."""
+        with self._condition:
+            return chain_id in self._shown
+
+    def above(self, chain_ids: Iterable[Digest]) -> set[Digest]:
+        """These, and all that stand on them."""
+        found = set(chain_ids)
+        with self._condition:
+            while True:
+                more = {one for one, (_, parent) in self._shown.items() if parent in found}
+                if more <= found:
+                    return found
+                found |= more
+
     # --- making
 
     def claim(self, chain_id: Digest) -> Draft | None:

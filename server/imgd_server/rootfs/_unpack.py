@@ -48,11 +48,13 @@ class Layer:
         open: Its bytes: a stored blob's, or those of an ingest under way, or to come. Returns at
             once; what is not there yet is waited for by `LayerSource.wait`, and keeps no worker.
         size: Of its bytes as stored, as far as known: the largest are begun first.
+        digest: Of its blob, for errors to name.
     """
 
     diff_id: Digest
     open: Callable[[], LayerSource]
     size: int = 0
+    digest: str = ""
 
 
 class _Stored:
@@ -74,7 +76,7 @@ class _Stored:
 def stored_layer(content: ContentStore, digest: Digest, diff_id: Digest) -> Layer:
     """A layer that is in the store whole. Raises BLOB_NOT_FOUND."""
     size = content.info(digest).size
-    return Layer(diff_id, lambda: _Stored(content.open(digest)), size)
+    return Layer(diff_id, lambda: _Stored(content.open(digest)), size, digest)
 
 
 class _Job:
@@ -325,6 +327,9 @@ class Unpacker:
                     lambda unpacked: on_progress(place, unpacked, False),
                     cancellation,
                 )
+        except Error as error:
+            error.digest = error.digest or layer.digest
+            raise
         finally:
             source.close()
 

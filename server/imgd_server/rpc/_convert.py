@@ -275,7 +275,9 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
 
 def _store_endpoint(spec: TransferSpec) -> transfer_pb2.StoreEndpoint:
     destination = spec.destination
-    message = transfer_pb2.StoreEndpoint(tags=destination.tags, policy=_policy(destination.policy))
+    message = transfer_pb2.StoreEndpoint(
+        tags=destination.tags, policy=_policy(destination.policy), unpack=destination.unpack
+    )
     if destination.lease:
         message.lease.lease_id = destination.lease.lease_id
         message.lease.ttl.CopyFrom(duration(destination.lease.ttl))

@@ -25,6 +25,7 @@ from imgd_server.images import (
 )
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
+from imgd_server.rootfs import SnapshotStore
 from imgd_server.rpc import _convert
 from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
 from imgd_server.rpc._transfers import TRANSFERS
@@ -54,8 +55,10 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         manager: TransferManager,
         housekeeper: Housekeeper,
         inside: RegistryInside,
+        snapshots: SnapshotStore | None = None,
     ) -> None:
         self.methods: Sequence[str] = ()
+        self._snapshots = snapshots
         self._metadata = metadata
         self._content = content
         self._manager = manager
@@ -73,6 +76,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             methods=self.methods,
             image_filters=FILTER_KEYS,
             transfers=TRANSFERS,
+            snapshotter=self._snapshots.kind if self._snapshots else "",
             limits=system_pb2.Limits(
                 max_message_bytes=MAX_MESSAGE_BYTES,
                 max_manifest_bytes=MAX_MANIFEST_BYTES,
@@ -117,12 +121,12 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: system_service_pb2.GetDiskUsageRequest, context: Context
     ) -> system_service_pb2.GetDiskUsageResponse:
         """Returns the space used."""
-        found = await usage_of(self._metadata, self._content, now_us())
+        found = await usage_of(self._metadata, self._content, now_us(), self._snapshots)
         return system_service_pb2.GetDiskUsageResponse(
             images=_usage(found.images),
             containers=_usage(found.containers),
             blobs=_usage(found.blobs),
-            snapshots=system_pb2.DiskUsage(),
+            snapshots=_usage(found.snapshots),
             partials=_usage(found.partials),
         )
 
@@ -137,6 +141,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                 duration=_convert.duration((report.ended - report.started) / 1e6),
                 examined_blobs=report.examined_blobs,
                 deleted_blobs=report.deleted_blobs,
+                deleted_snapshots=report.deleted_snapshots,
                 deleted_partials=report.deleted_partials,
                 freed_bytes=report.freed_bytes,
             )
@@ -152,6 +157,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             self._content,
             verify_content=request.verify_content,
             repair=request.repair,
+            snapshots=self._snapshots,
         ):
             if problems:
                 yield system_service_pb2.CheckStoreResponse(

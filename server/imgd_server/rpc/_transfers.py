@@ -171,7 +171,6 @@ def _registry_to_store(
     limits: transfer_pb2.TransferLimits,
 ) -> TransferSpec:
     wished = {
-        "unpack": store.unpack,
         "all_tags": registry.all_tags,
         "include_referrers": registry.include_referrers,
         "max_bytes_per_second": limits.max_bytes_per_second,
@@ -191,6 +190,7 @@ def _registry_to_store(
             lease=LeaseRequest(lease.lease_id, _seconds(lease.ttl) or 3600.0)
             if store.HasField("lease")
             else None,
+            unpack=store.unpack,
         ),
         platforms=tuple(platforms.platforms),
         all_platforms=platforms.all,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import find_image, image_event, take_lease
+from imgd_server.images import Unpacked, find_image, image_event, record_unpacked, take_lease
 from imgd_server.metadata import (
     EventRecord,
     ImageRecord,
@@ -19,7 +19,6 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import (
-    Descriptor,
     Digest,
     FormatError,
     Platform,
@@ -113,13 +112,16 @@ def commit_present(
     present: Callable[[ReadSession], ImageRecord | None],
     reference: Reference,
     destination: StoreEndpoint,
+    unpacked: Sequence[Unpacked] = (),
 ) -> TransferRecord:
-    """Ends a pull that had nothing to do but to give names. Raises IMAGE_NOT_FOUND when the image
-    that `present` finds has gone meanwhile."""
+    """Ends a pull that had nothing to do but to give names, or to unpack. Raises IMAGE_NOT_FOUND
+    when the image that `present` finds has gone meanwhile."""
     image = present(session)
     if image is None:
         raise not_here(reference)
     session.touch_image(image.uid, now_us())
+    record_unpacked(session, image.uid, unpacked)
+    session.delete_lease(holding_lease(record.uid))
     return _commit(session, record, image, reference, destination, reused_bytes=image.content_size)
 
 
@@ -143,6 +145,7 @@ def commit_pull(
         description.platforms,
         description.blobs,
     )
+    record_unpacked(session, image.uid, pulled.unpacked)
     session.delete_lease(holding_lease(record.uid))
     return _commit(
         session,
@@ -216,12 +219,13 @@ def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord
     return EventRecord("TRANSFER", action, f"transfers/{record.uid}", now, facts)
 
 
-def hold(session: WriteSession, uid: str, targets: Sequence[Descriptor], lifetime_us: int) -> None:
-    """Holds what a transfer is about to store."""
+def hold(session: WriteSession, uid: str, digests: Sequence[Digest], lifetime_us: int) -> None:
+    """Holds what a transfer is about to store: blobs, and snapshots by their chain IDs."""
     now = now_us()
-    digests: tuple[Digest, ...] = tuple(target.digest for target in targets)
     session.put_lease(
-        LeaseRecord(holding_lease(uid), created=now, expires=now + lifetime_us, digests=digests)
+        LeaseRecord(
+            holding_lease(uid), created=now, expires=now + lifetime_us, digests=tuple(digests)
+        )
     )
 
 

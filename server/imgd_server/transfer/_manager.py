@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,9 +19,9 @@ import structlog
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason, from_format
-from imgd_server.images import new_uid
+from imgd_server.images import LayerUnpacker, Unpacked, new_uid
 from imgd_server.metadata import MetadataStore, ReadSession, TransferRecord, WriteSession
-from imgd_server.oci import Descriptor, FormatError, Platform, Reference
+from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference
 from imgd_server.registry import Credentials, RegistryClient
 from imgd_server.transfer import _commit
 from imgd_server.transfer._endings import failed, interrupted, stopped
@@ -33,6 +33,7 @@ from imgd_server.transfer._pull import Pull
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._spec import PullPolicy, TransferSpec
+from imgd_server.transfer._unpack import Arrivals, Unpacking, stored_manifests, unpack_stored
 from imgd_server.transfer._watch import WatchEvent, watch
 
 __all__ = ["TransferConfig", "TransferManager"]
@@ -75,12 +76,14 @@ class TransferManager:
         content: ContentStore,
         registry: RegistryClient,
         config: TransferConfig | None = None,
+        unpacker: LayerUnpacker | None = None,
     ) -> None:
         self._metadata = metadata
         self.config = config or TransferConfig()
         self._threads = ThreadPoolExecutor(self.config.max_threads, "transfer")
         self._fetcher = Fetcher(registry, content, self._threads, self.config.retry)
         self._flights = FlightTable()
+        self._unpacker, self._arrivals = unpacker, Arrivals(content)
         self._room = Room(content)
         # Every run whose end is not in the metadata yet.
         self._runs: dict[str, Run] = {}
@@ -137,10 +140,12 @@ class TransferManager:
 
         With `shared` the caller takes a share, to be given up with `leave`; a repeated request has
         several. A caller who is cancelled meanwhile leaves either nothing or a transfer that runs.
-        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN.
+        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN, UNSUPPORTED.
         """
         self._check_open()
         spec = _validated(spec)
+        if spec.destination.unpack and self._unpacker is None:
+            raise _no_unpacker()
         record = TransferRecord(
             uid=new_uid(),
             request_id=request_id,
@@ -345,6 +350,14 @@ class TransferManager:
             run.begin()
             reference = Reference.parse(run.spec.source.reference)
             destination = run.spec.destination
+
+            async def hold(digests: Sequence[Digest]) -> None:
+                lifetime = int(self.config.partial_lifetime * 1_000_000)
+                await self._metadata.write(
+                    lambda session: _commit.hold(session, run.record.uid, digests, lifetime)
+                )
+
+            unpacking = self._unpacking(run, hold) if destination.unpack else None
             wanted = tuple(Platform.parse(one) for one in run.spec.platforms) or (Platform.host(),)
             if destination.policy is not PullPolicy.ALWAYS:
                 present = partial(
@@ -354,21 +367,32 @@ class TransferManager:
                     explicit=bool(run.spec.platforms),
                     all_platforms=run.spec.all_platforms,
                 )
-                if await self._metadata.read(present):
+                if image := await self._metadata.read(present):
+                    unpacked: tuple[Unpacked, ...] = ()
+                    if unpacking:
+                        manifests = partial(
+                            stored_manifests,
+                            image=image,
+                            wanted=wanted,
+                            explicit=bool(run.spec.platforms),
+                            all_platforms=run.spec.all_platforms,
+                        )
+                        targets = await self._metadata.read(manifests)
+                        unpacked = await unpack_stored(
+                            unpacking, run.progress, self._fetcher.content, targets, hold
+                        )
                     return partial(
                         _commit.commit_present,
                         present=present,
                         reference=reference,
                         destination=destination,
+                        unpacked=unpacked,
                     )
                 if destination.policy is PullPolicy.NEVER:
                     raise _commit.not_here(reference)
 
             async def protect(targets: Sequence[Descriptor]) -> None:
-                lifetime = int(self.config.partial_lifetime * 1_000_000)
-                await self._metadata.write(
-                    lambda session: _commit.hold(session, run.record.uid, targets, lifetime)
-                )
+                await hold([target.digest for target in targets])
 
             run.pull = Pull(
                 uid=run.record.uid,
@@ -383,6 +407,7 @@ class TransferManager:
                 progress=run.progress,
                 room=self._room,
                 protect=protect,
+                unpacking=unpacking,
             )
             return partial(
                 _commit.commit_pull,
@@ -390,6 +415,14 @@ class TransferManager:
                 reference=reference,
                 destination=destination,
             )
+
+    def _unpacking(
+        self, run: Run, hold: Callable[[Sequence[Digest]], Awaitable[None]]
+    ) -> Unpacking:
+        if self._unpacker is None:
+            raise _no_unpacker()
+        content = self._fetcher.content
+        return Unpacking(self._unpacker, content, self._arrivals, run.progress, hold)
 
     async def _conclude(self, run: Run) -> None:
         """Waits for a run's work, shows what it stored, and records its end.
@@ -472,6 +505,10 @@ def _validated(spec: TransferSpec) -> TransferSpec:
         source=replace(spec.source, reference=str(reference)),
         destination=replace(spec.destination, tags=tags),
     )
+
+
+def _no_unpacker() -> Error:
+    return Error(Reason.UNSUPPORTED, "this daemon can't unpack layers: leave out unpack")
 
 
 def _unknown(uid: str) -> Error:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
-from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, Description, children, describe_held
+from imgd_server.images import (
+    MAX_INDEX_DEPTH,
+    MAX_MANIFESTS,
+    Description,
+    Unpacked,
+    children,
+    describe_held,
+)
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
@@ -40,6 +47,7 @@ from imgd_server.transfer._progress import (
     outline,
 )
 from imgd_server.transfer._room import Room
+from imgd_server.transfer._unpack import Unpacking
 
 __all__ = ["Pull", "Pulled"]
 
@@ -61,6 +69,7 @@ class Pulled:
     fetched_bytes: int
     reused_bytes: int
     warnings: tuple[str, ...]
+    unpacked: tuple[Unpacked, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,6 +91,7 @@ class Pull:
     progress: Progress
     room: Room
     protect: Callable[[Sequence[Descriptor]], Awaitable[None]]
+    unpacking: Unpacking | None = None
     target: Descriptor | None = None
     fetched: int = 0
     reused: int = 0
@@ -89,6 +99,7 @@ class Pull:
     _warnings: list[str] = field(default_factory=list)
     _blobs: dict[str, tuple[Node, Descriptor]] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
+    _here: set[str] = field(default_factory=set)
     _turns: Turns = field(default_factory=Turns)
     _slots: asyncio.Semaphore = field(init=False)
 
@@ -124,7 +135,14 @@ class Pull:
             self._content, target, Platform.host(), self._held, self._hold
         )
         self._check_stored(description)
-        return Pulled(target, description, self.fetched, self.reused, tuple(self._warnings))
+        return Pulled(
+            target,
+            description,
+            self.fetched,
+            self.reused,
+            tuple(self._warnings),
+            tuple(self.unpacking.unpacked) if self.unpacking else (),
+        )
 
     # --- planning: names and manifests
 
@@ -326,6 +344,8 @@ class Pull:
             if child.digest not in self._blobs or child.data is not None:
                 self._blobs[child.digest] = (found, child)
         await self._hold(parts)
+        if self.unpacking and node.target and not is_attestation(node.target):
+            self.unpacking.plan(node.target.digest, manifest)
 
     def _check_config_size(self, node: Node, config: Descriptor) -> None:
         # It is read into memory later; an artifact's is a blob like any other.
@@ -408,6 +428,8 @@ class Pull:
         wanted = [child for node, child in self._blobs.values() if not node.state.final]
         try:
             async with self.room.claim(wanted), asyncio.TaskGroup() as group:
+                if self.unpacking:
+                    group.create_task(self.unpacking.run())
                 for node, child in self._blobs.values():
                     group.create_task(self._get(node, child, self.fetcher.blob))
         except Error as error:
@@ -432,7 +454,9 @@ class Pull:
         async with self._slots, self._turns.take(node.node_id):
             if node.failure:
                 raise node.failure
-            if not node.state.final and not await self._exists(node, target):
+            if node.node_id in self._here or node.state.final:
+                return
+            if not await self._exists(node, target):
                 await self._share(node, target, fetch, forgiven)
 
     async def _share(
@@ -445,7 +469,7 @@ class Pull:
         key = (fetch.__name__, *self._scope, target.digest, target.size, target.urls)
         claimed = 0
         async with self.flights.join(key, self.uid, work) as flight:
-            self.progress.begin(node, ActivityKind.DOWNLOAD, flight, target.size)
+            activity = self.progress.begin(node, ActivityKind.DOWNLOAD, flight, target.size)
             try:
                 await flight.result()
             except Error as error:
@@ -458,7 +482,8 @@ class Pull:
             finally:
                 claimed = flight.claim(self.uid)
                 self.fetched += claimed
-        self.progress.end(node, NodeState.DONE, flight.host)
+        self.progress.end(node, NodeState.DONE, flight.host, only=activity)
+        self._arrived(node, target, NodeState.DONE)
         self.reused += max(target.size - claimed, 0)
 
     async def _exists(self, node: Node, target: Descriptor) -> bool:
@@ -469,7 +494,14 @@ class Pull:
         if here:
             self.reused += target.size
             self.progress.end(node, NodeState.EXISTS)
+            self._arrived(node, target, NodeState.EXISTS)
         return here
+
+    def _arrived(self, node: Node, target: Descriptor, state: NodeState) -> None:
+        """A blob is here; its node may have more to do."""
+        self._here.add(node.node_id)
+        if self.unpacking:
+            self.unpacking.arrived(target, state)
 
     def _check_stored(self, description: Description) -> None:
         """The last look before a name may point here."""

@@ -45,11 +45,13 @@ class RegistryEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class StoreEndpoint:
-    """The store. As a destination, `tags` are full names to give; none means the source's own."""
+    """The store. As a destination, `tags` are full names to give; none means the source's own.
+    `unpack` says that layers are to be unpacked too."""
 
     tags: tuple[str, ...] = ()
     policy: PullPolicy = PullPolicy.ALWAYS
     lease: LeaseRequest | None = None
+    unpack: bool = False
 
 
 Endpoint = RegistryEndpoint | StoreEndpoint
@@ -89,6 +91,7 @@ class TransferSpec:
                 tags=tuple(destination["tags"]),
                 policy=PullPolicy[destination["policy"]],
                 lease=LeaseRequest(**lease) if lease else None,
+                unpack=destination.get("unpack", False),
             ),
             platforms=tuple(value["platforms"]),
             all_platforms=value["all_platforms"],

@@ -87,7 +87,12 @@ async def test_what_is_held_stays_and_the_rest_goes(
     (told,) = await events(metadata, "COLLECTION")
     assert (told.action, told.attributes) == (
         "collect",
-        {"deleted_blobs": "2", "deleted_partials": "0", "freed_bytes": "8"},
+        {
+            "deleted_blobs": "2",
+            "deleted_partials": "0",
+            "deleted_snapshots": "0",
+            "freed_bytes": "8",
+        },
     )
     # Nothing to do is nothing to tell.
     assert (await run(metadata, shelf)).freed_bytes == 0
