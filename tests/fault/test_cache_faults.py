@@ -80,7 +80,7 @@ async def test_a_killed_daemon_goes_on_where_it_was(
             daemon.kill()
             with pytest.raises((http.client.IncompleteRead, ConnectionError)):
                 answer.read()
-    upstream.release()
+    upstream.held.set()
     await whole(root)
     served = upstream.served(f"/blobs/{BLOB}")
     with caching(root, upstream) as daemon:

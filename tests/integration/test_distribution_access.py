@@ -101,7 +101,11 @@ async def test_the_base_tells_clients_how_to_log_in(users: tuple[Inside, bool]) 
     assert (await inside.call("GET", "/v2/", headers=ALICE_HEADER)).status == 200
 
 
-async def test_guesses_end_in_429(users: tuple[Inside, bool]) -> None:
+async def test_guesses_end_in_429(
+    users: tuple[Inside, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the guesses take here.
+    monkeypatch.setattr("imgd_server.distribution._htpasswd._REFILL_SECONDS", 1e6)
     inside, _ = users
     assert (await inside.call("GET", "/v2/", headers=ALICE_HEADER)).status == 200
     answers = [await inside.call("GET", "/v2/", headers=basic(f"alice:{n}")) for n in range(12)]

@@ -58,6 +58,12 @@ LARGE = app(3)
 LARGE_LAYER = digest_of(noise(3))
 
 
+@pytest.fixture(autouse=True)
+def pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that failed is left alone for longer than any test takes."""
+    monkeypatch.setattr("imgd_server.distribution._cache._PAUSE", 300.0)
+
+
 @pytest.fixture
 def upstream() -> Iterator[HostileRegistry]:
     with HostileRegistry() as registry:
@@ -280,7 +286,7 @@ async def test_what_comes_is_held_from_the_start(cached: Cached, upstream: Hosti
     getting = asyncio.create_task(cached.blob(LARGE_LAYER))
     await asyncio.to_thread(upstream.wait_for, f"GET .*/blobs/{LARGE_LAYER}")
     await collect(cached.inside.metadata, cached.inside.content, now_us, dry_run=False)
-    upstream.release()
+    upstream.held.set()
     assert (await getting).body == noise(3)
     await collect(cached.inside.metadata, cached.inside.content, now_us, dry_run=False)
     assert {one.digest for one in cached.inside.content.blobs()} >= {LARGE.digest, LARGE_LAYER}
@@ -308,7 +314,7 @@ async def test_bytes_go_out_as_they_come(cached: Cached, upstream: HostileRegist
         assert answer.content_length == LAYER
         early = await read(answer.content, 1 << 20)
         assert list(cached.inside.content.partials()) == []  # it is being written
-        upstream.release()
+        upstream.held.set()
         assert early + await answer.read() == noise(3)
 
 
@@ -327,7 +333,7 @@ async def test_many_clients_are_one_to_the_upstream(
         # It leaves in the middle, and some who wait.
     for one in clients[:10]:
         one.cancel()
-    upstream.release()
+    upstream.held.set()
     answers = await asyncio.gather(*clients[10:])
     assert {one.body for one in answers} == {noise(3)}
     assert len(upstream.matching("GET .*/blobs/")) == 1
@@ -432,7 +438,7 @@ async def test_a_blob_that_was_begun_wrong_is_cut(
     upstream.on("GET .*/blobs/", both(other, stall(after=2 << 20)), times=1)
     async with open_blob(cached, LARGE_LAYER) as answer:
         assert (await read(answer.content, 1))[0] == 0
-        upstream.release()
+        upstream.held.set()
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
     # The second attempt was right, and is what the next one gets.
@@ -499,6 +505,18 @@ async def test_what_is_not_here_is_said_so(
     upstream.behave()
     upstream.add("app", SMALL, "1")
     await cached.pull("1", SMALL)
+
+
+async def test_an_upstream_is_asked_again_after_its_pause(
+    cached: Cached, upstream: HostileRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgd_server.distribution._cache._PAUSE", 0.0)
+    upstream.add("app", SMALL, "1")
+    await cached.pull("1", SMALL)
+    upstream.on("", refuse(503), times=2)
+    for _ in range(2):
+        assert "Warning" in (await cached.manifest("1")).headers
+    assert "Warning" not in (await cached.manifest("1")).headers
 
 
 async def test_a_blob_whose_fetching_fails_before_a_byte_has_a_status(
@@ -730,7 +748,6 @@ def test_clients_of_a_daemon_before_a_real_registry(
             # It is an image like others: pulled here, it moves no byte.
             done = daemon.imgctl("pull", f"{host}/team/app:1")
             assert done.returncode == 0, done
-            flags[flags.index("--registry-listen") + 1] = daemon.registry
     # The upstream is gone, and so was the daemon.
     with run_daemon(tmp_path / "state", *flags) as daemon:
         for kind in ("app", "multi"):
