@@ -160,6 +160,9 @@ async def serve(
         _log.info(
             "serving", listen=bound, registry=inside.address, samples=inside.samples, root=str(root)
         )
+        # Not when it is chosen: of a start that is refused, the reason is all that is said.
+        if config.snapshotter == "auto":
+            _log.info("snapshotter chosen", kind=unpacker.store.kind)
         ready(inside.host)
         await stop.wait()
         _log.info("stopping")
@@ -197,7 +200,6 @@ def _unpacker(config: Config, root: Path) -> Unpacker:
         )
     if kind == "auto":
         kind = "overlay" if can else "copy"
-        _log.info("snapshotter chosen", kind=kind)
     return Unpacker(
         SnapshotStore(folder, kind),
         workers=config.unpack_workers or min(max(len(os.sched_getaffinity(0)), 2), 8),
