@@ -87,7 +87,7 @@ async def test_users_may_everything_and_others_at_most_read(
     answer = await inside.call(method, path, headers=ALICE_HEADER)
     assert answer.status != 401
     # Wrong credentials are refused also where none are needed.
-    for wrong in ("alice:close", "bob:open sesame", "alice", "alice:"):
+    for wrong in ("alice:close", "bob:open sesame", "alice", "alice:", ":x"):
         answer = await inside.call(method, path, headers=basic(wrong))
         assert answer.status == 401
     for scheme in ("Basic", "Basic ?", "Bearer x", "Digest y"):
