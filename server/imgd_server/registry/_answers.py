@@ -99,11 +99,11 @@ def blob_offset(response: Response, offset: int, size: int) -> int | None:
 # --- failures
 
 
-def failure(response: Response, body: bytes, reference: Reference | None) -> Error:
-    """The error for an answer that is no success; `reference` None for a layer's own URL."""
+def failure(response: Response, body: bytes, about: Reference | str) -> Error:
+    """The error for an answer that is no success; `about` is what was asked for."""
     code, said = _registry_error(body)
     status, host = response.status, response.host
-    what = reference.familiar() if reference else "the layer's URL"
+    what = about.familiar() if isinstance(about, Reference) else about
     reason, text = {
         401: (
             Reason.REGISTRY_UNAUTHORIZED,
@@ -127,7 +127,7 @@ def failure(response: Response, body: bytes, reference: Reference | None) -> Err
         host=host,
         http_status=status,
         registry_code=code,
-        reference=str(reference) if reference else "",
+        reference=str(about) if isinstance(about, Reference) else "",
         retry_after=retry_after(response.headers.get("retry-after", "")),
     )
 

@@ -187,7 +187,8 @@ class _TokenFlow:
         return realm
 
     def _scopes(self) -> Iterator[str]:
-        yield self.scope
+        if self.scope:
+            yield self.scope
         # Some registries grant what they call otherwise (`aws`), and nothing without it.
         asked = self.challenge.parameters.get("scope", "")
         if asked and _resource(asked) != _resource(self.scope):

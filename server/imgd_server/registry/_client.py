@@ -44,7 +44,7 @@ from imgd_server.registry._protocol import (
 from imgd_server.registry._transport import MAX_ERROR_BODY, Request, Transport
 from imgd_server.registry._url import Url
 
-__all__ = ["HttpRegistryClient", "RegistryConfig"]
+__all__ = ["Call", "HttpRegistryClient", "RegistryConfig"]
 
 # Where names on Docker Hub are served.
 _SERVED_BY = {"docker.io": "registry-1.docker.io"}
@@ -120,13 +120,32 @@ class _Body:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What is asked of a reference's repository; `tail` is the end of the path."""
+class Call:
+    """What is asked of a registry.
 
-    reference: Reference
-    tail: str
+    `domain` is as references have it, `target` a path and query there, `scope` what a token must
+    allow (distribution, spec/auth/scope; empty for nothing), and failures say what it is `about`.
+    """
+
+    domain: str
+    target: str
+    scope: str
     credentials: Credentials | None
     cancellation: Cancellation
+    about: Reference | str
+
+    @classmethod
+    def of(
+        cls,
+        reference: Reference,
+        tail: str,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> Self:
+        """What is read of a reference's repository; `tail` is the end of the path."""
+        path = reference.path
+        target, scope = f"/v2/{quote(path)}/{tail}", f"repository:{path}:pull"
+        return cls(reference.domain, target, scope, credentials, cancellation, reference)
 
 
 class HttpRegistryClient:
@@ -151,8 +170,8 @@ class HttpRegistryClient:
     ) -> Resolved:
         """See RegistryClient."""
         name = reference.digest or reference.tag or "latest"
-        call = _Call(reference, f"manifests/{name}", credentials, cancellation)
-        resolved = self._head_manifest(call)
+        call = Call.of(reference, f"manifests/{name}", credentials, cancellation)
+        resolved = self._head_manifest(call, reference.digest)
         if resolved is None:
             fetched = self._get_manifest(call, reference.digest)
             resolved = Resolved(fetched.target, fetched.host)
@@ -163,11 +182,11 @@ class HttpRegistryClient:
             target = replace(target, digest=reference.digest)
         return replace(resolved, target=target)
 
-    def _head_manifest(self, call: _Call) -> Resolved | None:
+    def _head_manifest(self, call: Call, digest: Digest | None) -> Resolved | None:
         """What a HEAD tells; None when a GET must."""
         try:
-            with self._ask(call, "HEAD", _ACCEPT_MANIFESTS) as head:
-                target = described(head, call.reference.digest)
+            with self.ask(call, "HEAD", _ACCEPT_MANIFESTS) as head:
+                target = described(head, digest)
                 return Resolved(target, head.host) if target else None
         except Error as error:
             # Odd registries refuse HEAD (docker and crane ask again, too), and one that refuses a
@@ -188,7 +207,7 @@ class HttpRegistryClient:
             return FetchedManifest(target, target.data, "")
         if target.size > MAX_MANIFEST_BYTES:
             raise too_large(target.digest, "")
-        call = _Call(reference, f"manifests/{target.digest}", credentials, cancellation)
+        call = Call.of(reference, f"manifests/{target.digest}", credentials, cancellation)
         fetched = self._get_manifest(call, target.digest)
         if len(fetched.raw) != target.size:
             raise Error(
@@ -199,9 +218,9 @@ class HttpRegistryClient:
             )
         return replace(fetched, target=target)
 
-    def _get_manifest(self, call: _Call, wanted: Digest | None) -> FetchedManifest:
+    def _get_manifest(self, call: Call, wanted: Digest | None) -> FetchedManifest:
         """A manifest, with the digest that is wanted, if one is."""
-        with self._ask(call, "GET", _ACCEPT_MANIFESTS) as response:
+        with self.ask(call, "GET", _ACCEPT_MANIFESTS) as response:
             kind, host = manifest_kind(response), response.host
             if is_encoded(response):
                 raise protocol_error(response, "sends a manifest in a Content-Encoding")
@@ -209,7 +228,7 @@ class HttpRegistryClient:
             if (response.length or 0) <= MAX_MANIFEST_BYTES:
                 raw = response.read(MAX_MANIFEST_BYTES)
             if max(response.length or 0, len(raw)) > MAX_MANIFEST_BYTES:
-                raise too_large(wanted or call.reference.familiar(), host)
+                raise too_large(wanted or str(call.about), host)
             if response.cut:
                 raise Error(
                     Reason.REGISTRY_UNREACHABLE, f"{host} ended a manifest too early", host=host
@@ -232,9 +251,9 @@ class HttpRegistryClient:
         cancellation: Cancellation,
     ) -> BlobStream:
         """See RegistryClient."""
-        call = _Call(reference, f"blobs/{target.digest}", credentials, cancellation)
+        call = Call.of(reference, f"blobs/{target.digest}", credentials, cancellation)
         try:
-            return _open(lambda headers: self._ask(call, "GET", headers, _BLOB), target, offset)
+            return _open(lambda headers: self.ask(call, "GET", headers, _BLOB), target, offset)
         except Error as error:
             if error.reason is not Reason.REMOTE_NOT_FOUND or not target.urls:
                 raise
@@ -254,8 +273,8 @@ class HttpRegistryClient:
         cancellation: Cancellation,
     ) -> int:
         """See RegistryClient."""
-        call = _Call(reference, f"blobs/{digest}", credentials, cancellation)
-        with self._ask(call, "HEAD", {"Accept": "*/*"}) as response:
+        call = Call.of(reference, f"blobs/{digest}", credentials, cancellation)
+        with self.ask(call, "HEAD", {"Accept": "*/*"}) as response:
             if response.length is None or is_encoded(response):
                 raise protocol_error(response, "does not say how large a blob is")
             return response.length
@@ -274,15 +293,15 @@ class HttpRegistryClient:
             response = self._transport.send(Request("GET", url, headers), cancellation)
             if response.status in _BLOB:
                 return response
-            raise failure(response, _rest(response), None)
+            raise failure(response, _rest(response), "the layer's URL")
 
         return _open(ask, target, offset)
 
     # --- requests
 
-    def _registry(self, reference: Reference) -> Url:
+    def _registry(self, call: Call) -> Url:
         """The registry's root, with the scheme that it is called by now."""
-        domain = reference.domain
+        domain = call.domain
         host = _SERVED_BY.get(domain, domain)
         try:
             secure, plain = (Url.parse(f"{scheme}://{host}/v2/") for scheme in ("https", "http"))
@@ -290,7 +309,7 @@ class HttpRegistryClient:
             raise Error(
                 Reason.REFERENCE_INVALID,
                 f"{domain} is no address of a registry: check the port",
-                reference=str(reference),
+                reference=str(call.about),
             ) from None
         if plain.names(self._plain_http):
             return plain
@@ -298,18 +317,21 @@ class HttpRegistryClient:
             return secure if self._speaks.get(domain) == "https" else plain
         return secure
 
-    def _ask(
+    def ask(
         self,
-        call: _Call,
+        call: Call,
         method: str,
         headers: Mapping[str, str],
         accepted: Collection[int] = _MANIFEST,
     ) -> Response:
-        """A request with its authentication and redirects; answers `accepted` statuses only."""
-        registry = self._registry(call.reference)
+        """A request with its authentication and redirects; answers `accepted` statuses only.
+
+        Raises what `Transport.send` raises, and the error that `failure` makes of other answers.
+        """
+        registry = self._registry(call)
         request = Request(
             method,
-            replace(registry, target=f"/v2/{quote(call.reference.path)}/{call.tail}"),
+            replace(registry, target=call.target),
             headers,
             named=registry.host,
         )
@@ -317,13 +339,13 @@ class HttpRegistryClient:
             return self._ask_loopback(call, request, accepted)
         return self._authorized(call, request, accepted)
 
-    def _ask_loopback(self, call: _Call, request: Request, accepted: Collection[int]) -> Response:
+    def _ask_loopback(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
         """Asks without TLS, and with it where that is what the registry speaks.
 
         Plain first: a TLS server answers that at once, and a plain one may wait without end for the
         rest of what it takes for a line.
         """
-        domain = call.reference.domain
+        domain = call.domain
         try:
             response = self._authorized(call, request, accepted)
         except Error as error:
@@ -345,9 +367,8 @@ class HttpRegistryClient:
         self._speaks[domain] = "https"
         return response
 
-    def _authorized(self, call: _Call, request: Request, accepted: Collection[int]) -> Response:
-        scope = f"repository:{call.reference.path}:pull"
-        registry, cancellation = request.url, call.cancellation
+    def _authorized(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
+        registry, scope, cancellation = request.url, call.scope, call.cancellation
         sent = self._auth.header(registry, scope, call.credentials)
         asked = 0
         while True:
@@ -367,7 +388,7 @@ class HttpRegistryClient:
             if not answer:
                 break
             sent = answer
-        raise failure(response, body, call.reference)
+        raise failure(response, body, call.about)
 
 
 def _misunderstood(error: Error) -> bool:

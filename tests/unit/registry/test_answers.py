@@ -199,13 +199,13 @@ def test_failures(status: int, reason: Reason) -> None:
     ],
 )
 def test_errors_that_say_nothing(body: bytes) -> None:
-    found = _answers.failure(said(404), body, None)
+    found = _answers.failure(said(404), body, "the layer's URL")
     assert (found.reason, found.registry_code) == (Reason.REMOTE_NOT_FOUND, "")
     assert "()" not in found.message
 
 
 def test_errors_are_fit_to_be_shown() -> None:
-    found = _answers.failure(said(403), errors("C" * 500, "a\x1b[31m\n\u202e" + "b" * 500), None)
+    found = _answers.failure(said(403), errors("C" * 500, "a\x1b[31m\n\u202e" + "b" * 500), "it")
     assert len(found.registry_code) == 64
     assert found.message.isprintable()
     assert len(found.message) < 400
