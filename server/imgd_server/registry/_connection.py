@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -103,6 +104,27 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Sends all of it before `deadline`."""
         self._patient().sendall(data)
+
+    @property
+    def can_send_files(self) -> bool:
+        """Whether bytes go out as they are, so that the kernel can take them from a file."""
+        return not isinstance(self._sock, ssl.SSLSocket)
+
+    def send_file(self, descriptor: int, offset: int, length: int) -> int:
+        """Sends some bytes of a file before `deadline`; returns how many, 0 at the file's end."""
+        sock = self._patient()
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT)
+        while poller.poll((self.deadline - time.monotonic()) * 1000):
+            with contextlib.suppress(BlockingIOError):
+                return os.sendfile(sock.fileno(), descriptor, offset, length)
+        raise TimeoutError
+
+    @property
+    def answered(self) -> bool:
+        """Whether the peer has said something, or hung up, as far as that can be told: below TLS
+        it may be about TLS alone."""
+        return self.can_send_files and self._sock is not None and _readable(self._sock)
 
     def readinto(self, buffer: memoryview) -> int:
         """Some bytes, without waiting twice; 0 at the end."""

@@ -7,16 +7,17 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from imgd_server import __version__
-from imgd_server.errors import Error, Reason
+from imgd_server.errors import Error, Origin, Reason
 from imgd_server.registry._connection import Connection, TransportConfig, translated
-from imgd_server.registry._http import Response, read_head, request_head
+from imgd_server.registry._http import Head, Response, read_head, request_head
 from imgd_server.registry._protocol import Cancellation
 from imgd_server.registry._url import Url
 
-__all__ = ["MAX_ERROR_BODY", "Request", "Transport"]
+__all__ = ["MAX_ERROR_BODY", "Content", "Request", "Transport"]
 
 MAX_ERROR_BODY = 64 << 10
 """Bytes read of an answer that nobody wanted; registries' errors have some hundred."""
@@ -33,13 +34,26 @@ _STALE = {Reason.REGISTRY_UNREACHABLE, Reason.REGISTRY_PROTOCOL}
 _COMMON = {"User-Agent": f"imgd/{__version__}", "Accept-Encoding": "identity"}
 
 
+class Content(Protocol):
+    """A large body. It is sent from its beginning whenever `send` is called, perhaps repeatedly."""
+
+    length: int
+
+    def send(self, connection: Connection, patience: float) -> bool:
+        """Sends it, and says whether it did so to the end: not where the peer has answered before.
+
+        The peer must take some bytes within `patience` seconds, each time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to ask for.
 
     `authorization` goes to the URL's own origin, and along no redirect to another. `named` is the
     host that the caller's reference named: no other one may have a private address. A request with
-    a body is not redirected: it may hold a secret.
+    a body is not redirected: it may hold a secret. The answer to `content` may take `patience`
+    seconds more than others.
     """
 
     method: str
@@ -48,6 +62,13 @@ class Request:
     authorization: str = field(default="", repr=False)
     named: str = ""
     body: bytes | None = field(default=None, repr=False)
+    content: Content | None = field(default=None, repr=False)
+    patience: float = 0.0
+
+    @property
+    def has_body(self) -> bool:
+        """Whether anything follows its head."""
+        return self.body is not None or self.content is not None
 
 
 class Transport:
@@ -71,7 +92,7 @@ class Transport:
         redirects = 0
         while True:
             response = self._exchange(request, url, cancellation)
-            if response.status not in _REDIRECTS or request.body is not None:
+            if response.status not in _REDIRECTS or request.has_body:
                 return response
             with response:
                 redirects += 1
@@ -86,6 +107,8 @@ class Transport:
         headers = {**_COMMON, **request.headers}
         if request.authorization and url.origin == request.url.origin:
             headers["Authorization"] = request.authorization
+        if request.content:
+            headers["Content-Length"] = str(request.content.length)
         message = request_head(request.method, url, headers, request.body)
         named = url.host == request.named
         while True:
@@ -99,13 +122,15 @@ class Transport:
                         connection.open(url, self._config, self._tls(url), cancellation)
                     connection.deadline = time.monotonic() + self._config.read_timeout
                     connection.send(message)
-                    head = read_head(connection, request.method)
+                    head = self._answer(connection, request)
             except BaseException as error:
                 forget()
                 connection.close()
                 # What an idle connection had become is no answer; at most `_MAX_IDLE` times.
                 if idle and isinstance(error, Error) and error.reason in _STALE:
-                    continue
+                    # Unless it is what the content's own source failed with.
+                    if error.origin is Origin.UNSPECIFIED:
+                        continue
                 raise
 
             def release(keep: bool, connection: Connection = connection) -> None:
@@ -113,6 +138,27 @@ class Transport:
                 self._give_back(connection, keep=keep and not cancellation.cancelled)
 
             return Response(connection, head, url, self._config.read_timeout, cancellation, release)
+
+    def _answer(self, connection: Connection, request: Request) -> Head:
+        """Sends the content, if there is any, and reads the head of what is answered: also of an
+        answer that came before all was sent, after which many peers take no more."""
+        if request.content is None:
+            return read_head(connection, request.method)
+        timeout, failed, whole = self._config.read_timeout, None, False
+        try:
+            whole = request.content.send(connection, timeout)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            failed = error
+        connection.deadline = time.monotonic() + timeout + request.patience
+        try:
+            head = read_head(connection, request.method)
+        except OSError:
+            if failed:
+                raise failed from None
+            raise
+        return head if whole else replace(head, keep=False)
 
     # --- connections
 
