@@ -187,12 +187,12 @@ class _TokenFlow:
         return realm
 
     def _scopes(self) -> Iterator[str]:
-        if self.scope:
-            yield self.scope
+        yield from self.scope.split()
         # Some registries grant what they call otherwise (`aws`), and nothing without it.
-        asked = self.challenge.parameters.get("scope", "")
-        if asked and _resource(asked) != _resource(self.scope):
-            yield asked
+        known = {_resource(scope) for scope in self.scope.split()}
+        for asked in self.challenge.parameters.get("scope", "").split():
+            if _resource(asked) not in known:
+                yield asked
 
     def _get(self, realm: Url, form: list[tuple[str, str]]) -> Request:
         separator = "&" if "?" in realm.target else "?"

@@ -124,7 +124,8 @@ class Call:
     """What is asked of a registry.
 
     `domain` is as references have it, `target` a path and query there, `scope` what a token must
-    allow (distribution, spec/auth/scope; empty for nothing), and failures say what it is `about`.
+    allow (distribution, spec/auth/scope; several with blanks between them, empty for nothing), and
+    failures say what it is `about`.
     """
 
     domain: str
@@ -353,6 +354,7 @@ class HttpRegistryClient:
             if not _misunderstood(error) or self._speaks.pop(domain, ""):
                 raise
             failed = error
+        body: bytes | None = None,
         else:
             self._speaks[domain] = request.url.scheme
             return response
@@ -364,11 +366,27 @@ class HttpRegistryClient:
             if _misunderstood(error) and not untrusted:
                 raise failed from None
             raise
+            body=body,
         self._speaks[domain] = "https"
         return response
 
     def _authorized(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
         registry, scope, cancellation = request.url, call.scope, call.cancellation
+    def ask_at(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
+        """As `ask`, at the URL that the registry led to with an answer to such a call. Credentials
+        go to the registry's own origin alone. Raises EGRESS_DENIED for a URL that gives TLS up."""
+        registry, host = self._registry(call), request.url.label
+        request = replace(request, named=registry.host)
+        if request.url.origin == registry.origin:
+            return self._authorized(call, request, accepted)
+        if registry.scheme == "https" and request.url.scheme == "http":
+            message = f"{registry.label} leads to a connection to {host} without TLS"
+            raise Error(Reason.EGRESS_DENIED, message, host=registry.label)
+        response = self._transport.send(request, call.cancellation)
+        if response.status in accepted:
+            return response
+        raise failure(response, _rest(response), call.about)
+
         sent = self._auth.header(registry, scope, call.credentials)
         asked = 0
         while True:

@@ -126,11 +126,15 @@ class Transport:
             except BaseException as error:
                 forget()
                 connection.close()
-                # What an idle connection had become is no answer; at most `_MAX_IDLE` times.
-                if idle and isinstance(error, Error) and error.reason in _STALE:
-                    # Unless it is what the content's own source failed with.
-                    if error.origin is Origin.UNSPECIFIED:
-                        continue
+                # What an idle connection had become is no answer; at most `_MAX_IDLE` times. With
+                # an origin it is what the content's own source failed with.
+                if (
+                    idle
+                    and isinstance(error, Error)
+                    and error.reason in _STALE
+                    and error.origin is Origin.UNSPECIFIED
+                ):
+                    continue
                 raise
 
             def release(keep: bool, connection: Connection = connection) -> None:
