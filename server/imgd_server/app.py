@@ -35,6 +35,8 @@ from imgd_server.images import (
     HousekeepingConfig,
     LayerUnpacker,
     Problem,
+    RootfsManager,
+    RootfsStore,
     Water,
     check_store,
     collect,
@@ -136,6 +138,9 @@ async def serve(
         stack.callback(registry.close)
         unpacker = LayerUnpacker(await asyncio.to_thread(_unpacker, config, root))
         stack.push_async_callback(asyncio.to_thread, unpacker.close)
+        containers = RootfsStore(root / "containers", unpacker.store, config.mount_roots)
+        rootfs = RootfsManager(metadata, content, unpacker, containers)
+        await rootfs.restore()
         manager = TransferManager(metadata, content, registry, _transfers(config), unpacker)
         await manager.open()
         housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config), unpacker.store)
@@ -148,6 +153,7 @@ async def serve(
             inside,
             [inside.host] if inside.host else [],
             unpacker,
+            rootfs,
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TypeAlias
 
+import grpc
+
 from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
 
 from . import _requests
 from ._calls import AsyncCalls, Calls
-from ._errors import ImgdError
+from ._errors import ImgdError, from_rpc_error
 from ._hold import AsyncHold, Hold
 
 __all__ = ["AsyncContainers", "Containers"]
@@ -36,6 +38,7 @@ class Containers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float | None = None,
+        prepare_rootfs: bool = False,
         request_id: str = "",
     ) -> container_pb2.Container:
         """Registers a use of an image, which holds the image until it is removed.
@@ -47,10 +50,41 @@ class Containers:
             platform: `os/architecture[/variant]`; empty for the one served by default.
             heartbeat: Seconds between two heartbeats, without which it counts as exited; at least
                 1. None for a container that needs none.
+            prepare_rootfs: Make a writable root file system, for the caller to mount: `mounts`.
             request_id: For safe retries; generated, if not said.
         """
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request.prepare_rootfs = prepare_rootfs
         return self._calls.unary(self._stub.CreateContainer, request).container
+
+    def create_bundle(
+        self,
+        image: str,
+        bundle: container_service_pb2.BundleSpec | None = None,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float | None = None,
+        request_id: str = "",
+    ) -> container_service_pb2.CreateContainerResponse:
+        """As `create`, with a bundle that an OCI runtime runs: its folder is `bundle_path`.
+        `bundle` says where it is to be, and what differs from the image's defaults."""
+        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
+        return self._calls.unary(self._stub.CreateContainer, request)
+
+    def diff(self, name: str) -> Iterator[container_pb2.FileChange]:
+        """What a container changed in its root file system, in the order of paths."""
+        request = container_service_pb2.DiffContainerRequest(name=_requests.container_name(name))
+        call = self._stub.DiffContainer(request, timeout=self._calls.timeout)
+        try:
+            for answer in call:
+                yield from answer.changes
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
 
     def hold(
         self,
@@ -166,11 +200,42 @@ class AsyncContainers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float | None = None,
+        prepare_rootfs: bool = False,
         request_id: str = "",
     ) -> container_pb2.Container:
         """Registers a use of an image; see `Containers.create`."""
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request.prepare_rootfs = prepare_rootfs
         return (await self._calls.unary(self._stub.CreateContainer, request)).container
+
+    async def create_bundle(
+        self,
+        image: str,
+        bundle: container_service_pb2.BundleSpec | None = None,
+        *,
+        container_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        platform: str = "",
+        heartbeat: float | None = None,
+        request_id: str = "",
+    ) -> container_service_pb2.CreateContainerResponse:
+        """As `create`, with a bundle; see `Containers.create_bundle`."""
+        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
+        return await self._calls.unary(self._stub.CreateContainer, request)
+
+    async def diff(self, name: str) -> AsyncIterator[container_pb2.FileChange]:
+        """What a container changed; see `Containers.diff`."""
+        request = container_service_pb2.DiffContainerRequest(name=_requests.container_name(name))
+        call = self._stub.DiffContainer(request, timeout=self._calls.timeout)
+        try:
+            async for answer in call:
+                for change in answer.changes:
+                    yield change
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
 
     def hold(
         self,

@@ -1,5 +1,6 @@
 """What images mean: describing stored content as an image, looking images up and into them."""
 
+from imgd_server.images._bundle import BundleRequest
 from imgd_server.images._check import Problem, check_store
 from imgd_server.images._collect import Collection, collect, expire
 from imgd_server.images._containers import (
@@ -37,8 +38,10 @@ from imgd_server.images._leases import (
 )
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
+from imgd_server.images._preparing import Prepared, RootfsManager
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
+from imgd_server.images._rootfs import Rootfs, RootfsStore
 from imgd_server.images._snapshots import sweep_snapshots
 from imgd_server.images._unpacking import (
     LayerUnpacker,
@@ -54,6 +57,7 @@ __all__ = [
     "LABEL",
     "MAX_INDEX_DEPTH",
     "MAX_MANIFESTS",
+    "BundleRequest",
     "Collection",
     "Description",
     "Details",
@@ -65,9 +69,13 @@ __all__ = [
     "LayerUnpacker",
     "NewContainer",
     "NewLease",
+    "Prepared",
     "Problem",
     "Pruned",
     "Removal",
+    "Rootfs",
+    "RootfsManager",
+    "RootfsStore",
     "StoreUsage",
     "Tagged",
     "Unpacked",

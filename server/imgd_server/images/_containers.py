@@ -36,13 +36,16 @@ _MISSED_BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class NewContainer:
-    """What a caller asks for. `heartbeat` is in microseconds, None for none wanted."""
+    """What a caller asks for. `heartbeat` is in microseconds, None for none wanted. `uid` is the
+    image that `image` named when its root file system, `rootfs`, was made."""
 
     image: str
     container_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""
     heartbeat: int | None = None
+    uid: str = ""
+    rootfs: str = ""
 
 
 def create_container(session: WriteSession, wanted: NewContainer, now: int) -> ContainerRecord:
@@ -55,7 +58,7 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
             f"a container named {container_id} exists: remove it, or use another name",
             metadata={"container": f"containers/{container_id}"},
         )
-    image = find_image(session, wanted.image)
+    image = find_image(session, f"images/{wanted.uid}" if wanted.uid else wanted.image)
     record = ContainerRecord(
         container_id,
         image.uid,
@@ -67,6 +70,7 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
         heartbeat=wanted.heartbeat,
         expires=_next_beat(wanted.heartbeat, now),
         platform=wanted.platform,
+        rootfs=wanted.rootfs,
     )
     session.put_container(record)
     session.touch_image(image.uid, now)
@@ -156,15 +160,18 @@ def beat_container(session: WriteSession, container_id: str, now: int) -> Contai
     return beaten
 
 
-def remove_container(session: WriteSession, container_id: str, now: int, *, force: bool) -> None:
-    """Forgets it and lets its image go. Raises CONTAINER_NOT_FOUND, CONTAINER_STATE for one that
-    runs or is paused, unless forced."""
+def remove_container(
+    session: WriteSession, container_id: str, now: int, *, force: bool
+) -> ContainerRecord:
+    """Forgets it and lets its image go; returns what it was. Raises CONTAINER_NOT_FOUND,
+    CONTAINER_STATE for one that runs or is paused, unless forced."""
     record = find_container(session, container_id)
     if not force:
         _require(record, ("CREATED", "EXITED"), "removed without force")
     session.delete_container(container_id)
     _tell(session, "destroy", record, now)
     release(session, [record.image], now)
+    return record
 
 
 def expire_containers(session: WriteSession, now: int) -> int:

@@ -6,11 +6,21 @@ import ctypes
 import os
 import stat
 import tempfile
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["can_overlay", "is_privileged"]
+__all__ = [
+    "Overlay",
+    "can_overlay",
+    "is_mount",
+    "is_privileged",
+    "mount_overlay",
+    "unmount",
+]
 
-_MNT_DETACH = 2
+_MS_RDONLY, _MNT_DETACH, _UMOUNT_NOFOLLOW = 1, 2, 8
+_CLONE_FS = 0x200
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -50,6 +60,76 @@ def can_overlay(folder: Path) -> bool:
             return not (probe / "merged" / "file").exists()
         finally:
             _libc.umount2(merged, _MNT_DETACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What overlayfs shows: snapshots' directories, the lowest first, and on top a writable one
+    with its work directory, or none."""
+
+    lower: tuple[Path, ...]
+    upper: Path | None = None
+    work: Path | None = None
+
+    def options(self, start: Path | None = None) -> list[str]:
+        """As mount(8) has them; with `start` the paths are relative to it.
+
+        A container's changes have to be seen in its own directory, whole: so files are copied when
+        anything of them changes, and directories don't refer to those that they were renamed from.
+        """
+        parts = [("lowerdir", self.lower[::-1])]
+        if self.upper and self.work:
+            parts += [("upperdir", (self.upper,)), ("workdir", (self.work,))]
+        shown = [
+            f"{key}={':'.join(_escape(_relative(path, start)) for path in paths)}"
+            for key, paths in parts
+        ]
+        return [*shown, "redirect_dir=off", "metacopy=off"] if self.upper else ["ro", *shown]
+
+
+def mount_overlay(target: int, overlay: Overlay, start: Path) -> None:
+    """Mounts on a directory (its descriptor). `start` is near to the layers: options are one page,
+    so their paths are given as seen from there. Raises OSError."""
+    options = overlay.options(start)
+    flags = 0 if overlay.upper else _MS_RDONLY
+    data = os.fsencode(",".join(one for one in options if one != "ro"))
+    failed: list[int] = []
+
+    def run() -> None:
+        # A working directory of this thread's own.
+        if _libc.unshare(_CLONE_FS):
+            failed.append(ctypes.get_errno())
+            return
+        os.chdir(start)
+        where = b"/proc/self/fd/%d" % target
+        if _libc.mount(b"overlay", where, b"overlay", flags, data):
+            failed.append(ctypes.get_errno())
+
+    thread = threading.Thread(target=run, name="mount")
+    thread.start()
+    thread.join()
+    if failed:
+        raise OSError(failed[0], os.strerror(failed[0]))
+
+
+def is_mount(path: Path) -> bool:
+    """Whether something is mounted there."""
+    try:
+        return path.lstat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def unmount(path: Path) -> None:
+    """Unmounts what is mounted there; what somebody still uses goes when they leave it."""
+    while is_mount(path):
+        if _libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+
+def _relative(path: Path, start: Path | None) -> Path:
+    return Path(os.path.relpath(path, start)) if start else path
 
 
 def _escape(path: Path) -> str:

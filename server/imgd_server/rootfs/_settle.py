@@ -25,7 +25,7 @@ from imgd_server.rootfs._protocol import AppliedLayer, ApplyOptions
 from imgd_server.rootfs._tree import Directory, Tree
 from imgd_server.rootfs._xattrs import image_xattrs
 
-__all__ = ["is_whiteout", "settle"]
+__all__ = ["Lower", "is_whiteout", "settle"]
 
 _CACHED = 4096  # paths whose layers are remembered
 
@@ -42,7 +42,7 @@ def settle(layer: int, below: Sequence[Path], applied: AppliedLayer, options: Ap
     changes nothing more.
     """
     tree = Tree(layer, options.limits)
-    lower = _Lower(below, f"{options.overlay_prefix}overlay.opaque")
+    lower = Lower(below, f"{options.overlay_prefix}overlay.opaque")
     opaque, renewed = set(applied.opaque), set(applied.renewed)
     for folder, names in _by_folder(applied.whiteouts):
         _prune(tree, lower, folder, names, hidden=_covers(opaque, folder))
@@ -81,7 +81,7 @@ def _by_folder(paths: Iterable[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
     return iter(folders.items())
 
 
-def _prune(tree: Tree, lower: _Lower, folder: bytes, names: list[bytes], *, hidden: bool) -> None:
+def _prune(tree: Tree, lower: Lower, folder: bytes, names: list[bytes], *, hidden: bool) -> None:
     directory = tree.find(folder)
     if directory is None or directory.path != folder:
         return  # replaced by a later entry
@@ -115,7 +115,7 @@ def _drop_empty(tree: Tree, folder: bytes, name: bytes, *, marked: bool) -> None
     os.utime(b".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=parent.fd)
 
 
-def _white_out_root(tree: Tree, lower: _Lower) -> None:
+def _white_out_root(tree: Tree, lower: Lower) -> None:
     root = tree.root
     before = os.fstat(root.fd)
     for name in lower.names():
@@ -139,7 +139,7 @@ def _copy_attributes(source: bytes, target: Directory, *, owner: bool) -> None:
     os.utime(b".", ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target.fd)
 
 
-class _Lower:
+class Lower:
     """The merged tree of the layers below, looked up as overlayfs does.
 
     Paths below a layer's root are used whole only after each of their directories was seen to be
@@ -167,11 +167,11 @@ class _Lower:
         directories = self._directories(path)
         return directories[0] if directories else None
 
-    def names(self) -> set[bytes]:
-        """What the merged root holds."""
+    def names(self, path: bytes = b"") -> set[bytes]:
+        """What the merged directory at a path holds."""
         found: dict[bytes, bool] = {}
-        for root in self._directories(b""):
-            with os.scandir(root) as entries:
+        for folder in self._directories(path):
+            with os.scandir(folder) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
                     found.setdefault(entry.name, not is_whiteout(status))

@@ -108,6 +108,11 @@ class SnapshotStore:
         self._boot = _BOOT.read_text().strip()
         self._load()
 
+    @property
+    def layers(self) -> Path:
+        """The folder that all snapshots are in."""
+        return self._layers
+
     # --- looking
 
     def find(self, chain_id: Digest) -> Snapshot | None:

@@ -14,7 +14,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import KeptAnswer, MetadataStore, ReadSession, WriteSession
 from imgd_server.transfer import now_us
 
-__all__ = ["change", "change_in_steps"]
+__all__ = ["change", "change_in_steps", "known_answer"]
 
 _Answer = TypeVar("_Answer")
 
@@ -48,13 +48,20 @@ async def change_in_steps(
 ) -> _Answer:
     """Like `change`, for work of several transactions. When it fails, or the daemon dies, between
     them, the request can be sent again, and then does, and tells of, the rest."""
-    known: _Answer | None = await metadata.read(lambda session: _known(session, request, now_us()))
+    known: _Answer | None = await known_answer(metadata, request)
     if known is not None:
         return known
     made = await work()
     if getattr(request, "request_id", ""):
         await metadata.write(lambda session: _keep(session, request, made, now_us()))
     return made
+
+
+async def known_answer(metadata: MetadataStore, request: Any) -> Any:
+    """The answer that a request with this ID was given before; None when there is none.
+
+    Raises REQUEST_ID_REUSED when it was another request."""
+    return await metadata.read(lambda session: _known(session, request, now_us()))
 
 
 def _known(session: ReadSession, request: Any, now: int) -> Any:

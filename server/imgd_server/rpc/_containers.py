@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
 
 from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
-from imgd_server.errors import Error, Reason
 from imgd_server.images import (
     NewContainer,
+    RootfsManager,
     beat_container,
     create_container,
     find_container,
@@ -25,6 +25,12 @@ from imgd_server.metadata import ContainerRecord, MetadataStore, ReadSession, Wr
 from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
 from imgd_server.rpc._answers import change
+from imgd_server.rpc._container_files import (
+    container_message,
+    create_with_rootfs,
+    file_change,
+    no_rootfs,
+)
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import now_us
 
@@ -38,17 +44,13 @@ _Answer = TypeVar("_Answer", bound=Message)
 class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
     """Registered uses of images."""
 
-    def __init__(self, metadata: MetadataStore) -> None:
-        self._metadata = metadata
+    def __init__(self, metadata: MetadataStore, rootfs: RootfsManager | None = None) -> None:
+        self._metadata, self._rootfs = metadata, rootfs
 
     async def CreateContainer(
         self, request: container_service_pb2.CreateContainerRequest, context: Context
     ) -> container_service_pb2.CreateContainerResponse:
         """Registers one."""
-        if request.prepare_rootfs or request.HasField("bundle"):
-            raise Error(
-                Reason.UNSUPPORTED, "this daemon does not prepare root file systems or bundles yet"
-            )
         wanted = NewContainer(
             request.image,
             request.container_id,
@@ -58,6 +60,8 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
             if request.HasField("heartbeat_interval")
             else None,
         )
+        if request.prepare_rootfs or request.HasField("bundle"):
+            return await create_with_rootfs(self._metadata, self._rootfs, request, wanted)
         return await self._change(
             request,
             container_service_pb2.CreateContainerResponse,
@@ -71,7 +75,7 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         record = await self._metadata.read(
             lambda session: find_container(session, _id(request.name))
         )
-        return container_service_pb2.GetContainerResponse(container=_container(record))
+        return container_service_pb2.GetContainerResponse(container=container_message(record))
 
     async def ListContainers(
         self, request: container_service_pb2.ListContainersRequest, context: Context
@@ -95,7 +99,7 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
 
         found = await self._metadata.read(page)
         answer = container_service_pb2.ListContainersResponse(
-            containers=fitting(_container(record) for record in found[:limit])
+            containers=fitting(container_message(record) for record in found[:limit])
         )
         if len(answer.containers) < len(found):
             last = found[len(answer.containers) - 1]
@@ -149,12 +153,28 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         self, request: container_service_pb2.RemoveContainerRequest, context: Context
     ) -> container_service_pb2.RemoveContainerResponse:
         """Forgets one."""
-        await self._metadata.write(
+        record = await self._metadata.write(
             lambda session: remove_container(
                 session, _id(request.name), now_us(), force=request.force
             )
         )
+        if self._rootfs:
+            await self._rootfs.remove(record)
         return container_service_pb2.RemoveContainerResponse()
+
+    async def DiffContainer(
+        self, request: container_service_pb2.DiffContainerRequest, context: Context
+    ) -> AsyncIterator[container_service_pb2.DiffContainerResponse]:
+        """Streams what one changed."""
+        record = await self._metadata.read(
+            lambda session: find_container(session, _id(request.name))
+        )
+        if self._rootfs is None:
+            raise no_rootfs()
+        async for changes in self._rootfs.changes(record):
+            yield container_service_pb2.DiffContainerResponse(
+                changes=[file_change(one) for one in changes]
+            )
 
     async def _change(
         self,
@@ -165,7 +185,7 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         return await change(
             self._metadata,
             request,
-            lambda session, now: answer(container=_container(function(session, now))),
+            lambda session, now: answer(container=container_message(function(session, now))),
         )
 
 
@@ -176,24 +196,3 @@ def _id(name: str) -> str:
 def _label(text: str) -> tuple[str, str | None]:
     key, equals, value = text.partition("=")
     return key, value if equals else None
-
-
-def _container(record: ContainerRecord) -> container_pb2.Container:
-    message = container_pb2.Container(
-        name=f"containers/{record.container_id}",
-        image=f"images/{record.image}",
-        image_reference=record.image_reference,
-        image_id=record.image_id,
-        state=container_pb2.ContainerState.Value(f"CONTAINER_STATE_{record.state}"),
-        labels=record.labels,
-        create_time=_convert.timestamp(record.created),
-        exit_status=record.exit_status,
-        platform=record.platform,
-    )
-    if record.started is not None:
-        message.start_time.CopyFrom(_convert.timestamp(record.started))
-    if record.stopped is not None:
-        message.stop_time.CopyFrom(_convert.timestamp(record.stopped))
-    if record.heartbeat is not None:
-        message.heartbeat_interval.CopyFrom(_convert.duration(record.heartbeat / 1e6))
-    return message

@@ -46,7 +46,7 @@ from imgd.v1.transfer_service_pb2_grpc import (
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Housekeeper, LayerUnpacker
+from imgd_server.images import Housekeeper, LayerUnpacker, RootfsManager
 from imgd_server.metadata import MetadataStore
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
@@ -106,12 +106,13 @@ class GrpcServer:
         inside: RegistryInside,
         own_hosts: Collection[str],
         unpacker: LayerUnpacker | None = None,
+        rootfs: RootfsManager | None = None,
     ) -> None:
         snapshots = unpacker.store if unpacker else None
         system = SystemServicer(metadata, content, manager, housekeeper, inside, snapshots)
         self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
-            "ContainerService": ContainerServicer(metadata),
+            "ContainerService": ContainerServicer(metadata, rootfs),
             "ContentService": ContentServicer(content),
             "EventService": self._events,
             "ImageService": ImageServicer(metadata, content, own_hosts),

@@ -40,7 +40,7 @@ _IMAGE_COMMANDS = {
     "rm": _COMMANDS["rmi"],
     "remove": _COMMANDS["rmi"],
 }
-_OF_CONTAINERS = "create heartbeat inspect ls pause rm start stop unpause"
+_OF_CONTAINERS = "create diff heartbeat inspect ls pause rm start stop unpause"
 _CONTAINER_COMMANDS = {
     **{name: ("_containers", name) for name in _OF_CONTAINERS.split()},
     "list": ("_containers", "ls"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from imgd.v1 import container_pb2
+from imgd.v1 import container_pb2, container_service_pb2
 from imgd_client import NotFound
 
 from ._arguments import change_each, labels_of
@@ -29,6 +30,7 @@ __all__ = [
     "COLUMNS",
     "ContainerRow",
     "create",
+    "diff",
     "heartbeat",
     "inspect",
     "ls",
@@ -44,6 +46,11 @@ _RUNNING = container_pb2.CONTAINER_STATE_RUNNING
 _PAUSED = container_pb2.CONTAINER_STATE_PAUSED
 _EXITED = container_pb2.CONTAINER_STATE_EXITED
 _STATES = {"created": _CREATED, "running": _RUNNING, "paused": _PAUSED, "exited": _EXITED}
+_LETTERS = {
+    container_pb2.CHANGE_KIND_ADDED: "A",
+    container_pb2.CHANGE_KIND_CHANGED: "C",
+    container_pb2.CHANGE_KIND_DELETED: "D",
+}
 _WORDS = {number: word for word, number in _STATES.items()}
 _HEADER = {
     "Command": "COMMAND",
@@ -140,16 +147,58 @@ class ContainerRow(NamedTuple):
 @click.option("-l", "--label", "labels", multiple=True, metavar="KEY[=VALUE]")
 @click.option("--platform", default="", metavar="PLATFORM", help="os/architecture[/variant]")
 @click.option("--heartbeat", type=DURATION, help="Exited when none comes for three times as long.")
+@click.option("--rootfs", is_flag=True, help="Make a root file system, and print its mounts.")
+@click.option(
+    "--bundle",
+    metavar="DIR|auto",
+    help="Make a bundle that crun or runc runs; with 'auto' where the daemon likes.",
+)
+@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="For the bundle; repeats.")
+@click.option("-w", "--workdir", default="", help="For the bundle.")
+@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="For the bundle.")
+@click.option("-t", "--tty", is_flag=True, help="For the bundle.")
+@click.option("--read-only", is_flag=True, help="For the bundle.")
+@click.argument("args", nargs=-1, metavar="[-- COMMAND…]")
 def create(
-    image: str, name: str, labels: tuple[str, ...], platform: str, heartbeat: float | None
+    image: str,
+    name: str,
+    labels: tuple[str, ...],
+    platform: str,
+    heartbeat: float | None,
+    rootfs: bool,
+    bundle: str | None,
+    **of_bundle: Any,
 ) -> None:
     """Registers a use of an image, which holds it, and prints its ID."""
-    wanted = labels_of(labels)
+    common: dict[str, Any] = {
+        "container_id": name,
+        "labels": labels_of(labels),
+        "platform": platform,
+        "heartbeat": heartbeat,
+    }
+    if bundle is None:
+        if any(of_bundle.values()):
+            raise click.UsageError("commands, and options for the bundle, need --bundle")
+        with connect() as client:
+            made = client.containers.create(image, prepare_rootfs=rootfs, **common)
+        click.echo(made.name.removeprefix("containers/"))
+        for mount in made.mounts if rootfs else ():
+            click.echo(f"{mount.fs_type} {mount.source} {','.join(mount.options)}")
+        return
+    spec = container_service_pb2.BundleSpec(
+        path="" if bundle == "auto" else str(Path(bundle).absolute()),
+        args=of_bundle["args"],
+        env=of_bundle["env"],
+        working_dir=of_bundle["workdir"],
+        user=of_bundle["user"],
+        terminal=of_bundle["tty"],
+        read_only=of_bundle["read_only"],
+    )
     with connect() as client:
-        made = client.containers.create(
-            image, container_id=name, labels=wanted, platform=platform, heartbeat=heartbeat
-        )
-    click.echo(made.name.removeprefix("containers/"))
+        answer = client.containers.create_bundle(image, spec, **common)
+    click.echo(answer.container.name.removeprefix("containers/"))
+    if bundle == "auto":
+        click.echo(answer.bundle_path)
 
 
 class _Filters(NamedTuple):
@@ -259,6 +308,15 @@ def inspect(ctx: click.Context, names: tuple[str, ...], form: str) -> None:
     write_found(form, [_describe(one) for one in found])
     if not complete:
         ctx.exit(1)
+
+
+@command()
+@click.argument("name", metavar="CONTAINER", type=ContainerName())
+def diff(name: str) -> None:
+    """Shows what a container changed: A for added, C for changed, D for deleted."""
+    with connect() as client:
+        for change in client.containers.diff(name):
+            click.echo(f"{_LETTERS.get(change.kind, '?')} {change.path}")
 
 
 @command()

@@ -1,0 +1,251 @@
+"""Making root file systems for containers, and read-only views of images, while nobody may take
+what they stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from imgd_server.content import ContentStore
+from imgd_server.errors import Error, Reason
+from imgd_server.images._bundle import BundleRequest
+from imgd_server.images._inspect import Inspection, inspect
+from imgd_server.images._leases import delete_lease
+from imgd_server.images._lookup import find_image, new_uid
+from imgd_server.images._rootfs import Mount, Rootfs, RootfsStore, read_only_mount
+from imgd_server.images._unpacking import LayerUnpacker, Unpacked, layers_of, record_unpacked
+from imgd_server.metadata import (
+    ContainerRecord,
+    ImageRecord,
+    LeaseRecord,
+    MetadataStore,
+    PlatformRecord,
+    ReadSession,
+    WriteSession,
+)
+from imgd_server.oci import Digest, Platform
+from imgd_server.rootfs import FileChange, Snapshot, stored_layer
+
+__all__ = ["Prepared", "RootfsManager"]
+
+_log = structlog.get_logger(__name__)
+
+# How long what is being prepared is held, in microseconds; a crash leaves no more than that.
+_HELD = 24 * 3600 * 1_000_000
+# The colon keeps it apart from callers' leases.
+_LEASE = "rootfs:"
+_PAGE = 1000
+# Changes that are sent at once.
+_CHANGES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image's layers, unpacked and held until `finish` or `give_up`; with a root file system, or
+    without."""
+
+    key: str
+    image: ImageRecord
+    inspection: Inspection
+    unpacked: Unpacked
+    rootfs: Rootfs | None = None
+
+
+class RootfsManager:
+    """What containers and mounts need of an image. Its methods belong to the event loop."""
+
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        unpacker: LayerUnpacker,
+        store: RootfsStore,
+    ) -> None:
+        self._metadata, self._content = metadata, content
+        self._unpacker, self._store = unpacker, store
+
+    async def unpack(self, image: str, platform: Platform | None, now: int) -> Prepared:
+        """Unpacks a stored image as far as it is not, and holds it and its snapshots.
+
+        Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, UNSUPPORTED for an artifact,
+        BLOB_NOT_FOUND, and what unpacking raises; then nothing is held.
+        """
+        key = new_uid().lower()
+
+        def begin(session: WriteSession) -> tuple[ImageRecord, list[PlatformRecord]]:
+            record = find_image(session, image)
+            session.put_lease(_lease(key, now, images=(record.uid,)))
+            return record, session.image_platforms(record.uid)
+
+        record, platforms = await self._metadata.write(begin)
+        try:
+            found = await asyncio.to_thread(inspect, self._content, record, platforms, platform)
+            if found.config is None:
+                raise Error(Reason.UNSUPPORTED, "this is no image of a root file system")
+            layers = layers_of(found.manifest, found.config)
+            chains = self._unpacker.chains([diff_id for _, diff_id in layers])
+            held = _lease(key, now, digests=tuple(chains))
+            await self._metadata.write(lambda session: session.put_lease(held))
+            stored = await asyncio.to_thread(
+                lambda: [
+                    stored_layer(self._content, layer.digest, diff_id) for layer, diff_id in layers
+                ]
+            )
+            snapshots = await self._unpacker.unpack(stored, lambda *_: None)
+        except BaseException:
+            await asyncio.shield(self._release(key))
+            raise
+        return Prepared(key, record, found, Unpacked(found.target.digest, snapshots))
+
+    async def prepare(
+        self,
+        image: str,
+        platform: Platform | None,
+        bundle: BundleRequest | None,
+        hostname: str,
+        now: int,
+    ) -> Prepared:
+        """As `unpack`, and makes a root file system. Raises as it and `RootfsStore.make` do."""
+        unpacked = await self.unpack(image, platform, now)
+        stopped = threading.Event()
+
+        def check() -> None:
+            if stopped.is_set():
+                raise Error(Reason.CANCELLED, "cancelled")
+
+        making = asyncio.ensure_future(
+            asyncio.to_thread(
+                self._store.make,
+                unpacked.key,
+                unpacked.unpacked.snapshots,
+                unpacked.inspection,
+                bundle,
+                hostname or unpacked.key[:12],
+                check,
+            )
+        )
+        try:
+            made = await asyncio.shield(making)
+        except BaseException:
+            stopped.set()
+            await asyncio.shield(self._abandon(making, unpacked))
+            raise
+        return Prepared(unpacked.key, unpacked.image, unpacked.inspection, unpacked.unpacked, made)
+
+    async def _abandon(self, making: asyncio.Future[Rootfs], prepared: Prepared) -> None:
+        await asyncio.wait([making])
+        if not making.cancelled():
+            making.exception()
+        await self.give_up(prepared)
+
+    def finish(self, session: WriteSession, prepared: Prepared, now: int) -> None:
+        """In the transaction that shows what it was prepared for: the image holds its snapshots
+        from here on."""
+        record_unpacked(session, prepared.image.uid, [prepared.unpacked])
+        delete_lease(session, _LEASE + prepared.key, now)
+
+    def settled(self, prepared: Prepared) -> None:
+        """After that transaction."""
+        self._store.release(prepared.key)
+
+    async def give_up(self, prepared: Prepared) -> None:
+        """Takes back what was prepared."""
+        await asyncio.to_thread(self._store.remove, prepared.key)
+        await self._release(prepared.key)
+
+    async def _release(self, key: str) -> None:
+        await self._metadata.write(lambda session: delete_lease(session, _LEASE + key, _now()))
+
+    async def remove(self, record: ContainerRecord) -> None:
+        """Removes the files of a container whose record is gone. What fails is left to a sweep."""
+        if not record.rootfs:
+            return
+        key = Rootfs.from_json(record.rootfs).key
+        try:
+            await asyncio.to_thread(self._store.remove, key)
+        except OSError:
+            _log.exception("a container's files stay for now", container=record.container_id)
+
+    async def changes(self, record: ContainerRecord) -> AsyncIterator[list[FileChange]]:
+        """What a container changed, in the order of paths, some at a time. Raises CONTAINER_STATE
+        for one without a root file system, STORE_CORRUPT where it has lost what is below it."""
+        if not record.rootfs:
+            raise Error(
+                Reason.CONTAINER_STATE,
+                f"containers/{record.container_id} has no root file system",
+                metadata={"container": f"containers/{record.container_id}"},
+            )
+        rootfs = Rootfs.from_json(record.rootfs)
+        snapshots = await asyncio.to_thread(self._snapshots, rootfs)
+        found = self._store.changes(rootfs, snapshots)
+        try:
+            while some := await asyncio.to_thread(lambda: [*itertools.islice(found, _CHANGES)]):
+                yield some
+        finally:
+            found.close()  # type: ignore[attr-defined]
+
+    def _snapshots(self, rootfs: Rootfs) -> list[Snapshot]:
+        found = [self._unpacker.store.find(Digest(one)) for one in rootfs.chains]
+        if rootfs.kind != self._unpacker.store.kind or None in found:
+            raise Error(
+                Reason.STORE_CORRUPT,
+                "the snapshots below the container's root file system are not there",
+            )
+        return [one for one in found if one is not None]
+
+    async def view(self, prepared: Prepared, folder: Path) -> Mount:
+        """The mount that shows an unpacked image, read-only."""
+        return await asyncio.to_thread(
+            read_only_mount, self._unpacker.store.kind, prepared.unpacked.snapshots, folder
+        )
+
+    async def restore(self) -> None:
+        """After a start: removes what no container has, and mounts again what is not mounted."""
+        await self._metadata.write(_drop_leases)
+        records = await self._metadata.read(_with_rootfs)
+        wanted = {one.container_id: Rootfs.from_json(one.rootfs) for one in records}
+        left = await asyncio.to_thread(
+            self._store.sweep, {rootfs.key for rootfs in wanted.values()}
+        )
+        if left:
+            _log.info("left root file systems removed", count=left)
+        for container_id, rootfs in wanted.items():
+            try:
+                snapshots = await asyncio.to_thread(self._snapshots, rootfs)
+                if await asyncio.to_thread(self._store.restore, rootfs, snapshots):
+                    _log.info("root file system mounted again", container=container_id)
+            except (OSError, Error) as error:
+                _log.warning("root file system not mounted", container=container_id, why=str(error))
+
+
+def _lease(
+    key: str, now: int, *, images: Sequence[str] = (), digests: tuple[Digest, ...] = ()
+) -> LeaseRecord:
+    return LeaseRecord(_LEASE + key, now, now + _HELD, digests=digests, images=tuple(images))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _drop_leases(session: WriteSession) -> None:
+    """Of what a daemon before this one was preparing."""
+    for record in session.expired_leases(1 << 62, _PAGE):
+        if record.lease_id.startswith(_LEASE):
+            delete_lease(session, record.lease_id, _now())
+
+
+def _with_rootfs(session: ReadSession) -> list[ContainerRecord]:
+    found: list[ContainerRecord] = []
+    after: tuple[int, str] | None = None
+    while page := session.list_containers(None, (), (), after, _PAGE):
+        found += [one for one in page if one.rootfs]
+        after = (page[-1].created, page[-1].container_id)
+    return found

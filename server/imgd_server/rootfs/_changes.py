@@ -1,0 +1,175 @@
+"""What a container changed: its writable directory over the layers, or its tree beside theirs."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgd_server.rootfs._settle import Lower, is_whiteout
+
+__all__ = ["ChangeKind", "FileChange", "overlay_changes", "tree_changes"]
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPAQUE = "trusted.overlay.opaque"
+
+
+class ChangeKind(enum.Enum):
+    """Values are those of the ChangeKind enum."""
+
+    ADDED = 1
+    CHANGED = 2
+    DELETED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A changed file. `path` is from the root, without a slash before it; `size` is 0 for what is
+    no regular file, or is gone."""
+
+    kind: ChangeKind
+    path: bytes
+    size: int = 0
+
+
+def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
+    """What overlayfs's upper directory (a descriptor) changes of the layers `below`, the topmost
+    first. Each directory comes before what is in it, and names in their order.
+
+    Whoever writes to it meanwhile may or may not be seen.
+    """
+    lower = Lower(below, _OPAQUE)
+    walk = _Walk(upper)
+    # Of the folders that are gone through: whether what the layers have below them is hidden.
+    hidden: dict[bytes, bool] = {b"": False}
+    for path, name, status, folder in walk:
+        known = lower.has(path)
+        if is_whiteout(status):
+            if known:
+                yield FileChange(ChangeKind.DELETED, path)
+            continue
+        kind = ChangeKind.CHANGED if known else ChangeKind.ADDED
+        yield FileChange(kind, path, _size(status))
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        inner = walk.enter(path, name, folder)
+        if inner is None:
+            continue
+        while hidden and next(reversed(hidden)) not in _above(path):
+            hidden.popitem()
+        hides = hidden[path.rpartition(b"/")[0]] or _is_opaque(inner)
+        hidden[path] = hides
+        if hides and lower.find(path) is not None:
+            gone = lower.names(path) - {os.fsencode(one) for one in os.listdir(inner)}  # noqa: PTH208 - a descriptor
+            for lost in sorted(gone):
+                yield FileChange(ChangeKind.DELETED, path + b"/" + lost)
+
+
+def _above(path: bytes) -> set[bytes]:
+    """The folders that a path is in."""
+    parts = path.split(b"/")
+    return {b"/".join(parts[:count]) for count in range(len(parts))}
+
+
+def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
+    """How a tree differs from what it was copied from (both descriptors), in the same order.
+
+    Files with the same kind, size, mode, owner and modification time count as the same.
+    """
+    walk = _Walk(tree)
+    old: dict[bytes, int] = {b"": os.open(b".", _OPEN, dir_fd=before)}
+    try:
+        yield from _gone(b"", tree, old[b""])
+        for path, name, status, folder in walk:
+            parent = old.get(path.rpartition(b"/")[0], -1)
+            known = _status(parent, name)
+            if known is None:
+                yield FileChange(ChangeKind.ADDED, path, _size(status))
+            elif _facts(known) != _facts(status):
+                yield FileChange(ChangeKind.CHANGED, path, _size(status))
+            if not stat.S_ISDIR(status.st_mode):
+                continue
+            inner = walk.enter(path, name, folder)
+            for left in old.keys() - _above(path):
+                os.close(old.pop(left))
+            if inner is not None and known is not None and stat.S_ISDIR(known.st_mode):
+                old[path] = os.open(name, _OPEN, dir_fd=parent)
+                yield from _gone(path, inner, old[path])
+    finally:
+        for descriptor in old.values():
+            os.close(descriptor)
+
+
+def _gone(path: bytes, now: int, before: int) -> Iterator[FileChange]:
+    lost = set(os.listdir(before)) - set(os.listdir(now))
+    prefix = path + b"/" if path else b""
+    for name in sorted(map(os.fsencode, lost)):
+        yield FileChange(ChangeKind.DELETED, prefix + name)
+
+
+def _facts(status: os.stat_result) -> tuple[int, ...]:
+    # A directory's own size and time change with what is in it: those are changes of their own.
+    is_folder = stat.S_ISDIR(status.st_mode)
+    more = () if is_folder else (status.st_size, status.st_mtime_ns, status.st_rdev)
+    return status.st_mode, status.st_uid, status.st_gid, *more
+
+
+def _status(folder: int, name: bytes) -> os.stat_result | None:
+    if folder < 0:
+        return None
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _size(status: os.stat_result) -> int:
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _is_opaque(folder: int) -> bool:
+    try:
+        return os.getxattr(folder, _OPAQUE) in (b"y", b"x")
+    except OSError:
+        return False
+
+
+class _Walk:
+    """Goes through a tree by descriptors, without recursion: entries in order, each with its path,
+    name, status and folder; what `enter` was called for is gone through next."""
+
+    def __init__(self, root: int) -> None:
+        self._stack: list[tuple[int, bytes, Iterator[bytes]]] = []
+        self._push(os.open(b".", _OPEN, dir_fd=root), b"")
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, os.stat_result, int]]:
+        try:
+            while self._stack:
+                folder, path, names = self._stack[-1]
+                name = next(names, None)
+                if name is None:
+                    os.close(folder)
+                    self._stack.pop()
+                    continue
+                status = _status(folder, name)
+                if status is not None:
+                    yield (path + b"/" + name if path else name), name, status, folder
+        finally:
+            for folder, _, _ in self._stack:
+                os.close(folder)
+
+    def enter(self, path: bytes, name: bytes, folder: int) -> int | None:
+        """Goes through a directory next; None when it is none any more."""
+        try:
+            inner = os.open(name, _OPEN, dir_fd=folder)
+        except OSError:
+            return None
+        self._push(inner, path)
+        return inner
+
+    def _push(self, folder: int, path: bytes) -> None:
+        names = sorted(map(os.fsencode, os.listdir(folder)))
+        self._stack.append((folder, path, iter(names)))
