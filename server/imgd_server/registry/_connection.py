@@ -101,7 +101,7 @@ class Connection:
 
     # --- bytes
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Sends all of it before `deadline`."""
         self._patient().sendall(data)
 

@@ -7,8 +7,8 @@ HTTP status and the registry's own code, origin unset: the caller knows which si
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,12 +16,17 @@ from imgd_server.errors import Error, Reason
 from imgd_server.oci import Descriptor, Digest, Reference
 
 __all__ = [
+    "BlobSource",
     "BlobStream",
     "Cancellation",
     "Credentials",
     "FetchedManifest",
+    "PushedBlob",
+    "PushedManifest",
     "RegistryClient",
+    "RegistryPusher",
     "Resolved",
+    "Upload",
 ]
 
 
@@ -187,4 +192,94 @@ class RegistryClient(Protocol):
 
     def close(self) -> None:
         """Closes idle connections."""
+        ...
+
+
+class BlobSource(Protocol):
+    """A blob's bytes to be sent, from any offset on, as often as it takes.
+
+    What it raises of its own has an origin, which tells it from the destination's failures.
+    """
+
+    def fileno(self) -> int | None:
+        """A file descriptor of a regular file with exactly the blob's bytes; None for a source that
+        is only to be opened."""
+        ...
+
+    def open(self, offset: int) -> BlobStream:
+        """The bytes from exactly `offset` on. The last of them comes only when all are verified."""
+        ...
+
+    def sent(self, offset: int, length: int) -> None:
+        """Takes note that bytes went out. Raises CANCELLED."""
+        ...
+
+
+@dataclass(slots=True)
+class Upload:
+    """An upload that a registry has begun. Kept between attempts, the next goes on where it is.
+
+    `location` is where its next request goes, empty before there is one; it may hold a secret.
+    `whole` says that the registry takes a blob in one piece only.
+    """
+
+    location: str = field(default="", repr=False)
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushedBlob:
+    """Who took a blob, and whether from another of its repositories."""
+
+    host: str
+    mounted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PushedManifest:
+    """Who took a manifest, and whether it lists the manifest as a referrer of its subject."""
+
+    host: str
+    knows_subject: bool
+
+
+class RegistryPusher(Protocol):
+    """Writes to registries over the OCI distribution API 1.1. As `RegistryClient`, it blocks."""
+
+    def find_blob(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> str | None:
+        """The host whose repository has the blob: one HEAD. None where it has not. Raises
+        REGISTRY_*."""
+        ...
+
+    def push_blob(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        source: BlobSource,
+        upload: Upload,
+        mounts: Sequence[str],
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> PushedBlob:
+        """Brings a blob into the reference's repository: from another one of the same registry (of
+        the paths `mounts`, the first that can be tried), else by `upload`, which is brought up to
+        date as it goes. Raises DIGEST_MISMATCH when the registry finds other bytes than the
+        digest's, REMOTE_NOT_FOUND, REGISTRY_*, EGRESS_DENIED, and what the source raises."""
+        ...
+
+    def push_manifest(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        raw: bytes,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+    ) -> PushedManifest:
+        """Puts a manifest under the reference's digest, else under its tag. Raises REGISTRY_*."""
         ...
