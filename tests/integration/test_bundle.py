@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from imgd.v1 import container_pb2
 from imgd.v1.container_service_pb2 import BundleSpec
+from imgd.v1.filesystem_service_pb2 import MountImageRequest
+from imgd.v1.filesystem_service_pb2_grpc import FilesystemServiceStub
 from imgd_client import Client, FailedPrecondition, ImgdError, InvalidArgument
 from imgd_server.rootfs import is_mount
 from tests.daemon import Daemon, run_daemon
@@ -383,3 +386,36 @@ def test_many_layers_are_mounted(registry: HostileRegistry, tmp_path: Path) -> N
             assert caught.value.reason == "UNSUPPORTED"
     finally:
         unmount_all(tmp_path)
+
+
+def test_a_view_without_a_container(
+    daemon: Daemon, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    """As Kubernetes' image volumes want it: read-only, and held as long as its lease."""
+    target = tmp_path / "target"
+    target.mkdir()
+    with grpc.insecure_channel(daemon.address) as channel, Client(daemon.address) as client:
+        stub: Any = FilesystemServiceStub(channel)
+        image = f"{registry.host}/app:1"
+        request = MountImageRequest(image=image, lease_id="volume")
+        view = stub.MountImage(request, timeout=PATIENCE)
+        assert (view.lease, view.platform.architecture) == ("leases/volume", "amd64")
+        (mount,) = view.mounts
+        assert "ro" in mount.options
+        how = ["mount", "-t", mount.fs_type, mount.source, str(target)]
+        subprocess.run([*how, "-o", ",".join(mount.options)], check=True)
+        assert (target / "etc" / "new").read_bytes() == b"n"
+        assert not (target / "etc" / "gone").exists()
+        with pytest.raises(OSError, match="Read-only"):
+            (target / "x").touch()
+        subprocess.run(["umount", str(target)], check=True)
+        with pytest.raises(FailedPrecondition):
+            client.images.remove(image)
+        client.leases.delete("volume")
+        client.images.remove(image)
+        client.system.collect()
+        assert not [*daemon.root.glob("snapshots/*/layers/*")]
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.MountImage(request, timeout=PATIENCE)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert [*client.leases.list()] == []

@@ -38,6 +38,7 @@ from imgd_server.images._leases import (
 )
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
+from imgd_server.images._patterns import PatternError, ReferencePattern
 from imgd_server.images._preparing import Prepared, RootfsManager
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
@@ -69,9 +70,11 @@ __all__ = [
     "LayerUnpacker",
     "NewContainer",
     "NewLease",
+    "PatternError",
     "Prepared",
     "Problem",
     "Pruned",
+    "ReferencePattern",
     "Removal",
     "Rootfs",
     "RootfsManager",

@@ -140,12 +140,7 @@ async def _take(
 
     async def take_all(blobs: Sequence[BlobInfo]) -> None:
         for batch in _batches(blobs):
-            # What the batches before left is swept meanwhile: freeing a file waits for the disk.
-            gone, _ = await asyncio.gather(
-                metadata.write_alone(lambda session: take(session, batch)),  # noqa: B023
-                asyncio.to_thread(content.sweep, _BATCH),
-            )
-            taken.extend(gone)
+            taken.extend(await metadata.write_alone(lambda session: take(session, batch)))  # noqa: B023
 
     await take_all(blobs)
     again = {one.digest: one for one in linked}

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -19,7 +18,7 @@ from imgd_server.images._bundle import BundleRequest
 from imgd_server.images._inspect import Inspection, inspect
 from imgd_server.images._leases import delete_lease
 from imgd_server.images._lookup import find_image, new_uid
-from imgd_server.images._rootfs import Mount, Rootfs, RootfsStore, read_only_mount
+from imgd_server.images._rootfs import Mount, Rootfs, RootfsStore
 from imgd_server.images._unpacking import LayerUnpacker, Unpacked, layers_of, record_unpacked
 from imgd_server.metadata import (
     ContainerRecord,
@@ -200,11 +199,10 @@ class RootfsManager:
             )
         return [one for one in found if one is not None]
 
-    async def view(self, prepared: Prepared, folder: Path) -> Mount:
-        """The mount that shows an unpacked image, read-only."""
-        return await asyncio.to_thread(
-            read_only_mount, self._unpacker.store.kind, prepared.unpacked.snapshots, folder
-        )
+    async def view(self, prepared: Prepared) -> Mount:
+        """The mount that shows an unpacked image, read-only. Raises UNSUPPORTED where it can't be
+        said."""
+        return await asyncio.to_thread(self._store.view, prepared.unpacked.snapshots)
 
     async def restore(self) -> None:
         """After a start: removes what no container has, and mounts again what is not mounted."""

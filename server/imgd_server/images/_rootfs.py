@@ -42,7 +42,7 @@ from imgd_server.rootfs import (
     unmount,
 )
 
-__all__ = ["Rootfs", "RootfsStore", "read_only_mount"]
+__all__ = ["Mount", "Rootfs", "RootfsStore"]
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # mount(2): options are one page, with their end.
@@ -314,17 +314,20 @@ class RootfsStore:
         with _opened(tree) as now, _opened(before) as old:
             yield from tree_changes(now, old)
 
-
-def read_only_mount(kind: str, snapshots: Sequence[Snapshot], empty: Path) -> Mount:
-    """The mount that shows an image without a container. `empty` is a folder for one without
-    layers. Raises UNSUPPORTED."""
-    paths = [one.path for one in snapshots] or [empty]
-    if kind == "copy" or len(paths) == 1:
-        return {"fs_type": "bind", "source": str(paths[0]), "options": ["rbind", "ro"]}
-    options = Overlay(tuple(paths)).options()
-    if len(",".join(options)) > _MAX_OPTIONS:
-        raise Error(Reason.UNSUPPORTED, "the image has more layers than fit in a mount's options")
-    return {"fs_type": "overlay", "source": "overlay", "options": options}
+    def view(self, snapshots: Sequence[Snapshot]) -> Mount:
+        """The mount that shows snapshots, the lowest first, without a container: read-only. Raises
+        UNSUPPORTED where it can't be said."""
+        if not snapshots:
+            raise Error(Reason.UNSUPPORTED, "the image has no layers, so there is nothing to see")
+        paths = [one.path for one in snapshots]
+        if len(paths) == 1:
+            return {"fs_type": "bind", "source": str(paths[0]), "options": ["rbind", "ro"]}
+        options = Overlay(tuple(paths)).options()
+        if len(",".join(options)) > _MAX_OPTIONS:
+            raise Error(
+                Reason.UNSUPPORTED, "the image has more layers than fit in a mount's options"
+            )
+        return {"fs_type": "overlay", "source": "overlay", "options": options}
 
 
 def _layers(folder: Path, snapshots: Sequence[Snapshot]) -> Overlay:

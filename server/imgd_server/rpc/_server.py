@@ -48,6 +48,7 @@ from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images import Housekeeper, LayerUnpacker, RootfsManager
 from imgd_server.metadata import MetadataStore
+from imgd_server.registry import Lookups
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
 from imgd_server.rpc._events import EventServicer
@@ -56,6 +57,8 @@ from imgd_server.rpc._interceptor import GuardInterceptor
 from imgd_server.rpc._leases import LeaseServicer
 from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
 from imgd_server.rpc._listen import Claim, claim
+from imgd_server.rpc._mounts import MountServicer
+from imgd_server.rpc._registry import RegistryServicer
 from imgd_server.rpc._system import RegistryInside, SystemServicer
 from imgd_server.rpc._transfers import TransferServicer
 from imgd_server.transfer import TransferManager
@@ -107,6 +110,7 @@ class GrpcServer:
         own_hosts: Collection[str],
         unpacker: LayerUnpacker | None = None,
         rootfs: RootfsManager | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         snapshots = unpacker.store if unpacker else None
         system = SystemServicer(metadata, content, manager, housekeeper, inside, snapshots)
@@ -115,11 +119,15 @@ class GrpcServer:
             "ContainerService": ContainerServicer(metadata, rootfs),
             "ContentService": ContentServicer(content),
             "EventService": self._events,
+            "FilesystemService": MountServicer(metadata, rootfs),
             "ImageService": ImageServicer(metadata, content, own_hosts),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
             "TransferService": TransferServicer(manager),
         }
+        self._registry = RegistryServicer(lookups, own_hosts) if lookups else None
+        if self._registry:
+            served["RegistryService"] = self._registry
         system.methods = sorted(
             f"{name}/{method}"
             for name, servicer in served.items()
@@ -182,6 +190,8 @@ class GrpcServer:
             await asyncio.wait_for(self._guard.drained(), grace)
         # What has just ended has to be sent; health watches never end by themselves.
         await self._server.stop(min(grace, _FLUSH_SECONDS))
+        if self._registry:
+            self._registry.close()
         for taken in self._claims:
             taken.release()
         self._claims.clear()
