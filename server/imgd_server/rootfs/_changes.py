@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
     hidden: dict[bytes, bool] = {b"": False}
     for path, name, status, folder in walk:
         known = lower.has(path)
-        if is_whiteout(status):
+        if status is None or is_whiteout(status):
             if known:
                 yield FileChange(ChangeKind.DELETED, path)
             continue
@@ -62,10 +62,8 @@ def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
             hidden.popitem()
         hides = hidden[path.rpartition(b"/")[0]] or _is_opaque(inner)
         hidden[path] = hides
-        if hides and lower.find(path) is not None:
-            gone = lower.names(path) - {os.fsencode(one) for one in os.listdir(inner)}  # noqa: PTH208 - a descriptor
-            for lost in sorted(gone):
-                yield FileChange(ChangeKind.DELETED, path + b"/" + lost)
+        if hides:
+            walk.add(lower.names(path))
 
 
 def _above(path: bytes) -> set[bytes]:
@@ -82,10 +80,14 @@ def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
     walk = _Walk(tree)
     old: dict[bytes, int] = {b"": os.open(b".", _OPEN, dir_fd=before)}
     try:
-        yield from _gone(b"", tree, old[b""])
+        walk.add(_names(old[b""]))
         for path, name, status, folder in walk:
             parent = old.get(path.rpartition(b"/")[0], -1)
             known = _status(parent, name)
+            if status is None:
+                if known is not None:
+                    yield FileChange(ChangeKind.DELETED, path)
+                continue
             if known is None:
                 yield FileChange(ChangeKind.ADDED, path, _size(status))
             elif _facts(known) != _facts(status):
@@ -97,17 +99,15 @@ def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
                 os.close(old.pop(left))
             if inner is not None and known is not None and stat.S_ISDIR(known.st_mode):
                 old[path] = os.open(name, _OPEN, dir_fd=parent)
-                yield from _gone(path, inner, old[path])
+                walk.add(_names(old[path]))
     finally:
         for descriptor in old.values():
             os.close(descriptor)
 
 
-def _gone(path: bytes, now: int, before: int) -> Iterator[FileChange]:
-    lost = set(os.listdir(before)) - set(os.listdir(now))
-    prefix = path + b"/" if path else b""
-    for name in sorted(map(os.fsencode, lost)):
-        yield FileChange(ChangeKind.DELETED, prefix + name)
+def _names(folder: int) -> set[bytes]:
+    with os.scandir(folder) as entries:
+        return {os.fsencode(entry.name) for entry in entries}
 
 
 def _facts(status: os.stat_result) -> tuple[int, ...]:
@@ -139,13 +139,13 @@ def _is_opaque(folder: int) -> bool:
 
 class _Walk:
     """Goes through a tree by descriptors, without recursion: entries in order, each with its path,
-    name, status and folder; what `enter` was called for is gone through next."""
+    name, status (None for what is not there) and folder; what `enter` was called for comes next."""
 
     def __init__(self, root: int) -> None:
         self._stack: list[tuple[int, bytes, Iterator[bytes]]] = []
         self._push(os.open(b".", _OPEN, dir_fd=root), b"")
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes, os.stat_result, int]]:
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, os.stat_result | None, int]]:
         try:
             while self._stack:
                 folder, path, names = self._stack[-1]
@@ -154,9 +154,8 @@ class _Walk:
                     os.close(folder)
                     self._stack.pop()
                     continue
-                status = _status(folder, name)
-                if status is not None:
-                    yield (path + b"/" + name if path else name), name, status, folder
+                inside = path + b"/" + name if path else name
+                yield inside, name, _status(folder, name), folder
         finally:
             for folder, _, _ in self._stack:
                 os.close(folder)
@@ -170,6 +169,10 @@ class _Walk:
         self._push(inner, path)
         return inner
 
+    def add(self, names: Iterable[bytes]) -> None:
+        """Goes through these too in the directory that was entered last, though they are gone."""
+        folder, path, own = self._stack[-1]
+        self._stack[-1] = (folder, path, iter(sorted({*own, *names})))
+
     def _push(self, folder: int, path: bytes) -> None:
-        names = sorted(map(os.fsencode, os.listdir(folder)))
-        self._stack.append((folder, path, iter(names)))
+        self._stack.append((folder, path, iter(sorted(_names(folder)))))

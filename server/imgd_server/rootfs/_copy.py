@@ -39,7 +39,7 @@ def copy_tree(source: int, target: int, *, privileged: bool, check: Callable[[],
                 if stat.S_ISDIR(status.st_mode):
                     os.mkdir(name, 0o700, dir_fd=new)
                     waiting.append(inside)
-                elif status.st_ino in links:
+                elif status.st_nlink > 1 and status.st_ino in links:
                     folder, _, known = links[status.st_ino].rpartition("/")
                     with _opened(target, folder) as where:
                         os.link(
