@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -82,6 +83,22 @@ async def fill(root: Path, blobs: int) -> None:
     for number in range(blobs - IMAGES * parts):
         _put(folder, f"free {number}")
     await metadata.close()
+
+
+def floor(folder: Path, files: int) -> float:
+    """Seconds to delete so many files of the same size, with nothing else going on.
+
+    No collection is faster: ext4 takes 20 to 150 µs a file, the most where it tells the disk at
+    once what became free (`discard`).
+    """
+    folder.mkdir()
+    for number in range(files):
+        _put(folder, f"free {number}")
+    os.sync()
+    start = time.perf_counter()
+    for entry in [*os.scandir(folder)]:
+        os.unlink(entry.path)  # noqa: PTH108 - as the store does
+    return time.perf_counter() - start
 
 
 class Caller:
@@ -171,6 +188,8 @@ def _table(about: dict[str, Any], found: dict[str, Any]) -> str:
         f"{about['cpu']}, {about['cores']} cores, commit {about['commit']}, {about['date']}; "
         f"load before: {about['load']}.",
         "",
+        f"Deleting as many files, and nothing else, takes {found['floor']} s here.",
+        "",
         "| call (ms) | when | calls | p50 | p99 | p99.9 | longest |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -193,6 +212,8 @@ def main() -> int:
     load = Path("/proc/loadavg").read_text().split()[0]
     log(f"filling a store with {options.blobs} blobs")
     asyncio.run(fill(root / "state", options.blobs))
+    deleting = round(floor(root / "floor", options.blobs // 2), 2)
+    os.sync()
     registry = f"127.0.0.1:{free_port()}"
     socket = root / "imgd.sock"
     command = [
@@ -202,6 +223,7 @@ def main() -> int:
     try:
         with serving(command, socket, root / "imgd.log"):
             found = asyncio.run(measure(f"unix:{socket}", f"{registry}/samples/hello:latest"))
+            found["floor"] = deleting
     finally:
         shutil.rmtree(root / "state", ignore_errors=True)
     about = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from imgd_server.metadata._database import Queries, dump, target_of
@@ -175,8 +176,8 @@ class RepositoryQueries(Queries):
 
     def forget_links(self, digests: Sequence[str]) -> set[str]:
         """See WriteSession."""
-        return {
-            digest
-            for digest in digests
-            if self._changed("DELETE FROM links WHERE digest = ?", digest)
-        }
+        rows = self._db.execute(
+            "DELETE FROM links WHERE digest IN (SELECT value FROM json_each(?)) RETURNING digest",
+            (json.dumps(list(digests)),),
+        )
+        return {digest for (digest,) in rows}
