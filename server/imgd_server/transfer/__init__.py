@@ -5,7 +5,7 @@
 (`_flight`, `_fetch`), and made visible in one transaction (`_commit`).
 """
 
-from imgd_server.transfer._fetch import Fetcher, RetryPolicy
+from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._manager import TransferConfig, TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
@@ -19,6 +19,7 @@ from imgd_server.transfer._progress import (
     Retry,
     now_us,
 )
+from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._spec import (
     LeaseRequest,
     PullPolicy,

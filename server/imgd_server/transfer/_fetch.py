@@ -6,11 +6,9 @@ interpreter's lock, and large chunks make the cost per chunk vanish.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,9 +17,9 @@ from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Descriptor, Digest, Reference
 from imgd_server.registry import BlobStream, Credentials, RegistryClient, Resolved
 from imgd_server.transfer._flight import Flight, Turns
-from imgd_server.transfer._progress import Retry, now_us
+from imgd_server.transfer._retry import RetryPolicy, persist
 
-__all__ = ["Fetcher", "RetryPolicy", "blame", "in_thread", "is_here"]
+__all__ = ["Fetcher", "blame", "is_here"]
 
 T = TypeVar("T")
 
@@ -29,58 +27,7 @@ T = TypeVar("T")
 # of 1 MiB and more cost the kernel half as much time again.
 _CHUNK = 1 << 19
 
-# An attempt that gains less than this gained nothing: a registry that hands a layer out byte by
-# byte, one connection each, is not worth the connections.
-_GAIN = 64 << 10
-
-_TRANSIENT = {
-    Reason.REGISTRY_UNREACHABLE,
-    Reason.REGISTRY_UNAVAILABLE,
-    Reason.REGISTRY_TIMEOUT,
-    Reason.REGISTRY_RATE_LIMITED,
-    Reason.TOO_BUSY,
-}
-# The bytes may be those of an earlier attempt, which the server has changed since, or which a power
-# cut has damaged. They were thrown away, and one clean attempt tells.
-_SPOILT = {Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH}
 _STORE_SIDE = {Reason.BLOB_NOT_FOUND, Reason.DISK_FULL, Reason.STORE_CORRUPT, Reason.TOO_BUSY}
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how soon to try again; seconds.
-
-    `attempts` are in a row without bytes gained: a connection that breaks now and then is no
-    reason to give a large layer up. `longest` bounds what a registry's Retry-After may ask for.
-    """
-
-    attempts: int = 5
-    first: float = 0.25
-    factor: float = 2.0
-    ceiling: float = 15.0
-    longest: float = 120.0
-
-    def delay(self, failures: int, wanted: float | None) -> float:
-        """The pause after so many failures in a row: exponential, jittered, at least `wanted`."""
-        pause = min(self.first * self.factor ** (failures - 1), self.ceiling)
-        return max(pause * random.uniform(0.5, 1.0), wanted or 0.0)  # noqa: S311 - no secret
-
-
-async def in_thread(executor: Executor, function: Callable[[], T]) -> T:
-    """Runs a blocking function in a thread. Once it began, does not return before it ended,
-    cancelled or not: it holds files.
-
-    Whoever cancels must also make the function end (Cancellation).
-    """
-    job = executor.submit(function)
-    future = asyncio.wrap_future(job)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        if not job.cancel():
-            await asyncio.wait([future])
-            future.exception()
-        raise
 
 
 def blame(error: Error) -> Error:
@@ -218,36 +165,12 @@ class Fetcher:
     ) -> T:
         """Attempts until one succeeds, or it is no use; alone with what is stored as `digest`."""
 
-        def attempt() -> T:
-            flight.cancellation.check()
-            return fetch()
+        def judge(error: Error) -> None:
+            if blame(error).origin is Origin.SOURCE:
+                # The store that finds bytes wrong does not know whose they are.
+                error.host = error.host or flight.host
 
-        failures, number, spoilt, furthest = 0, 1, 0, 0
-        while True:
-            try:
-                async with self._writers.take(digest) if digest else nullcontext():
-                    furthest = max(furthest, flight.done_bytes)
-                    return await in_thread(self.executor, attempt)
-            except Error as error:
-                flight.cancellation.check()
-                if blame(error).origin is Origin.SOURCE:
-                    # The store that finds bytes wrong does not know whose they are.
-                    error.host = error.host or flight.host
-                # Bytes that were fetched before are no gain: a server may start over each time.
-                failures = 1 if flight.done_bytes >= furthest + _GAIN else failures + 1
-                spoilt += error.reason in _SPOILT
-                wait = self._pause(error, failures, spoilt)
-                if wait is None:
-                    raise
-                number += 1
-                flight.retry = Retry(number, now_us() + int(wait * 1e6), error)
-            await asyncio.sleep(wait)
-            flight.retry = None
+        def turn() -> AbstractAsyncContextManager[None]:
+            return self._writers.take(digest) if digest else nullcontext()
 
-    def _pause(self, error: Error, failures: int, spoilt: int) -> float | None:
-        again = error.reason in _TRANSIENT or (error.reason in _SPOILT and spoilt == 1)
-        if not again or failures >= self.policy.attempts:
-            return None
-        if error.retry_after is not None and error.retry_after > self.policy.longest:
-            return None
-        return self.policy.delay(failures, error.retry_after)
+        return await persist(flight, fetch, self.executor, self.policy, judge, turn)

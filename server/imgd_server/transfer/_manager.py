@@ -25,11 +25,12 @@ from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference
 from imgd_server.registry import Credentials, RegistryClient
 from imgd_server.transfer import _commit
 from imgd_server.transfer._endings import failed, interrupted, stopped
-from imgd_server.transfer._fetch import Fetcher, RetryPolicy
+from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._pull import Pull
+from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._spec import PullPolicy, TransferSpec

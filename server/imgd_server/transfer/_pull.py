@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
-from imgd_server.images import (
-    MAX_INDEX_DEPTH,
-    MAX_MANIFESTS,
-    Description,
-    Unpacked,
-    children,
-    describe_held,
-)
+from imgd_server.images import Description, Unpacked, describe_held
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
@@ -31,9 +24,7 @@ from imgd_server.oci import (
     Reference,
     is_attestation,
     media,
-    parse_config,
     parse_manifest,
-    select_platforms,
 )
 from imgd_server.registry import Credentials
 from imgd_server.transfer._fetch import Fetcher, blame, is_here
@@ -48,16 +39,11 @@ from imgd_server.transfer._progress import (
 )
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._unpack import Unpacking
+from imgd_server.transfer._walk import Walk
 
 __all__ = ["Pull", "Pulled"]
 
-# All that the manifests of one target may refer to: a single one may have 4,096 layers, and real
-# indexes of many platforms reach some hundred. Each is a request, and a node that watchers see.
-_MAX_NODES = 10_000
-
 _Fetch = Callable[[Flight[None], Reference, Descriptor, Credentials | None], Awaitable[None]]
-# The children of an index to pull, by digest, and for which platforms.
-_Chosen = dict[str, tuple[Descriptor, tuple[Platform, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +81,6 @@ class Pull:
     target: Descriptor | None = None
     fetched: int = 0
     reused: int = 0
-    _manifests: int = 0
-    _warnings: list[str] = field(default_factory=list)
-    _blobs: dict[str, tuple[Node, Descriptor]] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
     _here: set[str] = field(default_factory=set)
     _turns: Turns = field(default_factory=Turns)
@@ -122,17 +105,20 @@ class Pull:
             Node(str(self.reference), NodeKind.MANIFEST, None, label=self.reference.familiar())
         )
         target = await self._find(root)
-        parsed = await self._plan(root, target, 0, self.platforms)
+        walk = Walk(
+            self.reference, self.platforms, self.explicit, self.all_platforms, self.progress, self
+        )
+        parsed = await walk.plan(root, target, self.platforms)
         single = parsed if isinstance(parsed, Manifest) else None
         if single and self.explicit:
-            await self._check_platform(root, single)
+            await walk.check_platform(root, single)
         self.progress.planned = True
         self.progress.touch()
-        await self._fetch_blobs()
+        await self._fetch_blobs([*walk.blobs.values()])
         if single and not self.explicit and not self.all_platforms:
-            await self._check_platform(root, single)
+            await walk.check_platform(root, single)
         description = await describe_held(
-            self._content, target, Platform.host(), self._held, self._hold
+            self._content, target, Platform.host(), self._held, self.hold
         )
         self._check_stored(description)
         return Pulled(
@@ -140,11 +126,11 @@ class Pull:
             description,
             self.fetched,
             self.reused,
-            tuple(self._warnings),
+            tuple(walk.warnings),
             tuple(self.unpacking.unpacked) if self.unpacking else (),
         )
 
-    # --- planning: names and manifests
+    # --- the target
 
     async def _find(self, root: Node) -> Descriptor:
         """The target, with its manifest stored.
@@ -197,207 +183,29 @@ class Pull:
         self.progress.end(root, NodeState.WAITING, flight.host)
         return target
 
-    async def _plan(
-        self, node: Node, target: Descriptor, depth: int, wanted: tuple[Platform, ...]
-    ) -> Manifest | Index:
-        self._count(node, depth)
+    # --- the walk's ground
+
+    async def load(self, node: Node, target: Descriptor) -> Manifest | Index:
+        """See Ground."""
         await self._get(node, target, self.fetcher.manifest)
-        parsed = await self._parse(node, target)
-        if isinstance(parsed, Index):
-            if node.kind is not NodeKind.INDEX:
-                # Its media type did not say so.
-                node.kind = NodeKind.INDEX
-                self.progress.touch(node)
-            await self._plan_index(node, parsed, depth, wanted)
-        else:
-            await self._plan_manifest(node, parsed)
-        return parsed
+        return await self._parse(node, target)
 
-    def _count(self, node: Node, depth: int) -> None:
-        self._manifests += 1
-        if depth > MAX_INDEX_DEPTH or self._manifests > MAX_MANIFESTS:
-            raise self._refuse(
-                node,
-                Error(
-                    Reason.INDEX_TOO_DEEP,
-                    f"{self.reference.familiar()} nests indexes deeper than {MAX_INDEX_DEPTH} "
-                    f"or reaches more than {MAX_MANIFESTS} manifests",
-                ),
-            )
+    async def load_config(self, node: Node, target: Descriptor) -> bytes:
+        """See Ground."""
+        await self._get(node, target, self.fetcher.blob)
+        return await asyncio.to_thread(self._content.read, target.digest, MAX_CONFIG_BYTES)
 
-    async def _plan_index(
-        self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
-    ) -> None:
-        if self.all_platforms:
-            chosen: _Chosen = {child.digest: (child, ()) for child in index.manifests}
-        else:
-            chosen = await self._choose(node, index, depth, wanted)
-        await self._hold([child for child, _ in chosen.values()])
-        # All nodes before the first request, so that they stand in the index's order.
-        nodes = [(self._child_node(node, child), child, some) for child, some in chosen.values()]
-        async with asyncio.TaskGroup() as group:
-            for child_node, child, platforms in nodes:
-                group.create_task(self._plan(child_node, child, depth + 1, platforms))
+    async def hold(self, targets: Sequence[Descriptor]) -> None:
+        """See Ground."""
+        fresh = [target for target in targets if target.digest not in self._held]
+        if fresh:
+            await self.protect(fresh)
+            self._held.update(target.digest for target in fresh)
 
-    def _child_node(self, parent: Node, child: Descriptor) -> Node:
-        kind = NodeKind.INDEX if media.is_index(child.media_type) else NodeKind.MANIFEST
-        shown = outline(child)
-        label = str(shown.platform) if shown.platform else ""
-        return self.progress.add(
-            Node(child.digest, kind, shown, parent_id=parent.node_id, label=label)
-        )
-
-    async def _choose(
-        self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
-    ) -> _Chosen:
-        """For each wanted platform the best child; nested indexes are chosen from in their turn."""
-        candidates = [child for child in index.manifests if not is_attestation(child)]
-        stated = [child for child in candidates if child.platform]
-        unstated = [child for child in candidates if not child.platform]
-        chosen: _Chosen = {}
-        missing: list[Platform] = []
-        for platform in wanted:
-            if fitting := select_platforms(stated, platform):
-                _, others = chosen.get(fitting[0].digest, (None, ()))
-                chosen[fitting[0].digest] = (fitting[0], (*others, platform))
-            else:
-                missing.append(platform)
-        if missing and unstated:
-            missing = await self._choose_unstated(node, unstated, depth, missing, chosen)
-        if missing:
-            here = ", ".join(dict.fromkeys(str(child.platform) for child in stated))
-            raise self._refuse(
-                node,
-                Error(
-                    Reason.REMOTE_PLATFORM_NOT_FOUND,
-                    f"{self.reference.familiar()} has no image for {missing[0]}; "
-                    f"it has: {here[:500] or 'none stated'}",
-                    metadata={"wanted": str(missing[0]), "platforms": here[:500]},
-                ),
-            )
-        return chosen
-
-    async def _choose_unstated(
-        self,
-        node: Node,
-        unstated: list[Descriptor],
-        depth: int,
-        missing: list[Platform],
-        chosen: _Chosen,
-    ) -> list[Platform]:
-        """Looks into children whose platform the index does not state; returns what is still
-        missing."""
-        known: list[Descriptor] = []
-        for child in unstated:
-            self._count(node, depth + 1)
-            child_node = self._child_node(node, child)
-            await self._get(child_node, child, self.fetcher.manifest)
-            parsed = await self._parse(child_node, child)
-            if isinstance(parsed, Index):
-                # Nested indexes rarely state a platform: whoever nests them means all of them.
-                inside = [
-                    one for one in parsed.manifests if one.platform and not is_attestation(one)
-                ]
-                fitting = tuple(one for one in missing if select_platforms(inside, one))
-                if fitting:
-                    chosen[child.digest] = (child, fitting)
-                    missing = [one for one in missing if one not in fitting]
-            elif media.is_image_config(parsed.config.media_type):
-                config = await self._config_platform(child_node, parsed)
-                known.append(replace(child, platform=config))
-        still = []
-        for platform in missing:
-            if fitting_children := select_platforms(known, platform):
-                chosen[fitting_children[0].digest] = (
-                    replace(fitting_children[0], platform=None),
-                    (),
-                )
-            else:
-                still.append(platform)
-        return still
-
-    async def _plan_manifest(self, node: Node, manifest: Manifest) -> None:
-        parts = children(manifest)
-        if len(self.progress.nodes) + len(parts) > _MAX_NODES:
-            raise self._refuse(
-                node,
-                Error(
-                    Reason.INDEX_TOO_DEEP,
-                    f"{self.reference.familiar()} is made of more than {_MAX_NODES} blobs",
-                ),
-            )
-        self._check_config_size(node, manifest.config)
-        for position, child in enumerate(parts):
-            kind = NodeKind.LAYER if position else NodeKind.CONFIG
-            if position and not media.is_layer(child.media_type):
-                kind = NodeKind.BLOB
-            found = self.progress.add(
-                Node(
-                    child.digest,
-                    kind,
-                    outline(child),
-                    parent_id=node.node_id,
-                    layer_index=position - 1 if position else None,
-                )
-            )
-            # Another manifest may bring the same blob along, or not.
-            if child.digest not in self._blobs or child.data is not None:
-                self._blobs[child.digest] = (found, child)
-        await self._hold(parts)
-        if self.unpacking and node.target and not is_attestation(node.target):
-            self.unpacking.plan(node.target.digest, manifest)
-
-    def _check_config_size(self, node: Node, config: Descriptor) -> None:
-        # It is read into memory later; an artifact's is a blob like any other.
-        if media.is_image_config(config.media_type) and config.size > MAX_CONFIG_BYTES:
-            raise self._refuse(
-                node,
-                Error(
-                    Reason.MANIFEST_TOO_LARGE,
-                    f"the config {config.digest} has {config.size} bytes, "
-                    f"and {MAX_CONFIG_BYTES} is the most",
-                    digest=config.digest,
-                ),
-            )
-
-    async def _check_platform(self, node: Node, manifest: Manifest) -> None:
-        """A single manifest is pulled whatever it is for, unless the caller named a platform."""
-        if not media.is_image_config(manifest.config.media_type):
-            return
-        platform = await self._config_platform(node, manifest)
-        if not platform.os or not platform.architecture:
-            return
-        stated = replace(manifest.config, platform=platform)
-        for one in self.platforms:
-            if select_platforms([stated], one):
-                continue
-            shown = str(outline(stated).platform)
-            if self.explicit:
-                raise self._refuse(
-                    node,
-                    Error(
-                        Reason.REMOTE_PLATFORM_NOT_FOUND,
-                        f"{self.reference.familiar()} is for {shown}, not for {one}",
-                        metadata={"wanted": str(one), "platforms": shown},
-                    ),
-                )
-            self._warnings.append(f"the image is for {shown}, and this machine is {one}")
-
-    async def _config_platform(self, node: Node, manifest: Manifest) -> Platform:
-        config = manifest.config
-        self._check_config_size(node, config)
-        child = self.progress.add(
-            Node(config.digest, NodeKind.CONFIG, outline(config), parent_id=node.node_id)
-        )
-        await self._get(child, config, self.fetcher.blob)
-
-        def read() -> Platform:
-            return parse_config(self._content.read(config.digest, MAX_CONFIG_BYTES)).platform
-
-        try:
-            return await asyncio.to_thread(read)
-        except FormatError as error:
-            raise self._refuse(node, from_format(error, digest=config.digest)) from error
+    def found(self, target: Descriptor, manifest: Manifest) -> None:
+        """See Ground."""
+        if self.unpacking and not is_attestation(target):
+            self.unpacking.plan(target.digest, manifest)
 
     async def _parse(self, node: Node, target: Descriptor) -> Manifest | Index:
         def read() -> Manifest | Index:
@@ -424,23 +232,17 @@ class Pull:
 
     # --- fetching
 
-    async def _fetch_blobs(self) -> None:
-        wanted = [child for node, child in self._blobs.values() if not node.state.final]
+    async def _fetch_blobs(self, blobs: Sequence[tuple[Node, Descriptor]]) -> None:
+        wanted = [child for node, child in blobs if not node.state.final]
         try:
             async with self.room.claim(wanted), asyncio.TaskGroup() as group:
                 if self.unpacking:
                     group.create_task(self.unpacking.run())
-                for node, child in self._blobs.values():
+                for node, child in blobs:
                     group.create_task(self._get(node, child, self.fetcher.blob))
         except Error as error:
             error.reference = error.reference or str(self.reference)
             raise
-
-    async def _hold(self, targets: Sequence[Descriptor]) -> None:
-        fresh = [target for target in targets if target.digest not in self._held]
-        if fresh:
-            await self.protect(fresh)
-            self._held.update(target.digest for target in fresh)
 
     async def _get(
         self, node: Node, target: Descriptor, fetch: _Fetch, *, forgiven: Reason | None = None
@@ -449,7 +251,7 @@ class Pull:
 
         A failure is the node's as well, unless it has the reason `forgiven`.
         """
-        await self._hold([target])
+        await self.hold([target])
         # Several manifests of one image may refer to it.
         async with self._slots, self._turns.take(node.node_id):
             if node.failure:

@@ -13,7 +13,7 @@ from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Digest
 from imgd_server.transfer import NodeState, RetryPolicy, TransferState, WatchEventKind
-from imgd_server.transfer._fetch import in_thread
+from imgd_server.transfer._retry import in_thread
 from tests.unit.transfer.fakes import (
     HOST,
     FakeRegistry,

@@ -10,7 +10,7 @@ from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import MAX_INDEX_DEPTH
 from imgd_server.transfer import (
     NodeState,
-    _pull,
+    _walk,
 )
 from tests.fake_images import (
     OCI_MANIFEST,
@@ -88,7 +88,7 @@ async def test_an_index_of_too_many(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     """Neither when all are wanted, nor when each must be looked into for its platform."""
-    monkeypatch.setattr(_pull, "MAX_MANIFESTS", 10)
+    monkeypatch.setattr(_walk, "MAX_MANIFESTS", 10)
     many = make_index([(make_image([b"x"], labels={"n": str(n)}), None) for n in range(10)])
     lab.registry.push(many, APP)
     outcome = await lab.outcome(**more)
@@ -99,7 +99,7 @@ async def test_an_index_of_too_many(
 
 
 async def test_more_blobs_than_anybody_watches(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pull, "_MAX_NODES", 20)
+    monkeypatch.setattr(_walk, "_MAX_NODES", 20)
     lab.registry.push(layered(*range(1, 12)), APP)
     assert (await lab.pull()).state == "SUCCEEDED"
     lab.registry.calls.clear()
