@@ -227,6 +227,27 @@ def test_a_bundle_where_the_caller_wants_it(
     assert not is_mount(place / "rootfs")
 
 
+def test_what_can_not_be_run_is_refused(daemon: Daemon, registry: HostileRegistry) -> None:
+    registry.add("bare", make_image([base()], config={"Cmd": None}), "1")
+    assert daemon.imgctl("pull", "-q", f"{registry.host}/bare:1").returncode == 0
+    wrong = {
+        "bundle.args": BundleSpec(),
+        "bundle.env[1]": BundleSpec(args=["x"], env=["A=", "=b"]),
+        "bundle.user": BundleSpec(args=["x"], user="nobody-here"),
+    }
+    with Client(daemon.address) as client:
+        for field, spec in wrong.items():
+            with pytest.raises(InvalidArgument) as caught:
+                client.containers.create_bundle(f"{registry.host}/bare:1", spec)
+            assert [one.field for one in caught.value.field_violations] == [field]
+        assert [*(daemon.root / "containers").iterdir()] == []
+        with pytest.raises(ImgdError) as failed:
+            client.containers.create_bundle(f"{registry.host}/nothing:1")
+        assert failed.value.reason == "IMAGE_NOT_FOUND"
+        assert [*client.leases.list()] == [*client.containers.list()] == []
+        assert str(daemon.root) not in Path("/proc/self/mounts").read_text()
+
+
 @pytest.mark.parametrize("kind", ["elsewhere", "dots", "itself", "a link", "not empty", "relative"])
 def test_bundles_stay_where_they_may_be(
     kind: str, daemon: Daemon, registry: HostileRegistry, tmp_path: Path

@@ -166,8 +166,12 @@ def runtime_config(
     host by their place in it, and `owner` is who runs it without privileges (uid, gid): then root
     in the container is that user, and nobody else is.
 
-    Raises FIELD_INVALID where nothing says what to run, or it can't be said.
+    Raises FIELD_INVALID where nothing says what to run, or it can't be said, or for a variable
+    without a name.
     """
+    for place, one in enumerate(wanted.env):
+        if one.find("=") < 1:
+            raise FieldError(f"bundle.env[{place}]", f"bundle.env[{place}]: wants NAME=value")
     args = [*found.words("Entrypoint"), *(wanted.args or found.words("Cmd"))]
     if not args:
         raise FieldError("bundle.args", "bundle.args: the image has no command; say one")

@@ -184,11 +184,21 @@ class RootfsManager:
         rootfs = Rootfs.from_json(record.rootfs)
         snapshots = await asyncio.to_thread(self._snapshots, rootfs)
         found = self._store.changes(rootfs, snapshots)
+
+        def some() -> list[FileChange]:
+            return [*itertools.islice(found, _CHANGES)]
+
+        step: asyncio.Future[list[FileChange]] | None = None
         try:
-            while some := await asyncio.to_thread(lambda: [*itertools.islice(found, _CHANGES)]):
-                yield some
+            while True:
+                step = asyncio.ensure_future(asyncio.to_thread(some))
+                if not (changes := await asyncio.shield(step)):
+                    return
+                yield changes
         finally:
-            found.close()  # type: ignore[attr-defined]
+            if step is not None:
+                await asyncio.wait([step])  # it has files open, whoever has left
+            found.close()
 
     def _snapshots(self, rootfs: Rootfs) -> list[Snapshot]:
         found = [self._unpacker.store.find(Digest(one)) for one in rootfs.chains]

@@ -17,7 +17,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -299,7 +299,9 @@ class RootfsStore:
 
     # --- looking
 
-    def changes(self, rootfs: Rootfs, snapshots: Sequence[Snapshot]) -> Iterator[FileChange]:
+    def changes(
+        self, rootfs: Rootfs, snapshots: Sequence[Snapshot]
+    ) -> Generator[FileChange, None, None]:
         """What was changed in it, in the order of paths. Raises STORE_CORRUPT where the snapshots
         below it are gone, OSError."""
         folder = self._root / rootfs.key
