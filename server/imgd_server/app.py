@@ -42,7 +42,7 @@ from imgd_server.images import (
     collect,
 )
 from imgd_server.metadata import SqliteMetadataStore
-from imgd_server.registry import HttpRegistryClient, RegistryConfig
+from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import TransferConfig, TransferManager, now_us
@@ -154,6 +154,7 @@ async def serve(
             [inside.host] if inside.host else [],
             unpacker,
             rootfs,
+            Lookups(registry, config.search_host),
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.

@@ -252,6 +252,9 @@ class Config:
         "a private host that redirects and token realms may name",
         "HOST[:PORT]",
     )
+    search_host: str = _key(
+        _registry, str, "the registry to search instead of Docker Hub", "HOST[:PORT]"
+    )
     connect_timeout: float = _key(
         _number(0.1, 300), lambda: 10.0, "how long a registry may take to accept", "SECONDS"
     )

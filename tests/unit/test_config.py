@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "samples": ("true", "true", True),
     "plain_http": ("10.0.0.1:5000", '["10.0.0.1:5000"]', ["10.0.0.1:5000"]),
     "allowed_hosts": ("auth", '["auth"]', ["auth"]),
+    "search_host": ("10.0.0.1:5000", '"10.0.0.1:5000"', "10.0.0.1:5000"),
     "connect_timeout": ("1.5", "1.5", 1.5),
     "read_timeout": ("7", "7", 7.0),
     "max_running_transfers": ("3", "3", 3),

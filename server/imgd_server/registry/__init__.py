@@ -1,6 +1,8 @@
 """Registries as a client sees them: transport, authentication, hosts, fetching."""
 
+from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._client import HttpRegistryClient, RegistryConfig
+from imgd_server.registry._lookups import Found, Lookups
 from imgd_server.registry._protocol import (
     BlobSource,
     BlobStream,
@@ -22,10 +24,13 @@ __all__ = [
     "Cancellation",
     "Credentials",
     "FetchedManifest",
+    "Found",
     "HttpRegistryClient",
     "HttpRegistryPusher",
+    "Lookups",
     "PushedBlob",
     "PushedManifest",
+    "RateBudget",
     "RegistryClient",
     "RegistryConfig",
     "RegistryPusher",

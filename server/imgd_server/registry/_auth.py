@@ -111,7 +111,8 @@ class Authenticator:
             life = float("inf")
             if "bearer" in met:
                 flow = _TokenFlow(self._transport, registry, met["bearer"], scope, credentials)
-                value, life = flow.run(cancellation)
+                token = flow.run(cancellation)
+                value, life = token.value, token.life
             elif "basic" in met and credentials and credentials.user:
                 value = _basic(credentials)
             else:
@@ -120,6 +121,25 @@ class Authenticator:
                 return ""
             grant.value, grant.until = value, time.monotonic() + life
             return value
+
+    def prove(
+        self, registry: Url, challenges: str, credentials: Credentials, cancellation: Cancellation
+    ) -> tuple[str, str]:
+        """An Authorization that comes of these credentials now, and of nothing remembered, and the
+        identity token to keep instead of them. Each is empty where there is none.
+
+        Raises what `answer` raises.
+        """
+        if credentials.registry_token:
+            return _bearer(credentials.registry_token), ""
+        met = {one.scheme: one for one in reversed(parse_challenges(challenges))}
+        if "bearer" in met:
+            flow = _TokenFlow(
+                self._transport, registry, met["bearer"], "", credentials, offline=True
+            )
+            token = flow.run(cancellation)
+            return token.value, token.identity
+        return (_basic(credentials) if "basic" in met and credentials.user else ""), ""
 
     def _grant(self, registry: Url, scope: str, credentials: Credentials | None) -> _Grant:
         key = registry.origin, scope, credentials.scope if credentials else ""
@@ -132,17 +152,28 @@ class Authenticator:
 
 
 @dataclass(frozen=True, slots=True)
+class _Token:
+    """What a token server gives: the Authorization, for how many seconds it is good, and the token
+    to ask for the next one with, if there is one."""
+
+    value: str = field(repr=False)
+    life: float
+    identity: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class _TokenFlow:
-    """One request for a token."""
+    """One request for a token; `offline` also asks for one to keep."""
 
     transport: Transport
     registry: Url
     challenge: Challenge
     scope: str
     credentials: Credentials | None
+    offline: bool = False
 
-    def run(self, cancellation: Cancellation) -> tuple[str, float]:
-        """The Authorization, and for how many seconds it is good."""
+    def run(self, cancellation: Cancellation) -> _Token:
+        """Asks."""
         realm = self._realm()
         form = [("scope", scope) for scope in self._scopes()]
         if service := self.challenge.parameters.get("service"):
@@ -195,6 +226,12 @@ class _TokenFlow:
                 yield asked
 
     def _get(self, realm: Url, form: list[tuple[str, str]]) -> Request:
+        if self.offline and self.credentials:
+            form += [
+                ("account", self.credentials.user),
+                ("client_id", "imgd"),
+                ("offline_token", "true"),
+            ]
         separator = "&" if "?" in realm.target else "?"
         return Request(
             "GET",
@@ -224,13 +261,15 @@ def _resource(scope: str) -> str:
     return scope.rpartition(":")[0]
 
 
-def _parse_token(data: bytes) -> tuple[str, float] | None:
+def _parse_token(data: bytes) -> _Token | None:
     try:
         answer = json.loads(data) if len(data) <= _MAX_TOKEN_ANSWER else {}
         token = answer.get("token") or answer.get("access_token")
         life = float(answer.get("expires_in") or _DEFAULT_LIFE)
         if isinstance(token, str) and _fits_header(token):
-            return f"Bearer {token}", max(life - _MARGIN, 1.0)
+            identity = answer.get("refresh_token")
+            kept = identity if isinstance(identity, str) else ""
+            return _Token(f"Bearer {token}", max(life - _MARGIN, 1.0), kept)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
     return None

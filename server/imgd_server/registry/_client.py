@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from imgd_server.registry._answers import (
     too_large,
 )
 from imgd_server.registry._auth import Authenticator
+from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._connection import TransportConfig
 from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import (
@@ -298,6 +300,53 @@ class HttpRegistryClient:
 
         return _open(ask, target, offset)
 
+    @property
+    def rate_budgets(self) -> list[RateBudget]:
+        """What registries told of their budgets, by the domain that references have."""
+        domains = {host: domain for domain, host in _SERVED_BY.items()}
+        found = (
+            replace(one, host=domains.get(one.host, one.host))
+            for one in self._transport.budgets.all()
+        )
+        return sorted(found, key=lambda one: one.host)
+
+    # --- credentials
+
+    def check_credentials(
+        self, domain: str, credentials: Credentials, cancellation: Cancellation
+    ) -> str:
+        """Tries credentials at a registry, whatever is remembered of others.
+
+        Returns the identity token to keep instead of them, empty when the registry gives none. One
+        that wants no credentials takes any. Raises REGISTRY_UNAUTHORIZED, and what `ask` raises.
+        """
+        nobody = Credentials(anonymous=True)
+        call = Call(domain, "/v2/", "", nobody, cancellation, domain)
+        with self.ask(call, "GET", {}, {200, 401}) as response:
+            challenges = response.headers.get("www-authenticate", "")
+            with contextlib.suppress(Error):
+                response.read(MAX_ERROR_BODY)
+        if response.status == 200:
+            return ""
+        registry = replace(self._registry(call), target=call.target)
+        if response.url.origin != registry.origin:
+            raise failure(response, b"", domain)
+        sent, identity = self._auth.prove(registry, challenges, credentials, cancellation)
+        if sent:
+            request = Request("GET", registry, authorization=sent, named=registry.host)
+            response = self._transport.send(request, cancellation)
+            body = _rest(response)
+            if response.status not in (200, 401):
+                raise failure(response, body, domain)
+        if response.status != 200:
+            raise Error(
+                Reason.REGISTRY_UNAUTHORIZED,
+                f"{response.host} refuses these credentials: check the user and password",
+                host=response.host,
+                http_status=response.status,
+            )
+        return identity
+
     # --- requests
 
     def _registry(self, call: Call) -> Url:
@@ -324,6 +373,7 @@ class HttpRegistryClient:
         method: str,
         headers: Mapping[str, str],
         accepted: Collection[int] = _MANIFEST,
+        body: bytes | None = None,
     ) -> Response:
         """A request with its authentication and redirects; answers `accepted` statuses only.
 
@@ -335,43 +385,12 @@ class HttpRegistryClient:
             replace(registry, target=call.target),
             headers,
             named=registry.host,
+            body=body,
         )
         if is_loopback_host(registry.host) and not registry.names(self._plain_http):
             return self._ask_loopback(call, request, accepted)
         return self._authorized(call, request, accepted)
 
-    def _ask_loopback(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
-        """Asks without TLS, and with it where that is what the registry speaks.
-
-        Plain first: a TLS server answers that at once, and a plain one may wait without end for the
-        rest of what it takes for a line.
-        """
-        domain = call.domain
-        try:
-            response = self._authorized(call, request, accepted)
-        except Error as error:
-            # What listens there now may be another than before: next time, look again.
-            if not _misunderstood(error) or self._speaks.pop(domain, ""):
-                raise
-            failed = error
-        body: bytes | None = None,
-        else:
-            self._speaks[domain] = request.url.scheme
-            return response
-        url = Url.parse(f"https://{domain}{request.url.target}")
-        try:
-            response = self._authorized(call, replace(request, url=url), accepted)
-        except Error as error:
-            untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
-            if _misunderstood(error) and not untrusted:
-                raise failed from None
-            raise
-            body=body,
-        self._speaks[domain] = "https"
-        return response
-
-    def _authorized(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
-        registry, scope, cancellation = request.url, call.scope, call.cancellation
     def ask_at(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
         """As `ask`, at the URL that the registry led to with an answer to such a call. Credentials
         go to the registry's own origin alone. Raises EGRESS_DENIED for a URL that gives TLS up."""
@@ -387,6 +406,36 @@ class HttpRegistryClient:
             return response
         raise failure(response, _rest(response), call.about)
 
+    def _ask_loopback(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
+        """Asks without TLS, and with it where that is what the registry speaks.
+
+        Plain first: a TLS server answers that at once, and a plain one may wait without end for the
+        rest of what it takes for a line.
+        """
+        domain = call.domain
+        try:
+            response = self._authorized(call, request, accepted)
+        except Error as error:
+            # What listens there now may be another than before: next time, look again.
+            if not _misunderstood(error) or self._speaks.pop(domain, ""):
+                raise
+            failed = error
+        else:
+            self._speaks[domain] = request.url.scheme
+            return response
+        url = Url.parse(f"https://{domain}{request.url.target}")
+        try:
+            response = self._authorized(call, replace(request, url=url), accepted)
+        except Error as error:
+            untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+            if _misunderstood(error) and not untrusted:
+                raise failed from None
+            raise
+        self._speaks[domain] = "https"
+        return response
+
+    def _authorized(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
+        registry, scope, cancellation = request.url, call.scope, call.cancellation
         sent = self._auth.header(registry, scope, call.credentials)
         asked = 0
         while True:

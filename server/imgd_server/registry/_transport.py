@@ -12,6 +12,7 @@ from typing import Protocol
 
 from imgd_server import __version__
 from imgd_server.errors import Error, Origin, Reason
+from imgd_server.registry._budgets import RateBudgets
 from imgd_server.registry._connection import Connection, TransportConfig, translated
 from imgd_server.registry._http import Head, Response, read_head, request_head
 from imgd_server.registry._protocol import Cancellation
@@ -76,6 +77,7 @@ class Transport:
 
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
+        self.budgets = RateBudgets()
         self._lock = threading.Lock()
         # The longest unused first.
         self._idle: list[Connection] = []
@@ -136,6 +138,8 @@ class Transport:
                 ):
                     continue
                 raise
+
+            self.budgets.record(url.label, head.status, head.headers)
 
             def release(keep: bool, connection: Connection = connection) -> None:
                 forget()  # noqa: B023 - of the attempt that is returned

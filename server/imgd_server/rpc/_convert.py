@@ -14,6 +14,7 @@ from imgd_server.errors import Error
 from imgd_server.images import Details
 from imgd_server.metadata import ImageRecord, PlatformRecord, TransferRecord
 from imgd_server.oci import Descriptor, FormatError, Platform, Reference
+from imgd_server.registry import Credentials
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES
 from imgd_server.rpc._status import cut
 from imgd_server.transfer import (
@@ -32,6 +33,7 @@ from imgd_server.transfer import (
 
 __all__ = [
     "Room",
+    "credentials",
     "descriptor",
     "duration",
     "image",
@@ -133,6 +135,18 @@ def failure(error: Error) -> errors_pb2.Failure:
     if error.retry_after is not None:
         message.retry_delay.CopyFrom(duration(error.retry_after))
     return message
+
+
+def credentials(message: transfer_pb2.RegistryCredentials) -> Credentials:
+    """What a message says of how to authenticate."""
+    kind = message.WhichOneof("credentials")
+    if kind == "user_password":
+        return Credentials(message.user_password.user, message.user_password.password)
+    return Credentials(
+        identity_token=message.identity_token,
+        registry_token=message.registry_token,
+        anonymous=kind == "anonymous",
+    )
 
 
 # --- images

@@ -31,6 +31,10 @@ MAX_TEXT = 65_536
 # Nor is a list: looking at each entry must not hold up other calls.
 MAX_ENTRIES = 10_000
 MAX_LABELS = 65_536
+# They go into URLs. Media types have at most 255 characters (RFC 6838, 4.2), tags 128.
+MAX_MEDIA_TYPE = 255
+MAX_PATTERN = 1024
+MAX_QUERY = 1024
 # Docker's own bound for the layers of an image.
 MAX_LAYERS = 125
 # A chunk of a stream: a message stays below 1 MiB with its framing.
@@ -96,6 +100,12 @@ def _new_name(text: str) -> None:
         raise FormatError("REFERENCE_INVALID", "a name to give has no digest", text)
 
 
+def _host(text: str) -> None:
+    # The older name of Docker Hub is normalised to the other.
+    if Reference.parse(f"{text}/x").domain not in (text, text.removeprefix("index.")):
+        raise FormatError("REFERENCE_INVALID", "a registry is HOST[:PORT]", text)
+
+
 def _matching(pattern: re.Pattern[str], rule: str) -> Check:
     def check(field: str, value: str) -> None:
         if value and not pattern.fullmatch(value):
@@ -130,6 +140,7 @@ def _labels(field: str, value: Any) -> None:
 
 
 _reference = _parsed(Reference.parse)
+_registry = _parsed(_host)
 _tag = _parsed(_new_name)
 _digest = _parsed(Digest.parse)
 _platform = _parsed(Platform.parse)
@@ -193,13 +204,16 @@ _BY_MESSAGE: dict[str, _Rules] = {
     **_all("GetUpload AbortUpload", {"name": (_required, _resource("uploads"))}),
     **_all("GetBlob ReadBlob", {"digest": (_required,)}),
     **_all(
-        "Pull UntagImage ResolveReference GetRemoteManifest ListReferrers",
+        "Pull UntagImage ResolveReference GetRemoteManifest",
         {"reference": (_required,)},
     ),
     **_all("ListFiles", {"tree": (_required,)}),
     **_all("GetFile ReadFile", {"tree": (_required,), "path": (_required, _absolute)}),
     "AppendImageRequest": {"base": (_image,), "layers": (_at_most(MAX_LAYERS), _digest)},
-    "CheckCredentialsRequest": {"registry": (_required,), "credentials": (_required,)},
+    "CheckCredentialsRequest": {
+        "registry": (_required, _image, _registry),
+        "credentials": (_required,),
+    },
     "CreateContainerRequest": {
         "image": (_required,),
         "labels": (_labels,),
@@ -212,13 +226,25 @@ _BY_MESSAGE: dict[str, _Rules] = {
     "ListContainersRequest": {"labels": (_at_most(MAX_FILTERS),)},
     "ExportContainerRequest": {"container": (_required, _resource("containers"))},
     "LayoutEndpoint": {"path": (_required, _absolute)},
-    "ListRepositoriesRequest": {"registry": (_required,)},
-    "ListTagsRequest": {"repository": (_required, _image, _reference)},
+    "ListRateBudgetsRequest": {"registry": (_image, _registry)},
+    "ListReferrersRequest": {
+        "reference": (_required,),
+        "artifact_type": (_at_most(MAX_MEDIA_TYPE),),
+    },
+    "ListRepositoriesRequest": {"registry": (_required, _image, _registry)},
+    "ListTagsRequest": {
+        "repository": (_required, _image, _reference),
+        "pattern": (_at_most(MAX_PATTERN),),
+    },
     "ParseReferenceRequest": {"text": (_required, _image, _reference)},
     "PlatformSelection": {"platforms": (_at_most(MAX_PLATFORMS), _platform)},
     "RegistryEndpoint": {"reference": (_required,)},
     "SaveImagesRequest": {"images": (_required,)},
-    "SearchRepositoriesRequest": {"query": (_required,)},
+    "SearchRepositoriesRequest": {
+        "query": (_required, _at_most(MAX_QUERY)),
+        "registry": (_image, _registry),
+        "min_stars": (_not_negative,),
+    },
     "StartTransferRequest": {"source": (_required,), "destination": (_required,)},
     "StartUploadRequest": {"ttl": (_duration(7 * _DAY),)},
     "TagImageRequest": {"image": (_required,), "tag": (_required,)},

@@ -12,7 +12,6 @@ from google.protobuf import duration_pb2
 from imgd.v1 import transfer_pb2, transfer_service_pb2, transfer_service_pb2_grpc
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import TransferRecord
-from imgd_server.registry import Credentials
 from imgd_server.rpc import _convert
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import (
@@ -99,7 +98,7 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
     ) -> transfer_service_pb2.ResumeTransferResponse:
         """Runs one again."""
         given = request.HasField("source_credentials")
-        credentials = _credentials(request.source_credentials) if given else None
+        credentials = _convert.credentials(request.source_credentials) if given else None
         record = await self._manager.resume(_uid(request.name), credentials)
         return transfer_service_pb2.ResumeTransferResponse(transfer=_convert.transfer(record))
 
@@ -179,10 +178,11 @@ def _registry_to_store(
         if wish:
             raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
     lease = store.lease
+    given = registry.HasField("credentials")
     return TransferSpec(
         source=RegistryEndpoint(
             registry.reference,
-            _credentials(registry.credentials) if registry.HasField("credentials") else None,
+            _convert.credentials(registry.credentials) if given else None,
         ),
         destination=StoreEndpoint(
             tags=tuple(store.tags),
@@ -195,15 +195,4 @@ def _registry_to_store(
         platforms=tuple(platforms.platforms),
         all_platforms=platforms.all,
         max_concurrency=limits.max_concurrency,
-    )
-
-
-def _credentials(message: transfer_pb2.RegistryCredentials) -> Credentials:
-    kind = message.WhichOneof("credentials")
-    if kind == "user_password":
-        return Credentials(message.user_password.user, message.user_password.password)
-    return Credentials(
-        identity_token=message.identity_token,
-        registry_token=message.registry_token,
-        anonymous=kind == "anonymous",
     )

@@ -16,13 +16,14 @@ from google.rpc import error_details_pb2, status_pb2
 
 from imgd.v1.content_service_pb2_grpc import ContentServiceStub
 from imgd.v1.image_service_pb2_grpc import ImageServiceStub
+from imgd.v1.registry_service_pb2_grpc import RegistryServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
 from imgd.v1.transfer_service_pb2_grpc import TransferServiceStub
 from imgd_server.content import LocalContentStore
 from imgd_server.images import Housekeeper, describe
 from imgd_server.metadata import ImageRecord, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
-from imgd_server.registry import HttpRegistryClient, RegistryConfig
+from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import RetryPolicy, TransferConfig, TransferManager, now_us
 from tests.fake_images import FakeImage
@@ -30,6 +31,7 @@ from tests.fake_images import FakeImage
 if TYPE_CHECKING:
     from imgd.v1.content_service_pb2_grpc import ContentServiceAsyncStub
     from imgd.v1.image_service_pb2_grpc import ImageServiceAsyncStub
+    from imgd.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from imgd.v1.system_service_pb2_grpc import SystemServiceAsyncStub
     from imgd.v1.transfer_service_pb2_grpc import TransferServiceAsyncStub
 
@@ -58,12 +60,14 @@ class Api:
     contents: ContentServiceAsyncStub = field(init=False)
     transfers: TransferServiceAsyncStub = field(init=False)
     system: SystemServiceAsyncStub = field(init=False)
+    registry: RegistryServiceAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
         self.images = ImageServiceStub(self.channel)
         self.contents = ContentServiceStub(self.channel)
         self.transfers = TransferServiceStub(self.channel)
         self.system = SystemServiceStub(self.channel)
+        self.registry = RegistryServiceStub(self.channel)
 
     async def store(
         self, image: FakeImage, *names: str, without: Iterable[str] = ()
@@ -98,7 +102,9 @@ class Api:
 
 
 @asynccontextmanager
-async def serve(folder: Path, **transfers: Any) -> AsyncIterator[Api]:
+async def serve(
+    folder: Path, *, search_host: str = "search.invalid", **transfers: Any
+) -> AsyncIterator[Api]:
     """Serves from `folder` on a socket in it; `transfers` are settings of TransferConfig."""
     metadata = await SqliteMetadataStore.open(folder / "metadata.db")
     content = LocalContentStore(folder / "content")
@@ -108,7 +114,13 @@ async def serve(folder: Path, **transfers: Any) -> AsyncIterator[Api]:
     await manager.open()
     inside = RegistryInside("127.0.0.1:9", OWN_HOST, [f"{OWN_HOST}/samples/python"])
     server = GrpcServer(
-        metadata, content, manager, Housekeeper(metadata, content, now_us), inside, [OWN_HOST]
+        metadata,
+        content,
+        manager,
+        Housekeeper(metadata, content, now_us),
+        inside,
+        [OWN_HOST],
+        lookups=Lookups(registry, search_host),
     )
     try:
         (address,) = await server.start([f"unix:{folder / 'imgd.sock'}"])
