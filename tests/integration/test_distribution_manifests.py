@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from imgd_server.errors import Error, Reason
 from imgd_server.images import describe
 from imgd_server.metadata import BlobRef, ImageRecord, Name
-from imgd_server.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Platform
+from imgd_server.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Platform, parse_manifest
 from imgd_server.transfer import now_us
 from tests.fake_images import (
     OCI_INDEX,
@@ -117,6 +118,22 @@ async def test_what_is_pushed_is_an_image_that_can_be_pulled(
     assert record.kind == ("artifact" if target is ARTIFACT else "image")
     # Its children are no images of their own.
     assert await inside.metadata.read(lambda session: session.count_images()) == 1
+
+
+async def test_a_manifest_is_read_in_a_thread(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large one takes long, and the loop has others to serve."""
+    threads = []
+
+    def parse(raw: bytes, media_type: str) -> Any:
+        threads.append(threading.current_thread())
+        return parse_manifest(raw, media_type)
+
+    monkeypatch.setattr("imgd_server.distribution._manifests.parse_manifest", parse)
+    assert (await inside.push("app", "1", ONE)).status == 201
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_head_is_get_without_a_body(inside: Inside) -> None:

@@ -117,13 +117,9 @@ async def put_manifest(request: web.Request, repository: Repository) -> web.Stre
     raw = await request.read()
     if len(raw) > MAX_MANIFEST_BYTES:
         raise refuse("SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes", 413)
-    digest = Digest.of(raw, given.algorithm if given else "sha256")
-    if given and digest != given:
-        raise refuse("DIGEST_INVALID", f"the manifest has the digest {digest}, not {given}")
-    try:
-        node = parse_manifest(raw, request.headers.get("Content-Type", ""))
-    except FormatError as error:
-        raise refuse("MANIFEST_INVALID", str(error)) from None
+    digest, node = await in_thread(
+        lambda: _check(raw, given, request.headers.get("Content-Type", ""))
+    )
     target = Descriptor(node.media_type, digest, len(raw), artifact_type=node.artifact_type)
     await _claim(repository, target, node)
     await _store(repository, target, node, raw, names)
@@ -136,6 +132,17 @@ async def put_manifest(request: web.Request, repository: Repository) -> web.Stre
     if given and tags:
         headers["OCI-Tag"] = ", ".join(tags)
     return web.Response(status=201, headers=headers)
+
+
+def _check(raw: bytes, given: Digest | None, media_type: str) -> tuple[Digest, Manifest | Index]:
+    """What was sent: its digest, and what it says. Blocks."""
+    digest = Digest.of(raw, given.algorithm if given else "sha256")
+    if given and digest != given:
+        raise refuse("DIGEST_INVALID", f"the manifest has the digest {digest}, not {given}")
+    try:
+        return digest, parse_manifest(raw, media_type)
+    except FormatError as error:
+        raise refuse("MANIFEST_INVALID", str(error)) from None
 
 
 async def _claim(repository: Repository, target: Descriptor, node: Manifest | Index) -> None:

@@ -10,9 +10,10 @@ from typing import Final, NoReturn, cast
 from ._errors import FormatError, show
 
 MAX_DEPTH: Final = 64  # what is kept is walked recursively later; real documents stay below ten
-# Each list or object takes some hundred bytes of memory for two of text, so 4 MiB of them would
-# become 200 MiB. Real documents have a few for each of the 4096 layers or entries.
-MAX_CONTAINERS: Final = 250_000
+# Each value takes some hundred bytes of memory for two of text, so 4 MiB of them would become
+# 200 MiB; and the decoder holds the interpreter's lock for as long as one object takes, 0.1 s for
+# 100,000 members. Real documents have some twenty for each of the 4096 layers or entries.
+MAX_VALUES: Final = 150_000
 _MAX_DIGITS: Final = 20  # of 2**64 - 1
 
 
@@ -21,7 +22,7 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
 
     Refused, although ``json`` takes them: a byte-order mark, encodings other than UTF-8, repeated
     keys, NaN and infinities, integers beyond 64 bits, lone surrogates, deep nesting, and more than
-    `MAX_CONTAINERS` lists and objects (brackets in strings count, too).
+    `MAX_VALUES` values (counted by brackets and commas, those in strings, too).
     """
 
     def bad(rule: str, subject: str = "") -> FormatError:
@@ -51,8 +52,8 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
             raise bad(f"holds a number out of range: {show(text)}", text)
         return value
 
-    if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
-        raise bad(f"holds more than {MAX_CONTAINERS} lists and objects")
+    if sum(map(raw.count, (b"[", b"{", b","))) > MAX_VALUES:
+        raise bad(f"holds more than {MAX_VALUES} values")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -175,11 +175,28 @@ def test_invalid_documents(document: object, said: str) -> None:
         b'{"a":' * 200_000,
         b'{"schemaVersion":2,"manifests":[],"x":[' + b"[]," * 1_000_000 + b"[]]}",
         b'{"schemaVersion":2,"manifests":[],"x":[' + b"{}," * 1_000_000 + b"{}]}",
+        b'{"schemaVersion":2,"manifests":[],"x":[' + b"1," * 1_000_000 + b"1]}",
+        b'{"schemaVersion":2,"manifests":[],'
+        + b",".join(b'"%d":1' % n for n in range(300_000))
+        + b"}",
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_hostile_json(data: bytes) -> None:
     assert reason_of(data) == "MANIFEST_INVALID"
+
+
+def test_the_most_entries_may_have_many_members() -> None:
+    entry = desc(
+        media.OCI_MANIFEST,
+        platform={"os": "linux", "architecture": "arm64", "variant": "v8"},
+        annotations={f"a.b/{n}": f"v{n}, w" for n in range(10)},
+    )
+    document = raw(index(manifests=[entry] * MAX_INDEX_ENTRIES))
+    assert len(document) < MAX_MANIFEST_BYTES
+    found = parse_manifest(document)
+    assert isinstance(found, Index)
+    assert len(found.manifests) == MAX_INDEX_ENTRIES
 
 
 def test_surrogate_pairs_are_text() -> None:
