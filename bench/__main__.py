@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import images, listing, peers, pull, report
+from bench import images, listing, peers, pull, report, tagging
 from bench.common import BenchError, default_cache, log, prepare, registry
 
 # Fewer rounds say nothing on a noisy machine.
@@ -16,7 +16,7 @@ ROUNDS = 5
 
 def main() -> int:
     """Runs what was asked for. 1 when imgd itself could not be measured."""
-    known = (*pull.SCENARIOS, *listing.SCENARIOS)
+    known = (*pull.SCENARIOS, *listing.SCENARIOS, *tagging.SCENARIOS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("scenario", nargs="*", help=f"{', '.join(known)}; default: pull-app")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -43,6 +43,8 @@ def main() -> int:
         log(f"MISSING PEER: {line}")
     for name in (name for name in names if name in listing.SCENARIOS):
         print(f"\n{listing.run(name, options.rounds).read_text()}")
+    if "tag" in names:
+        print(f"\n{tagging.run(prepare(options.cache), options.rounds).read_text()}")
     names = [name for name in names if name in pull.SCENARIOS]
     return _pull(names, options, wanted) if names else 0
 

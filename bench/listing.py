@@ -20,6 +20,8 @@ from bench import report
 from bench.common import COMMAND_TIMEOUT, RESULTS, ROOT, BenchError, log, need, serving, settle
 from bench.wire import field as encoded
 
+__all__ = ["CALLERS", "NAMESPACE", "SCENARIOS", "containerd", "imgd", "names", "python", "run"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,7 @@ CALLERS = 32
 SECONDS = 2.0
 SCENARIOS = {"list-1000": 1000, "list-10000": 10_000}
 TAGS = 5
-_NAMESPACE = "bench"
+NAMESPACE = "bench"
 _IMGD = "/imgd.v1.ImageService/ListImages"
 _CONTAINERD = "/containerd.services.images.v1.Images/List"
 _CRI = "/runtime.v1.ImageService/ListImages"
@@ -61,7 +63,7 @@ def _imgd_request(*filters: str) -> bytes:
 
 def subjects(count: int, *, cri: bool) -> list[Subject]:
     """All, in the order in which they take turns. `until` keeps imgd from keeping an answer."""
-    inside = (("containerd-namespace", _NAMESPACE),)
+    inside = (("containerd-namespace", NAMESPACE),)
     page = f"{min(count, 1000):,} of {count:,}"
     one = b'name~="/team7/"'
     found = [
@@ -98,8 +100,8 @@ def run(name: str, rounds: int) -> Path:
         folder = Path(scratch)
         # CRI lists only what is there in content, which is made for the small store.
         cri = count <= 1000
-        with _imgd(folder, count) as imgd, _containerd(folder, count, cri=cri) as containerd:
-            targets = {"imgd": imgd, "containerd": containerd}
+        with imgd(folder, count) as ours, containerd(folder, count, cri=cri) as theirs:
+            targets = {"imgd": ours, "containerd": theirs}
             measured = subjects(count, cri=cri)
             for turn in range(rounds):
                 log(f"{name}: round {turn + 1} of {rounds}")
@@ -122,11 +124,12 @@ def _ask(target: str, subject: Subject, callers: int) -> dict[str, Any]:
         "callers": callers,
         "seconds": SECONDS,
     }
-    found: dict[str, Any] = json.loads(_python("bench.grpc_list", input=json.dumps(job)))
+    found: dict[str, Any] = json.loads(python("bench.grpc_list", input=json.dumps(job)))
     return found
 
 
-def _python(module: str, *arguments: str, input: str = "") -> str:  # noqa: A002 - subprocess's word
+def python(module: str, *arguments: str, input: str = "") -> str:  # noqa: A002 - subprocess's word
+    """Runs a module of the benchmark in a process of its own; returns what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         input=input,
@@ -142,11 +145,12 @@ def _python(module: str, *arguments: str, input: str = "") -> str:  # noqa: A002
 
 
 @contextlib.contextmanager
-def _imgd(folder: Path, count: int) -> Iterator[str]:
+def imgd(folder: Path, count: int) -> Iterator[str]:
+    """Runs imgd over a store of so many images; yields its address."""
     root = folder / "imgd"
     root.mkdir()
     log(f"filling imgd's store with {count:,} images ...")
-    _python("bench.fill", "imgd", str(root / "metadata.db"), str(count))
+    python("bench.fill", "imgd", str(root / "metadata.db"), str(count))
     socket = folder / "s.sock"
     command = [need("imgd"), "serve", "--root", str(root), "--listen", f"unix:{socket}"]
     with serving(command, socket, folder / "imgd.log"):
@@ -154,7 +158,8 @@ def _imgd(folder: Path, count: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _containerd(folder: Path, count: int, *, cri: bool) -> Iterator[str]:
+def containerd(folder: Path, count: int, *, cri: bool) -> Iterator[str]:
+    """Runs containerd over a store of a record for each name; yields its address."""
     socket = folder / "c.sock"
     config = folder / "containerd.toml"
     disabled = "" if cri else '"io.containerd.grpc.v1.cri"'
@@ -170,7 +175,7 @@ def _containerd(folder: Path, count: int, *, cri: bool) -> Iterator[str]:
     )
     with serving([need("containerd"), "--config", str(config)], socket, folder / "containerd.log"):
         log(f"filling containerd's store with {count * TAGS:,} records ...")
-        _python("bench.fill", "containerd", str(socket), _NAMESPACE, str(count))
+        python("bench.fill", "containerd", str(socket), NAMESPACE, str(count))
         if cri:
             archive = folder / "images.tar"
             _write_archive(archive, count)
