@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._events import AsyncEventStream, EventStream
     from ._images import AsyncImages, Images
     from ._leases import AsyncLeases, Leases
+    from ._registry import AsyncRegistry, Registry
     from ._system import AsyncSystem, System
 
 __all__ = ["AsyncClient", "Client"]
@@ -84,6 +85,13 @@ class Client:
         from ._leases import Leases
 
         return Leases(self._calls)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Look-ups in registries that pull nothing."""
+        from ._registry import Registry
+
+        return Registry(self._calls)
 
     @cached_property
     def transfers(self) -> Transfers:
@@ -218,6 +226,13 @@ class AsyncClient:
         from ._leases import AsyncLeases
 
         return AsyncLeases(self._calls)
+
+    @cached_property
+    def registry(self) -> AsyncRegistry:
+        """Look-ups in registries that pull nothing."""
+        from ._registry import AsyncRegistry
+
+        return AsyncRegistry(self._calls)
 
     @cached_property
     def transfers(self) -> AsyncTransfers:

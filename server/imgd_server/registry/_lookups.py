@@ -115,7 +115,7 @@ class Lookups:
     ) -> NamePage:
         """At most `limit` of a registry's repositories behind `after`, as paths."""
         scope = "registry:catalog:*"
-        call = Call(domain, "/v2/_catalog", scope, credentials, cancellation, "its catalog")
+        call = Call(domain, "/v2/_catalog", scope, credentials, cancellation, "catalog")
 
         def valid(name: str) -> bool:
             return _is_valid(lambda: Reference(domain, name))
@@ -284,7 +284,7 @@ class Lookups:
         host = self._search_host if domain == DEFAULT_DOMAIN else domain
         # `quote_via`: Docker Hub takes a plus for itself.
         parameters = urlencode({"q": query, "n": _SEARCH_PAGE, "page": page}, quote_via=quote)
-        call = Call(host, f"/v1/search?{parameters}", "", None, cancellation, "a search")
+        call = Call(host, f"/v1/search?{parameters}", "", None, cancellation, "search")
         with self._client.ask(call, "GET", {"Accept": "application/json"}) as response:
             answer = parse_object(response, read_body(response, _MAX_SEARCH_BYTES))
         results, pages = answer.get("results"), answer.get("num_pages")

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["familiar", "has_version", "pulling_from", "repository", "short_id", "split"]
+__all__ = [
+    "domain_of",
+    "familiar",
+    "has_version",
+    "pulling_from",
+    "repository",
+    "short_id",
+    "split",
+]
 
 
 def familiar(full: str) -> str:
@@ -32,14 +40,27 @@ def has_version(reference: str) -> bool:
     return bool(tag or digest)
 
 
-def pulling_from(reference: str) -> str:
-    """Docker's first line of a pull."""
-    name, tag, digest = split(reference)
+def host_and_path(reference: str) -> tuple[str, str]:
+    """The host of a reference's registry, and the repository there."""
+    name = split(reference)[0]
     domain, slash, path = name.partition("/")
     # The rule of distribution/reference: a first segment of this form is a host.
     is_host = domain == "localhost" or any(c in ".:" or c.isupper() for c in domain)
     if not (slash and is_host):
         domain, path = "docker.io", name if slash else f"library/{name}"
+    return domain, path
+
+
+def domain_of(reference: str) -> str:
+    """The host of a reference's registry, Docker Hub's by its usual name."""
+    domain = host_and_path(reference)[0]
+    return "docker.io" if domain == "index.docker.io" else domain
+
+
+def pulling_from(reference: str) -> str:
+    """Docker's first line of a pull."""
+    _, tag, digest = split(reference)
+    domain, path = host_and_path(reference)
     what = f"{domain}/{path}@{digest}" if digest else tag or "latest"
     return f"{what}: Pulling from {path}"
 

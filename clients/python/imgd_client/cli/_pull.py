@@ -13,6 +13,7 @@ from imgd_client._requests import duration
 from ._command import command
 from ._complete import IMAGE, LEASE, TransferName
 from ._connect import connect
+from ._docker_config import credentials_for
 from ._names import familiar, has_version, pulling_from
 from ._render import Renderer, renderer
 from ._times import DURATION
@@ -105,6 +106,7 @@ def pull(
             policy=_POLICIES[policy],
             unpack=unpack,
             lease=_lease(lease, lease_ttl),
+            credentials=credentials_for(reference),
         )
         if detach:
             click.echo(wanted.name)
@@ -131,7 +133,9 @@ def _lease(name: str, ttl: float | None) -> transfer_pb2.LeaseSpec | None:
 def resume(name: str, quiet: bool, detach: bool, as_json: bool) -> None:
     """Goes on with an interrupted, failed or cancelled transfer; leaving cancels it."""
     with connect() as client:
-        transfer = client.transfers.resume(name)
+        asked = client.transfers.get(name).source.registry.reference
+        who = credentials_for(asked) if asked else None
+        transfer = client.transfers.resume(name, source_credentials=who)
         if detach:
             click.echo(transfer.name)
             return
