@@ -28,7 +28,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 def test_it_serves_sockets_and_ports_at_once(tmp_path: Path) -> None:
     flags = ("--listen", "127.0.0.1:0", "--listen", f"unix:{tmp_path}/deep/er/second.sock")
     with run_daemon(tmp_path / "state", *flags) as daemon:
-        bound = daemon.log[-1]["listen"]
+        (bound,) = (one["listen"] for one in daemon.log if one["event"] == "serving")
         assert len(bound) == 3
         assert bound[0] == f"unix:{tmp_path}/state.sock"
         assert not bound[1].endswith(":0")
@@ -308,3 +308,47 @@ def test_a_lock_or_folder_of_another_user_is_named(tmp_path: Path) -> None:
     os.chown(shared, 4711, 4711)
     with another_user(), pytest.raises(Error, match="belongs to another user"):
         claim(f"unix:{shared}/new.sock")
+    # Whose link it is counts, too: he could point it elsewhere.
+    own, link = tmp_path / "own", tmp_path / "link"
+    own.mkdir()
+    os.chown(own, 65534, 65534)
+    link.symlink_to(own)
+    with another_user():
+        claim(f"unix:{link}/new.sock").release()
+    os.chown(link, 4711, 4711, follow_symlinks=False)
+    with another_user(), pytest.raises(Error, match="belongs to another user"):
+        claim(f"unix:{link}/new.sock")
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_a_users_folder_is_his_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    former = os.umask(umask)
+    try:
+        monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid or 4711)
+        claim(f"unix:{tmp_path}/user/imgd.sock").release()
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        claim(f"unix:{tmp_path}/system/imgd.sock").release()
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE((tmp_path / "user").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "system").stat().st_mode) == 0o755 & ~umask
+
+
+def test_a_folder_that_others_may_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid or 4711)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for mode, served in ((0o755, True), (0o775, False), (0o757, False), (0o1777, True)):
+        folder.chmod(mode)
+        if served:
+            # Nobody else can take a file away where the sticky bit is set.
+            claim(f"unix:{folder}/imgd.sock").release()
+            continue
+        with pytest.raises(Error) as caught:
+            claim(f"unix:{folder}/imgd.sock")
+        assert caught.value.reason is Reason.FIELD_INVALID
+        assert f"others may write to {folder}" in caught.value.message

@@ -11,6 +11,7 @@ import fcntl
 import ipaddress
 import os
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +70,14 @@ def _socket_path(address: str) -> Path:
 
 def _claim_socket(address: str, path: Path) -> Claim:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # A system's daemon is for others, too; a user's is not.
+        mode = 0o755 if os.geteuid() == 0 else 0o700
+        path.parent.mkdir(parents=True, exist_ok=True, mode=mode)
+        _check_folder(address, path.parent)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        owner = path.parent.stat().st_uid
     except OSError as error:
         raise _invalid(address, f"{error.filename}: {error.strerror}") from None
     try:
-        # Whoever owns the folder can put a socket of his own in the place of ours.
-        if owner not in (0, os.geteuid()) and os.geteuid() != 0:
-            raise _invalid(address, "its folder belongs to another user")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _clear(address, path)
     except BlockingIOError:
@@ -87,6 +87,22 @@ def _claim_socket(address: str, path: Path) -> Claim:
         os.close(lock)
         raise
     return Claim(f"unix:{path}", path, lock)
+
+
+def _check_folder(address: str, folder: Path) -> None:
+    """Refuses a folder where somebody else could put a socket of his own in the place of ours.
+
+    Root may serve in anybody's.
+    """
+    user = os.geteuid()
+    if user == 0:
+        return
+    found = folder.stat()
+    # The owner of a link could point it elsewhere.
+    if any(one.st_uid not in (0, user) for one in (found, folder.lstat())):
+        raise _invalid(address, f"{folder} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        raise _invalid(address, f"others may write to {folder}: take that away (chmod go-w)")
 
 
 def _clear(address: str, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -64,7 +66,9 @@ class TestAddress:
                 refuse(address)
             assert repr(address)[:20] in str(caught.value)
 
-    def test_comes_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_comes_from_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         monkeypatch.setenv("IMGD_ADDRESS", "localhost:7070")
         assert default_address() == "localhost:7070"
         assert Client().address == "localhost:7070"
@@ -79,7 +83,41 @@ class TestAddress:
         assert default_address() == "unix:/run/user/1000/imgd.sock"
 
         monkeypatch.delenv("XDG_RUNTIME_DIR")
-        assert default_address() == "unix:/tmp/imgd-1000/imgd.sock"
+        monkeypatch.setattr("imgd_client._address._FALL_BACK", f"{tmp_path}/imgd-{{}}")
+        assert default_address() == f"unix:{tmp_path}/imgd-1000/imgd.sock"
+
+    def test_is_in_no_folder_that_somebody_else_made(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Anybody can make `/tmp/imgd-UID`, and serve there in the user's name."""
+        user = 4711 if os.geteuid() == 0 else os.geteuid()
+        monkeypatch.setattr("os.geteuid", lambda: user)
+        monkeypatch.setattr("imgd_client._address._FALL_BACK", f"{tmp_path}/imgd-{{}}")
+        for name in ("IMGD_ADDRESS", "XDG_RUNTIME_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        folder = tmp_path / f"imgd-{user}"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, user, -1)
+        assert default_address() == f"unix:{folder}/imgd.sock"
+        for mode in (0o720, 0o702, 0o1777):
+            folder.chmod(mode)
+            with pytest.raises(ValueError, match="not this user's alone"):
+                Client()
+        folder.chmod(0o755)
+        assert Client().address == f"unix:{folder}/imgd.sock"
+
+        folder.rename(tmp_path / "real")
+        folder.symlink_to(tmp_path / "real")
+        with pytest.raises(ValueError, match=str(folder)):
+            default_address()
+        folder.unlink()
+        (tmp_path / "real").rename(tmp_path / "imgd-815")
+        monkeypatch.setattr("os.geteuid", lambda: 815)
+        with pytest.raises(ValueError, match="somebody else"):
+            default_address()
+        # It is looked at where it is used.
+        monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}")
+        assert default_address() == f"unix:{tmp_path}/imgd.sock"
 
 
 class _Clock:
