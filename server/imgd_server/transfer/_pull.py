@@ -81,6 +81,7 @@ class Pull:
     target: Descriptor | None = None
     fetched: int = 0
     reused: int = 0
+    uploaded: int = 0
     _held: set[str] = field(default_factory=set)
     _here: set[str] = field(default_factory=set)
     _turns: Turns = field(default_factory=Turns)
@@ -280,6 +281,8 @@ class Pull:
                 if own.reason is forgiven:
                     self.progress.end(node, NodeState.WAITING)
                     raise own from error
+                if own.reason is Reason.REMOTE_NOT_FOUND and node.parent_id:
+                    own.message = self._incomplete(node, own)
                 raise self._refuse(node, own) from error
             finally:
                 claimed = flight.claim(self.uid)
@@ -287,6 +290,16 @@ class Pull:
         self.progress.end(node, NodeState.DONE, flight.host, only=activity)
         self._arrived(node, target, NodeState.DONE)
         self.reused += max(target.size - claimed, 0)
+
+    def _incomplete(self, node: Node, error: Error) -> str:
+        """Says of what a registry has not that it is only a part of what was asked for."""
+        manifest = node.kind in (NodeKind.MANIFEST, NodeKind.INDEX)
+        label = f" ({node.label})" if manifest and node.label else ""
+        whole, help_ = ("index", ", or pull another platform") if manifest else ("image", "")
+        return (
+            f"{error.host} has {self.reference.familiar()}, but not {error.digest}{label}, a part "
+            f"of it: the {whole} is incomplete at the registry; push it again{help_}"
+        )
 
     async def _exists(self, node: Node, target: Descriptor) -> bool:
         try:

@@ -110,7 +110,8 @@ class Walk:
         self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
     ) -> None:
         if self.all_platforms:
-            chosen: Chosen = {child.digest: (child, ()) for child in index.manifests}
+            chosen: Chosen = {child.digest: (child, ()) for child in _known(index)}
+            self._warn_of_unknown(index)
         else:
             chosen = await self.choose(node, index, depth, wanted)
         await self.ground.hold([child for child, _ in chosen.values()])
@@ -119,6 +120,16 @@ class Walk:
         async with asyncio.TaskGroup() as group:
             for child_node, child, platforms in nodes:
                 group.create_task(self.plan(child_node, child, platforms, depth + 1))
+
+    def _warn_of_unknown(self, index: Index) -> None:
+        known = {child.digest for child in _known(index)}
+        if left_out := [one for one in index.manifests if one.digest not in known]:
+            one = left_out[0]
+            more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+            self.warnings.append(
+                f"left out of the index what is no manifest: {one.digest} "
+                f"({one.media_type[:100]}){more}"
+            )
 
     def child_node(self, parent: Node, child: Descriptor) -> Node:
         kind = NodeKind.INDEX if media.is_index(child.media_type) else NodeKind.MANIFEST
@@ -132,9 +143,7 @@ class Walk:
         self, node: Node, index: Index, depth: int, wanted: tuple[Platform, ...]
     ) -> Chosen:
         """For each wanted platform the best child; nested indexes are chosen from in their turn."""
-        candidates = [child for child in index.manifests if not is_attestation(child)]
-        stated = [child for child in candidates if child.platform]
-        unstated = [child for child in candidates if not child.platform]
+        stated, unstated = _candidates(index)
         chosen: Chosen = {}
         missing: list[Platform] = []
         for platform in wanted:
@@ -175,13 +184,10 @@ class Walk:
             parsed = await self.ground.load(child_node, child)
             if isinstance(parsed, Index):
                 # Nested indexes rarely state a platform: whoever nests them means all of them.
-                inside = [
-                    one for one in parsed.manifests if one.platform and not is_attestation(one)
-                ]
-                fitting = tuple(one for one in missing if select_platforms(inside, one))
-                if fitting:
+                absent = await self._absent(child_node, parsed, depth + 1, missing)
+                if fitting := tuple(one for one in missing if one not in absent):
                     chosen[child.digest] = (child, fitting)
-                    missing = [one for one in missing if one not in fitting]
+                    missing = absent
             elif media.is_image_config(parsed.config.media_type):
                 config = await self._config_platform(child_node, parsed)
                 known.append(replace(child, platform=config))
@@ -195,6 +201,16 @@ class Walk:
             else:
                 still.append(platform)
         return still
+
+    async def _absent(
+        self, node: Node, index: Index, depth: int, wanted: list[Platform]
+    ) -> list[Platform]:
+        """Those of the wanted platforms that a nested index has not, however deep."""
+        stated, unstated = _candidates(index)
+        missing = [one for one in wanted if not select_platforms(stated, one)]
+        if missing and unstated:
+            missing = await self._choose_unstated(node, unstated, depth, missing, {})
+        return missing
 
     async def _plan_manifest(self, node: Node, target: Descriptor, manifest: Manifest) -> None:
         parts = children(manifest)
@@ -281,3 +297,24 @@ class Walk:
         error.reference = error.reference or str(self.reference)
         self.progress.fail(node, error)
         return error
+
+
+def _known(index: Index) -> list[Descriptor]:
+    """What an index lists, but for what is no manifest.
+
+    OCI image 1.1, image-index.md, "mediaType": one that is not known must not be an error. Docker's
+    schema 1 is known, and refused by name.
+    """
+    return [
+        one
+        for one in index.manifests
+        if media.is_manifest(one.media_type)
+        or media.is_index(one.media_type)
+        or media.is_schema1(one.media_type)
+    ]
+
+
+def _candidates(index: Index) -> tuple[list[Descriptor], list[Descriptor]]:
+    """What can be chosen from an index: children whose platform it states, and the others."""
+    found = [one for one in _known(index) if not is_attestation(one)]
+    return [one for one in found if one.platform], [one for one in found if not one.platform]

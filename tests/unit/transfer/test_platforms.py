@@ -11,6 +11,7 @@ from imgd_server.transfer import (
     PullResult,
 )
 from tests.fake_images import (
+    make_document,
     make_image,
     make_index,
 )
@@ -133,6 +134,59 @@ async def test_an_index_in_an_index(lab: Lab) -> None:
     nodes = events[-1].view.progress.nodes
     assert nodes[inner.digest].kind is NodeKind.INDEX
     assert nodes[child(inner, 1)].parent_id == inner.digest
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+async def test_platforms_are_found_however_deep_they_are_stated(lab: Lab, levels: int) -> None:
+    """Nested indexes rarely state a platform, nor do those between."""
+    stranger, wanted = index_of(OTHER), index_of("linux/amd64", "linux/arm64")
+    arm = child(wanted, 1)
+    for _ in range(levels):
+        stranger, wanted = make_index([(stranger, None)]), make_index([(wanted, None)])
+    lab.registry.push(make_index([(stranger, None), (wanted, None)]), APP)
+    if levels == 3:
+        failure = (await lab.outcome(platforms=["linux/arm64"])).failure
+        assert failure is not None
+        assert failure.reason is Reason.INDEX_TOO_DEEP
+        return
+    record = await lab.pull(platforms=["linux/arm64"])
+    assert outcome_of(record).failure is None
+    assert lab.content.find(Digest(arm)) is not None
+    asked = {call.digest for call in lab.registry.asked("blob")}
+    assert asked == set(for_platform("linux/arm64").blobs)
+    missing = (await lab.outcome(platforms=["linux/riscv64"])).failure
+    assert missing is not None
+    assert missing.reason is Reason.REMOTE_PLATFORM_NOT_FOUND
+
+
+@pytest.mark.parametrize("stated", [None, "linux/arm64"])
+async def test_what_is_no_manifest_is_passed_over(lab: Lab, stated: str | None) -> None:
+    """OCI image 1.1, image-index.md: a media type that is not known must not be an error."""
+    strange = "application/vnd.example.thing.v1+json"
+    things = [make_document({"thing": number}, strange) for number in range(2)]
+    platform = platform_json(stated) if stated else None
+    image = for_platform("linux/amd64")
+    index = make_index(
+        [
+            (things[0], platform),
+            (image, platform_json("linux/amd64")),
+            (things[1], platform),
+        ]
+    )
+    lab.registry.push(index, APP)
+    missing = (await lab.outcome(platforms=["linux/arm64"])).failure
+    assert missing is not None
+    assert missing.reason is Reason.REMOTE_PLATFORM_NOT_FOUND
+    assert missing.metadata["platforms"] == "linux/amd64"
+    assert (await lab.outcome(platforms=["linux/amd64"])).failure is None
+    outcome = await lab.outcome(all_platforms=True)
+    assert outcome.failure is None
+    (warning,) = outcome.warnings
+    assert things[0].digest in warning
+    assert strange in warning
+    assert "1 more" in warning
+    assert not lab.registry.asked("manifest", things[0].digest)
+    assert await lab.names() == {APP: index.digest}
 
 
 async def test_children_without_a_platform_are_looked_into(lab: Lab) -> None:

@@ -26,6 +26,7 @@ from tests.unit.transfer.fakes import (
     Lab,
     Trick,
     altered,
+    layer_of,
     layered,
     outcome_of,
     spec_for,
@@ -35,6 +36,7 @@ from tests.unit.transfer.images import (
     OTHER,
     for_platform,
     manifest_of,
+    platform_json,
 )
 
 # --- refusals
@@ -141,6 +143,34 @@ async def test_a_config_that_is_none(lab: Lab, config: bytes, explicit: bool) ->
     assert outcome.failure.reason is Reason.CONFIG_INVALID
     assert outcome.failure.digest == digest_of(config)
     assert await lab.names() == {}
+
+
+async def test_an_index_whose_child_is_gone_is_said_to_be_incomplete(lab: Lab) -> None:
+    """The tag is there: nobody shall look for that."""
+    gone, there = for_platform(OTHER), for_platform("linux/amd64")
+    index = make_index([(gone, platform_json(OTHER)), (there, platform_json("linux/amd64"))])
+    lab.registry.push(index, APP)
+    del lab.registry.manifests[f"{HOST}/app", gone.digest]
+    failure = (await lab.outcome(platforms=[OTHER])).failure
+    assert failure is not None
+    assert failure.reason is Reason.REMOTE_NOT_FOUND
+    assert (failure.digest, failure.host, failure.http_status) == (gone.digest, HOST, 404)
+    assert f"{HOST} has {APP}, but not {gone.digest} ({OTHER})" in failure.message
+    assert "the index is incomplete at the registry" in failure.message
+    assert failure.reference == APP
+    assert (await lab.outcome(platforms=["linux/amd64"])).failure is None
+
+
+async def test_a_layer_that_is_gone_is_named(lab: Lab) -> None:
+    image = layered(10)
+    lab.registry.push(image, APP)
+    digest, _ = layer_of(image)
+    del lab.registry.blobs[f"{HOST}/app", digest]
+    failure = (await lab.outcome()).failure
+    assert failure is not None
+    assert failure.reason is Reason.REMOTE_NOT_FOUND
+    assert f"{HOST} has {APP}, but not {digest}," in failure.message
+    assert "the image is incomplete" in failure.message
 
 
 # --- a registry that changes
