@@ -285,6 +285,8 @@ class HostileRegistry:
             return refused
         if path == "/v2/":
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
+        if path == "/v2/_catalog":
+            return _missing("UNSUPPORTED")
         repository, kind, name = path.removeprefix("/v2/").rsplit("/", 2)
         if kind == "blobs":
             return self._blob(request, name)
