@@ -44,9 +44,16 @@ def _text(value: object) -> str:
     return value
 
 
-def _folder(value: object) -> str:
+def _path(value: object) -> str:
     text = _text(value)
-    if not text.startswith("/") or "\0" in text:
+    if "\0" in text:
+        raise ValueError(f"{text!r} is no path")
+    return text
+
+
+def _folder(value: object) -> str:
+    text = _path(value)
+    if not text.startswith("/"):
         raise ValueError(f"{text!r} is no absolute path")
     return text
 
@@ -90,13 +97,17 @@ def _is_domain(text: str) -> bool:
 def _address(value: object) -> str:
     """`unix:PATH` or `HOST:PORT`; whether it can be served shows when it is."""
     text = _text(value)
-    return text if text.startswith("unix:") else _host_port(text)
+    if not text.startswith("unix:"):
+        return _host_port(text)
+    if "\0" in text or not text.removeprefix("unix:").strip("/"):
+        raise ValueError(f"{text!r} names no socket")
+    return text
 
 
 def _host_port(value: object) -> str:
     text = _text(value)
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"{text!r} is no HOST:PORT")
     return text
 
@@ -151,13 +162,13 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
 
 
 _SIZES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_WATER = re.compile(r"(?:([0-9]{1,2}(?:\.[0-9]+)?)%|([0-9]+(?:\.[0-9]+)?)\s*([kmgt]b)?)", re.I)
+# Fifteen digits are all that a float keeps; with "TB" they are beyond any disk.
+_WATER = re.compile(r"(?:([0-9]{1,2}(?:\.[0-9]+)?)%|([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgt]b)?)", re.I)
 
 
 def _water(value: object) -> str:
     text = _text(value)
-    match = _WATER.fullmatch(text)
-    if not match or float(match[1] or match[2]) <= 0:
+    if not any(water(text)):
         raise ValueError("is a share of the file system such as 85%, or a size such as 50GB")
     return text
 
@@ -191,7 +202,7 @@ def _key(
 class Config:
     """Every key, with its default; `imgd serve --help` shows them."""
 
-    root: str = _key(_text, _default_root, "where the state is kept", "DIR")
+    root: str = _key(_path, _default_root, "where the state is kept", "DIR")
     listen: list[str] = _key(
         _texts(_address, 1), _default_listen, "serve gRPC here", "unix:PATH|HOST:PORT"
     )
@@ -208,7 +219,7 @@ class Config:
         _switch, bool, "let the registry inside serve, and take and delete nothing"
     )
     registry_htpasswd: str = _key(
-        _text, str, "who may use the registry inside: an htpasswd file, bcrypt only", "FILE"
+        _path, str, "who may use the registry inside: an htpasswd file, bcrypt only", "FILE"
     )
     registry_anonymous_read: bool = _key(
         _switch, bool, "let everybody read the registry inside, and only users write"
@@ -221,12 +232,12 @@ class Config:
     )
     registry_token_issuer: str = _key(_text, str, "the issuer that tokens must have", "NAME")
     registry_token_keys: str = _key(
-        _text, str, "what tokens are signed with: a JWK set, or certificates in PEM", "FILE"
+        _path, str, "what tokens are signed with: a JWK set, or certificates in PEM", "FILE"
     )
     registry_tls_certificate: str = _key(
-        _text, str, "serve the registry inside with TLS: the certificate and its chain", "FILE"
+        _path, str, "serve the registry inside with TLS: the certificate and its chain", "FILE"
     )
-    registry_tls_key: str = _key(_text, str, "the certificate's private key, in PEM", "FILE")
+    registry_tls_key: str = _key(_path, str, "the certificate's private key, in PEM", "FILE")
     registry_cache: list[str] = _key(
         _texts(_registry),
         list,

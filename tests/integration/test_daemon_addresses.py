@@ -69,6 +69,7 @@ def test_one_address_that_can_not_be_served_and_none_is(tmp_path: Path) -> None:
         "localhost.example:50051",
         "127.0.0.1:65536",
         "127.0.0.1:-1",
+        "127.0.0.1:0000801234",
         "127.0.0.1:" + "9" * 5000,
         "127.0.0.1",
         ":50051",

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import ipaddress
 import os
+import re
 import socket
 import stat
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _clear(address: str, path: Path) -> None:
 def _claim_port(address: str) -> Claim:
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise _invalid(address, "an address is unix:PATH or HOST:PORT")
     if not _is_loopback(host):
         raise _invalid(address, "only loopback addresses are served until there is access control")
