@@ -10,6 +10,7 @@ from imgd_server.metadata._feed import EventFeed
 from imgd_server.metadata._protocol import MetadataStore, ReadSession, WriteSession
 from imgd_server.metadata._query import ImageQuery, LabelCondition
 from imgd_server.metadata._records import (
+    TRANSFER_LEASE,
     BlobRef,
     ImageRecord,
     LeaseRecord,
@@ -20,6 +21,7 @@ from imgd_server.metadata._records import (
 from imgd_server.metadata._sqlite import SqliteMetadataStore
 
 __all__ = [
+    "TRANSFER_LEASE",
     "BlobRef",
     "ContainerRecord",
     "EventFeed",

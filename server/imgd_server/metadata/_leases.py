@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from imgd_server.metadata._database import Queries, dump
-from imgd_server.metadata._records import LeaseRecord
+from imgd_server.metadata._records import TRANSFER_LEASE, LeaseRecord
 from imgd_server.oci import Digest
 
 __all__ = ["LeaseQueries"]
@@ -132,3 +132,17 @@ class LeaseQueries(Queries):
     def delete_lease(self, lease_id: str) -> bool:
         """See WriteSession."""
         return self._changed("DELETE FROM leases WHERE lease_id = ?", lease_id) > 0
+
+    def delete_transfer_leases(self, digest: str = "") -> int:
+        """See WriteSession."""
+        among = ""
+        values: list[object] = [TRANSFER_LEASE, TRANSFER_LEASE + "~", len(TRANSFER_LEASE) + 1]
+        if digest:
+            among = "AND lease_id IN (SELECT lease_id FROM lease_digests WHERE digest = ?)"
+            values.append(digest)
+        return self._changed(
+            "DELETE FROM leases WHERE lease_id BETWEEN ? AND ? AND NOT EXISTS "
+            "(SELECT 1 FROM transfers WHERE uid = substr(lease_id, ?) AND ended IS NULL) "
+            f"{among}",
+            *values,
+        )

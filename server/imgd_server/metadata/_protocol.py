@@ -365,6 +365,11 @@ class WriteSession(ReadSession, Protocol):
         """Ends a lease. Says whether it was there."""
         ...
 
+    def delete_transfer_leases(self, digest: str = "") -> int:
+        """Ends the leases of transfers that have ended, or are forgotten: those that hold a digest,
+        by default all. Returns how many."""
+        ...
+
     # --- history
     def add_event(self, event: EventRecord) -> None:
         """Adds to the history, with the next cursor."""

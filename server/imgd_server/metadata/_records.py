@@ -87,6 +87,10 @@ class ImageRecord:
     doomed: bool = False  # its removal was forced while it was held: it goes with the last hold
 
 
+TRANSFER_LEASE = "transfer:"
+"""How the ID of a lease begins with which a transfer holds what it fetches; its uid follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
     """A hold on images (by uid) and single blobs (by digest), until `expires`."""

@@ -12,7 +12,7 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import Digest
-from tests.records import blob_ref, image_record, lease_record
+from tests.records import blob_ref, image_record, lease_record, transfer_record
 
 ONE, TWO, THREE = (Digest.of(text) for text in (b"one", b"two", b"three"))
 
@@ -75,6 +75,29 @@ async def test_leases_are_listed_by_id_and_expire(store: MetadataStore) -> None:
     assert await expired(4) == []
     assert await expired(10) == ["transfer:1", "c"]
     assert await expired(20, 2) == ["transfer:1", "c"]
+
+
+async def test_leases_of_transfers_end_when_these_have(store: MetadataStore) -> None:
+    def put(session: WriteSession) -> None:
+        session.put_transfer(transfer_record("running"))
+        session.put_transfer(transfer_record("ended", state="FAILED", ended=7, expires=9))
+        for lease_id in ("transfer:running", "transfer:ended", "transfer:forgotten"):
+            session.put_lease(lease_record(lease_id, digests=(ONE, TWO)))
+        for lease_id in ("transfer:other", "transfer", "transferred", "upload:x"):
+            session.put_lease(lease_record(lease_id, digests=(TWO,)))
+
+    async def left() -> set[str]:
+        found = await store.read(lambda session: session.expired_leases(10**9, 100))
+        return {one.lease_id for one in found}
+
+    others = {"transfer", "transferred", "upload:x"}
+    await store.write(put)
+    assert await store.write(lambda session: session.delete_transfer_leases(THREE)) == 0
+    assert await store.write(lambda session: session.delete_transfer_leases(ONE)) == 2
+    assert await left() == {"transfer:running", "transfer:other", *others}
+    assert await store.write(lambda session: session.delete_transfer_leases()) == 1
+    assert await left() == {"transfer:running", *others}
+    assert await store.write(lambda session: session.delete_transfer_leases()) == 0
 
 
 async def test_what_is_held(store: MetadataStore) -> None:
