@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import re
 import subprocess
 import threading
@@ -9,10 +11,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tests.fake_images import FakeImage
 from tests.peers import require
 
-__all__ = ["docker_registry"]
+__all__ = ["docker_registry", "push_image"]
 
 PATIENCE = 60.0
 
@@ -65,3 +69,35 @@ def _wait_for(process: subprocess.Popen[str], words: str) -> str:
         if match := re.search(words, line):
             return match[1]
     raise RuntimeError(f"{process.args!r} ended with {process.wait()}: {''.join(said)}")
+
+
+def push_image(
+    address: str, repository: str, image: FakeImage, *tags: str, user: str = "", password: str = ""
+) -> None:
+    """Pushes an image to a registry without TLS: blobs, manifests by digest, then its tags.
+
+    With a user, as that one (RFC 7617).
+    """
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    common = {"Authorization": f"Basic {pair}"} if user else {}
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+
+    def call(method: str, path: str, body: bytes = b"", kind: str = "") -> str:
+        headers = {**common, "Content-Type": kind or "application/octet-stream"}
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        assert answer.status in (201, 202), (method, path, answer.status, said)
+        return answer.headers.get("Location", "")
+
+    try:
+        for digest, data in image.blobs.items():
+            place = urlsplit(call("POST", f"/v2/{repository}/blobs/uploads/"))
+            query = f"{place.query}&digest={digest}".lstrip("&")
+            call("PUT", f"{place.path}?{query}", data)
+        for digest, (kind, raw) in image.manifests.items():
+            call("PUT", f"/v2/{repository}/manifests/{digest}", raw, kind)
+        for tag in tags:
+            call("PUT", f"/v2/{repository}/manifests/{tag}", image.raw, image.media_type)
+    finally:
+        connection.close()
