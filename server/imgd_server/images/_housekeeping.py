@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 # Images are taken in steps of so many, with a look at the need after each.
 _EVICTED_AT_ONCE = 20
 # After which events there may be something to collect.
-_FREEING = {("IMAGE", "delete"), ("LEASE", "delete")}
+_FREEING = {("IMAGE", "delete"), ("LEASE", "delete"), ("TRANSFER", "delete")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +162,19 @@ class Housekeeper:
         if await self._excess(self.config.high) <= 0:
             self._is_full = False
             return 0
-        if self._is_full and not await self._metadata.read(self._unused):
+        if (
+            self._is_full
+            and not await self._metadata.read(self._unused)
+            and not await self._metadata.write(lambda session: session.delete_transfer_leases())
+        ):
             return 0  # it was said already
-        # What nobody holds goes before what somebody may want.
+        # What nobody holds goes before what somebody may want, and what transfers that failed have
+        # left before images.
         await self.collect()
+        if await self._excess(self.config.low) > 0 and await self._metadata.write(
+            lambda session: session.delete_transfer_leases()
+        ):
+            await self.collect()
         taken = 0
         while (excess := await self._excess(self.config.low)) > 0:
             evicted = await self._metadata.write(lambda session: self._evict(session, excess))

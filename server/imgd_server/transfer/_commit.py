@@ -9,6 +9,7 @@ from typing import Any
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import Unpacked, find_image, image_event, record_unpacked, take_lease
 from imgd_server.metadata import (
+    TRANSFER_LEASE,
     EventRecord,
     ImageRecord,
     LeaseRecord,
@@ -47,7 +48,7 @@ def holding_lease(uid: str) -> str:
 
     The colon keeps it apart from callers' leases, whose IDs have none.
     """
-    return f"transfer:{uid}"
+    return f"{TRANSFER_LEASE}{uid}"
 
 
 def names_of(reference: Reference, destination: StoreEndpoint) -> list[Name]:
@@ -147,6 +148,8 @@ def commit_pull(
     )
     record_unpacked(session, image.uid, pulled.unpacked)
     session.delete_lease(holding_lease(record.uid))
+    # Nobody resumes what is here, and it would be held long after the image is gone.
+    session.delete_transfer_leases(pulled.target.digest)
     return _commit(
         session,
         record,
@@ -202,7 +205,7 @@ def _commit(
 
 
 def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord:
-    """An event about a transfer: `start`, for each of its attempts, or `finish`."""
+    """An event about a transfer: `start`, for each of its attempts, `finish`, or `delete`."""
     name = str(record.spec["source"]["reference"])
     facts = {"name": name, "familiar": Reference.parse(name).familiar()}
     if action == "start":

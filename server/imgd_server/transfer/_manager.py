@@ -223,7 +223,8 @@ class TransferManager:
         return run.record
 
     async def delete(self, uid: str) -> None:
-        """Forgets the record of a transfer that has ended. Raises TRANSFER_STATE otherwise."""
+        """Forgets a transfer that has ended, and holds what it left unfinished no longer. Raises
+        TRANSFER_STATE while it runs."""
         run = self._runs.get(uid)
         if run and not run.ended.is_set():
             raise _running(uid)
@@ -232,6 +233,10 @@ class TransferManager:
             record = session.transfer(uid)
             if record and record.state in _UNDER_WAY and run is None:
                 raise _running(uid)  # resumed meanwhile
+            if record:
+                session.delete_lease(_commit.holding_lease(uid))
+                newest = run.record if run else record
+                session.add_event(_commit.transfer_event("delete", newest, now_us()))
             return session.delete_transfer(uid)
 
         if not await self._metadata.write(forget):

@@ -58,7 +58,7 @@ class Room:
                 Reason.DISK_FULL,
                 f"{missing} bytes are still to fetch, and {free} are free, of which other pulls "
                 f"need {needed - RESERVE - missing} and {RESERVE} are kept: remove images, or "
-                "collect garbage, and try again",
+                "transfers that failed and what they hold, collect garbage, and try again",
                 origin=Origin.DESTINATION,
                 metadata={"needed_bytes": str(needed), "free_bytes": str(free)},
             )

@@ -217,6 +217,43 @@ async def test_garbage_goes_before_images(
     assert sum(info.size for info in disk.blobs()) < 2 * SIZE
 
 
+async def test_what_failed_transfers_left_goes_before_images(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock
+) -> None:
+    def leave(uid: str, data: bytes, **fields: Any) -> Callable[[WriteSession], None]:
+        left = lease_record(f"transfer:{uid}", 2 * START, digests=(Digest.of(data),))
+        disk.put(data)
+
+        def put(session: WriteSession) -> None:
+            session.put_transfer(transfer_record(uid, **fields))
+            session.put_lease(left)
+
+        return put
+
+    failed = {"state": "FAILED", "ended": START}
+    await add(metadata, disk, "a", 900)
+    await metadata.write(leave("RUNS", b"r" * SIZE))
+    await metadata.write(leave("FAILED", b"f" * SIZE, **failed))
+    garbage = disk.put(b"g" * SIZE)
+    house = keeper(metadata, disk, clock, high=Water(share=0.35), low=Water(share=0.32))
+    # While it is enough that garbage goes, it stays for who resumes.
+    assert await house.make_room() == 0
+    assert disk.find(garbage) is None
+    assert disk.find(Digest.of(b"f" * SIZE))
+    house = keeper(metadata, disk, clock, high=Water(share=0.25), low=Water(share=0.22))
+    assert await house.make_room() == 0
+    assert disk.find(Digest.of(b"f" * SIZE)) is None
+    assert disk.find(Digest.of(b"r" * SIZE))
+    assert await names(metadata) == "a"
+    # Also when it was full before, and there is no image to take.
+    house = keeper(metadata, disk, clock, high=Water(share=0.01), low=Water(share=0.01))
+    assert await house.make_room() == 1
+    await metadata.write(leave("AGAIN", b"f" * SIZE, **failed))
+    assert await house.make_room() == 0
+    assert disk.find(Digest.of(b"f" * SIZE)) is None
+    assert disk.find(Digest.of(b"r" * SIZE))
+
+
 async def test_layers_that_others_need_free_nothing(
     metadata: SqliteMetadataStore, disk: Disk, clock: Clock
 ) -> None:

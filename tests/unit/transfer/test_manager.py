@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgd_server.errors import Error, Origin, Reason
+from imgd_server.images import collect
 from imgd_server.metadata import TransferRecord
 from imgd_server.registry import Credentials
 from imgd_server.transfer import (
@@ -15,6 +16,7 @@ from imgd_server.transfer import (
     NodeState,
     TransferSpec,
     TransferState,
+    now_us,
 )
 from tests.unit.transfer.broken import APP, FULL, Broken, broken, held
 from tests.unit.transfer.fakes import (
@@ -110,6 +112,46 @@ async def test_the_same_request_id_is_the_same_transfer(lab: Lab) -> None:
     fresh = await lab.manager.start(spec_for(f"{HOST}/app:2"), "mine")
     assert fresh.uid != first.uid
     await lab.end(fresh.uid)
+
+
+async def collected(lab: Lab) -> int:
+    """How many blobs and partials a collection frees."""
+    found = await collect(lab.metadata, lab.content, now_us, dry_run=False)
+    return found.deleted_blobs + found.deleted_partials
+
+
+async def test_a_transfer_that_is_deleted_holds_nothing_any_more(lab: Lab) -> None:
+    gate = Gate()
+    record = await held(lab, gate)
+    await lab.manager.cancel(record.uid)
+    assert await collected(lab) == 0
+    await lab.manager.delete(record.uid)
+    assert await collected(lab) > 0
+    assert not list(lab.content.blobs())
+    assert not list(lab.content.partials())
+    events = await lab.metadata.read(lambda session: session.events(0, None, 100))
+    assert [one.action for one in events if one.kind == "TRANSFER"] == ["start", "finish", "delete"]
+
+
+async def test_a_success_ends_the_holds_of_those_that_failed_before(lab: Lab) -> None:
+    """Nobody would find out why the image's bytes stay when it is removed."""
+    gate, other = Gate(), layered(300, seed=2)
+    lab.registry.push(other, f"{HOST}/other:1")
+    layer = layer_of(other)[0]
+    lab.registry.trick(layer, Trick(error=Error(Reason.REGISTRY_DENIED, "403", host=HOST)))
+    assert (await lab.pull(f"{HOST}/other:1")).state == "FAILED"
+    for _ in range(2):
+        await lab.manager.cancel((await held(lab, gate)).uid)
+    gate.open()
+    done = await lab.pull()
+    image = outcome_of(done).image
+    assert (done.state, await collected(lab)) == ("SUCCEEDED", 0)
+    await lab.metadata.write(lambda session: session.delete_image(image))
+    await collected(lab)
+    # What another one left is kept for a resume.
+    left = {info.digest for info in lab.content.blobs()}
+    assert other.digest in left
+    assert left <= {other.digest, other.image_id}
 
 
 async def test_nothing_is_accepted_that_cannot_be_recorded(tmp_path: Path) -> None:
