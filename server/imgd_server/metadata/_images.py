@@ -234,7 +234,6 @@ class ImageQueries(PlaceQueries):
         blobs: Iterable[BlobRef],
     ) -> ImageRecord:
         """See WriteSession."""
-        self.lists_changed = True
         self._db.execute(
             "INSERT INTO images (uid, digest, target, image_id, kind, artifact_type, created, "
             "stored, last_used, content_size, unpacked_size, pinned, complete, platform, labels) "
@@ -318,6 +317,7 @@ class ImageQueries(PlaceQueries):
         self._sum_up(row)
 
     def _sum_up(self, row: int) -> None:
+        self.lists_changed = True
         self._db.execute(
             "UPDATE images SET "
             "content_size = (SELECT coalesce(sum(size), 0) FROM image_blobs "

@@ -16,9 +16,11 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
+
+import structlog
 
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata._protocol import ReadSession, WriteSession
@@ -28,6 +30,8 @@ from imgd_server.metadata._session import Session
 __all__ = ["SqliteMetadataStore"]
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 # Reads are short and Python runs one at a time; a few keep a slow one from holding up the rest.
 _READERS = 3
@@ -59,6 +63,7 @@ class SqliteMetadataStore:
         self._listing_version: int | None = next(self._versions)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._writer_is_lost = False
         _create(path)
         try:
             with _translated():
@@ -135,8 +140,12 @@ class SqliteMetadataStore:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=_LOCK_TIMEOUT
         )
+        try:
+            connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        except BaseException:
+            connection.close()
+            raise
         self._connections.append(connection)
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         return connection
 
     def _disconnect(self) -> None:
@@ -215,12 +224,13 @@ class SqliteMetadataStore:
         Returns why nothing of it was done, or None.
         """
         try:
+            if self._writer_is_lost:
+                self._reopen_writer()
             self._writer.execute("BEGIN IMMEDIATE")
             answers = [self._run_one(job.function, job.future) for job in jobs]
             self._writer.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            self._roll_back()
             return _translate(error)
         finally:
             if self._listing_version is None:
@@ -228,6 +238,29 @@ class SqliteMetadataStore:
         for answer in answers:
             answer()
         return None
+
+    def _roll_back(self) -> None:
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            # Closing the connection undoes it too, and lets go of the lock.
+            _log.error("the metadata could not be rolled back", error=str(error))
+            self._writer_is_lost = True
+
+    def _reopen_writer(self) -> None:
+        """Raises STORE_CORRUPT; the next group then tries again."""
+        try:
+            self._writer.close()
+            with suppress(ValueError):  # it went with an earlier try
+                self._connections.remove(self._writer)
+            self._writer = self._connect()
+        except sqlite3.Error as error:
+            raise Error(
+                Reason.STORE_CORRUPT, "the disk failed, and the metadata can't be opened again"
+            ) from error
+        self._writer_is_lost = False
+        _log.warning("the metadata are open again, after the disk failed")
 
     def _run_one(
         self, function: Callable[[WriteSession], Any], future: Future[Any]

@@ -10,12 +10,14 @@ import pytest
 
 from imgd_server.metadata import (
     ContainerRecord,
+    EventRecord,
     ImageQuery,
     KeptAnswer,
     MetadataStore,
+    ReadSession,
     WriteSession,
 )
-from tests.records import blob_ref, image_record, lease_record, tag
+from tests.records import blob_ref, image_record, lease_record, tag, transfer_record
 
 
 def container(container_id: str, image: str = "UIDa", **fields: Any) -> ContainerRecord:
@@ -228,23 +230,49 @@ async def test_kept_answers(store: MetadataStore) -> None:
     assert await store.read(lambda session: session.kept_answer("r")) is None
 
 
+DIGEST = blob_ref("x").digest
+
+# By method of WriteSession, and by case where there are several.
 CHANGES: dict[str, Callable[[WriteSession], object]] = {
-    "an image": lambda one: one.put_image(image_record("d"), (), ()),
-    "an image again": lambda one: one.put_image(image_record("a"), (), [blob_ref("v")]),
-    "a name": lambda one: one.put_name(tag("h.io/a:2"), "UIDa"),
-    "a name less": lambda one: one.delete_name("h.io/a:1"),
-    "a repo digest less": lambda one: one.forget_repo_digest("h.io/a@sha256:0"),
-    "an image less": lambda one: one.delete_image("UIDb"),
-    "a pin": lambda one: one.set_pinned("UIDa", True),
-    "a size": lambda one: one.set_unpacked_size("UIDa", 7),
+    "put_image": lambda one: one.put_image(image_record("d"), (), ()),
+    "put_image again": lambda one: one.put_image(image_record("a"), (), [blob_ref("v")]),
+    "put_name": lambda one: one.put_name(tag("h.io/a:2"), "UIDa"),
+    "delete_name": lambda one: one.delete_name("h.io/a:1"),
+    "forget_repo_digest": lambda one: one.forget_repo_digest("h.io/a@sha256:0"),
+    "delete_image": lambda one: one.delete_image("UIDb"),
+    "lose_blobs": lambda one: one.lose_blobs("UIDa", [DIGEST]),
+    "set_pinned": lambda one: one.set_pinned("UIDa", True),
+    "set_unpacked_size": lambda one: one.set_unpacked_size("UIDa", 7),
 }
 QUIET: dict[str, Callable[[WriteSession], object]] = {
-    "a use": lambda one: one.touch_image("UIDa", 99),
-    "a container": lambda one: one.put_container(container("c1")),
-    "a lease": lambda one: one.put_lease(lease_record("l", images=("UIDa",))),
-    "an answer": lambda one: one.keep_answer(KeptAnswer("r", "f", b"", 1)),
-    "nothing": lambda one: one.image("UIDa"),
+    "touch_image": lambda one: one.touch_image("UIDa", 99),
+    "set_doomed": lambda one: one.set_doomed("UIDa", True),
+    "add_snapshots": lambda one: one.add_snapshots("UIDa", [DIGEST]),
+    "put_container": lambda one: one.put_container(container("c1")),
+    "delete_container": lambda one: one.delete_container("c1"),
+    "link_blob": lambda one: one.link_blob("h.io/a", DIGEST),
+    "link_manifest": lambda one: one.link_manifest("h.io/a", image_record("a").target),
+    "unlink": lambda one: one.unlink("h.io/a", DIGEST),
+    "forget_links": lambda one: one.forget_links([DIGEST]),
+    "put_lease": lambda one: one.put_lease(lease_record("l", images=("UIDa",))),
+    "delete_lease": lambda one: one.delete_lease("l"),
+    "add_event": lambda one: one.add_event(EventRecord("IMAGE", "pull", "images/UIDa", 1)),
+    "delete_events": lambda one: one.delete_events(99, 0),
+    "keep_answer": lambda one: one.keep_answer(KeptAnswer("r", "f", b"", 1)),
+    "delete_expired_answers": lambda one: one.delete_expired_answers(99),
+    "put_transfer": lambda one: one.put_transfer(transfer_record("T1")),
+    "delete_transfer_leases": lambda one: one.delete_transfer_leases(),
+    "delete_transfer": lambda one: one.delete_transfer("T1"),
+    "delete_expired_transfers": lambda one: one.delete_expired_transfers(99),
+    "next_epoch": lambda one: one.next_epoch(),
+    "reading": lambda one: one.image("UIDa"),
 }
+
+
+def test_every_change_is_known_to_be_shown_in_lists_or_not() -> None:
+    methods = {*dir(WriteSession)} - {*dir(ReadSession)}
+    tried = {case.partition(" ")[0] for case in (*CHANGES, *QUIET)}
+    assert tried == methods | {"reading"}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -275,5 +303,5 @@ async def test_what_is_undone_may_leave_the_version(store: MetadataStore) -> Non
     # Whatever it is, it is known again, and the next change has another one.
     before = store.listing_version()
     assert before is not None
-    await store.write(CHANGES["a pin"])
+    await store.write(CHANGES["set_pinned"])
     assert store.listing_version() != before

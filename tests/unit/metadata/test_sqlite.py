@@ -368,6 +368,41 @@ async def test_a_commit_that_fails_is_tried_for_each_alone(
     assert await uids(store) == ["UID2"]
 
 
+class FailingDisk(FailingCommits):
+    """A connection whose next commits fail, and each time can't be rolled back either."""
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement == "ROLLBACK":
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(statement, *values)
+
+
+async def test_a_rollback_that_fails_does_not_end_the_writing(
+    store: SqliteMetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write(put("1"))
+    connect = store._connect
+    opened: list[Any] = []
+
+    def fail() -> sqlite3.Connection:
+        opened.append(None)
+        raise sqlite3.OperationalError("unable to open database file")
+
+    store._writer = FailingDisk(store._writer, 1)  # type: ignore[assignment]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_connect", fail)
+        for reason in (Reason.DISK_FULL, Reason.STORE_CORRUPT, Reason.STORE_CORRUPT):
+            with pytest.raises(Error) as caught:
+                await asyncio.wait_for(store.write(put("2")), PATIENCE)
+            assert caught.value.reason is reason
+    assert len(opened) == 2
+    assert store._connect == connect
+    # It goes on as soon as the file can be opened; nothing holds the lock.
+    assert await asyncio.wait_for(store.write(put("3")), PATIENCE) == "UID3"
+    assert sorted(await uids(store)) == ["UID1", "UID3"]
+    assert await store.verify() == []
+
+
 async def test_a_lock_of_another_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_LOCK_TIMEOUT", 0.0)
     store = await SqliteMetadataStore.open(path)
