@@ -36,6 +36,8 @@ _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ALGORITHMS = ("sha256", "sha512")
+# Commits of one digest wait for each other, and seldom those of others.
+_COMMIT_LOCKS = 64
 _FOLDERS = ("blobs", *(f"blobs/{one}" for one in _ALGORITHMS), "ingest", "trash")
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 # Blobs may be private: nobody but the daemon reaches them, and nobody at all writes to them.
@@ -204,6 +206,7 @@ class LocalContentStore:
         self._root = root
         self._lock = threading.Lock()
         self._writing: set[str] = set()
+        self._commits = [threading.Lock() for _ in range(_COMMIT_LOCKS)]
         with _room():
             self._lay_out()
         self.sweep()
@@ -228,7 +231,7 @@ class LocalContentStore:
     def find(self, digest: Digest) -> BlobInfo | None:
         """See ContentStore."""
         status = _regular(self._blob(digest))
-        return BlobInfo(digest, status.st_size, status.st_mtime) if status else None
+        return _info(digest, status) if status else None
 
     def info(self, digest: Digest) -> BlobInfo:
         """See ContentStore."""
@@ -276,6 +279,14 @@ class LocalContentStore:
                 os.unlink(blob)  # noqa: PTH108
         return found.size
 
+    def discard_seen(self, seen: BlobInfo) -> bool:
+        """See ContentStore."""
+        with self._commit_of(seen.digest):
+            if self.find(seen.digest) != seen:
+                return False
+            self.discard(seen.digest)
+            return True
+
     def sweep(self, most: int | None = None) -> int:
         """See ContentStore."""
         swept = 0
@@ -305,7 +316,7 @@ class LocalContentStore:
                         continue
                     with suppress(FileNotFoundError):  # it went meanwhile
                         status = entry.stat(follow_symlinks=False)
-                        yield BlobInfo(digest, status.st_size, status.st_mtime)
+                        yield _info(digest, status)
 
     def strays(self) -> Iterator[str]:
         """See ContentStore."""
@@ -444,19 +455,24 @@ class LocalContentStore:
             partial.unlink(missing_ok=True)
             raise
         blob = self._blob(digest)
-        is_new = self.find(digest) is None
-        partial.rename(blob)
-        # Not before: a partial that a crash leaves read-only could not be gone on with.
-        os.fchmod(file, _BLOB_MODE)
-        try:
-            _sync_folder(self._root / "blobs" / digest.algorithm)
-        except OSError:
-            if is_new:
-                with suppress(FileNotFoundError):
-                    os.unlink(blob)  # noqa: PTH108
-            raise
-        status = os.fstat(file)
-        return BlobInfo(digest, status.st_size, status.st_mtime)
+        with self._commit_of(digest):
+            is_new = self.find(digest) is None
+            partial.rename(blob)
+            # Not before: a partial that a crash leaves read-only could not be gone on with.
+            os.fchmod(file, _BLOB_MODE)
+            try:
+                _sync_folder(self._root / "blobs" / digest.algorithm)
+            except OSError:
+                # Not what somebody else was told is stored: nobody commits it meanwhile.
+                if is_new:
+                    with suppress(FileNotFoundError):
+                        os.unlink(blob)  # noqa: PTH108
+                raise
+        return _info(digest, os.fstat(file))
+
+    def _commit_of(self, digest: Digest) -> threading.Lock:
+        """What whoever puts a name to a digest holds, or takes away what he has seen there."""
+        return self._commits[int(digest.hex[:2], 16) % len(self._commits)]
 
     def release(self, key: str) -> None:
         """Ends the writing of a key."""
@@ -516,6 +532,10 @@ def _room() -> Iterator[None]:
             Reason.DISK_FULL,
             f"no room for the blob: {os.strerror(error.errno or 0)}; free some, and try again",
         ) from error
+
+
+def _info(digest: Digest, status: os.stat_result) -> BlobInfo:
+    return BlobInfo(digest, status.st_size, status.st_mtime, status.st_ino)
 
 
 def _regular(path: Path | str) -> os.stat_result | None:

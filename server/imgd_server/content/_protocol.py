@@ -20,11 +20,15 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A stored blob. `size` is in bytes, `stored_at` in seconds since the epoch."""
+    """A stored blob. `size` is in bytes, `stored_at` in seconds since the epoch.
+
+    `version` tells it from what other commits of the same digest have stored, or will.
+    """
 
     digest: Digest
     size: int
     stored_at: float
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,11 @@ class ContentStore(Protocol):
     def discard(self, digest: Digest) -> int:
         """Takes a blob out of sight, at once and however large it is, and returns its size; 0 when
         there was none. Its bytes are freed by `sweep`."""
+        ...
+
+    def discard_seen(self, seen: BlobInfo) -> bool:
+        """As `discard`, unless the blob is another one than what was seen, having been committed
+        anew since; says whether it did."""
         ...
 
     def sweep(self, most: int | None = None) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from imgd_server.content import ContentStore
+from imgd_server.content import BlobInfo, ContentStore
 from imgd_server.errors import Error
 from imgd_server.images._describe import Description, describe
 from imgd_server.metadata import BlobRef, MetadataStore, ReadSession, WriteSession
@@ -33,10 +33,9 @@ async def repair_image(metadata: MetadataStore, content: ContentStore, uid: str)
     lost, spoilt = await asyncio.to_thread(_sort, content, blobs)
 
     def lose(session: WriteSession) -> None:
-        for digest in spoilt:
-            content.discard(digest)
-        session.forget_links([*spoilt])
-        session.lose_blobs(uid, [*lost, *spoilt])
+        dropped = [one.digest for one in spoilt if content.discard_seen(one)]
+        session.forget_links(dropped)
+        session.lose_blobs(uid, [*lost, *dropped])
 
     await metadata.write_alone(lose)
     try:
@@ -46,9 +45,10 @@ async def repair_image(metadata: MetadataStore, content: ContentStore, uid: str)
     await metadata.write(lambda session: _record(session, content, uid, description))
 
 
-def _sort(content: ContentStore, blobs: Collection[BlobRef]) -> tuple[set[Digest], set[Digest]]:
+def _sort(content: ContentStore, blobs: Collection[BlobRef]) -> tuple[set[Digest], list[BlobInfo]]:
     """Of what is recorded as stored: what is not there, and what is and should not be."""
-    lost, spoilt = set(), set()
+    lost: set[Digest] = set()
+    spoilt: list[BlobInfo] = []
     for blob in blobs:
         found = content.find(blob.digest) if blob.stored else None
         if found is None:
@@ -56,7 +56,7 @@ def _sort(content: ContentStore, blobs: Collection[BlobRef]) -> tuple[set[Digest
         elif (found.size != blob.size or _is_document(blob.media_type)) and not _is_whole(
             content, blob.digest
         ):
-            spoilt.add(blob.digest)
+            spoilt.append(found)
     return lost, spoilt
 
 
@@ -89,15 +89,21 @@ def _record(
 async def drop_blob(metadata: MetadataStore, content: ContentStore, digest: Digest) -> bool:
     """Drops a blob whose bytes are wrong, and records that its images lack it. Says whether it
     did: it may have come anew meanwhile."""
+    # Before it is read: one that is committed meanwhile is another one than this.
+    seen = await asyncio.to_thread(content.find, digest)
+    if seen is None or await asyncio.to_thread(_is_whole, content, digest):
+        return False
 
-    def drop(session: WriteSession) -> list[str]:
-        content.discard(digest)
+    def drop(session: WriteSession) -> list[str] | None:
+        if not content.discard_seen(seen):
+            return None
         session.forget_links([digest])
         return session.images_with_blob(digest)
 
-    if await asyncio.to_thread(_is_whole, content, digest):
+    images = await metadata.write_alone(drop)
+    if images is None:
         return False
-    for uid in await metadata.write_alone(drop):
+    for uid in images:
         await repair_image(metadata, content, uid)
     await asyncio.to_thread(content.sweep)
     return True

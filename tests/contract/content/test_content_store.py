@@ -149,6 +149,19 @@ def test_a_discarded_blob_is_out_of_sight(store: ContentStore) -> None:
     assert list(store.strays()) == []
 
 
+def test_what_was_seen_is_discarded_and_what_came_since_is_not(store: ContentStore) -> None:
+    seen = store.info(put(store, DATA))
+    put(store, DATA)
+    assert not store.discard_seen(seen)
+    assert store.verify(DIGEST)
+    assert store.discard_seen(store.info(DIGEST))
+    assert store.find(DIGEST) is None
+    assert not store.discard_seen(seen)
+    empty = store.info(put(store, b""))
+    assert store.discard_seen(empty)
+    assert store.find(empty.digest) is None
+
+
 def test_what_was_discarded_is_freed_in_steps(store: ContentStore) -> None:
     for data in (b"one", b"two", b"three"):
         store.discard(put(store, data))

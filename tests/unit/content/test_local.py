@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imgd_server.content import LocalContentStore
+from imgd_server.content import BlobInfo, LocalContentStore
 from imgd_server.content import _local as local
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 
+PATIENCE = 60.0
 DATA = b"the bytes of a blob " * 1000
 DIGEST = Digest.of(DATA)
 
@@ -399,6 +402,58 @@ def test_a_name_that_is_not_durable_is_not_shown(
             put(store)
     assert (store.find(DIGEST) is not None) is there_before
     put(store)
+    assert store.verify(DIGEST)
+
+
+class Noticed:
+    """A lock that tells when somebody waits for it."""
+
+    def __init__(self, waits: threading.Event) -> None:
+        self._lock, self._waits = threading.Lock(), waits
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._waits.set()
+            assert self._lock.acquire(timeout=PATIENCE)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_a_name_that_is_not_durable_costs_nobody_else_his_blob(
+    store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One looks, another commits the same digest, and the first one's sync fails."""
+    moved = threading.Event()  # the second has committed, or waits for the first
+    first, find = threading.get_ident(), store.find
+    pool = ThreadPoolExecutor(1)
+    others: list[Future[BlobInfo]] = []
+    second = store.ingest("second")
+    second.write(DATA)
+
+    def commit() -> BlobInfo:
+        try:
+            return second.commit(DIGEST)
+        finally:
+            moved.set()
+
+    def looked(digest: Digest) -> BlobInfo | None:
+        found = find(digest)
+        if threading.get_ident() == first and not others:
+            others.append(pool.submit(commit))
+            assert moved.wait(PATIENCE)
+        return found
+
+    def is_first(file: int) -> bool:
+        return threading.get_ident() == first and Path(name_of(file)).is_dir()
+
+    monkeypatch.setattr(store, "_commits", [Noticed(moved)], raising=False)
+    with pool, monkeypatch.context() as patch:
+        patch.setattr(store, "find", looked)
+        patch.setattr(os, "fsync", fail(errno.EIO, is_first, os.fsync))
+        with pytest.raises(OSError, match="Input/output error"):
+            put(store, key="first")
+        assert others[0].result(PATIENCE).digest == DIGEST
     assert store.verify(DIGEST)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from imgd_server.content import ContentStore
 from imgd_server.errors import Reason
 from imgd_server.images import Problem, check_store, collect, describe
 from imgd_server.images import _check as checking
+from imgd_server.images import _repair as repairing
 from imgd_server.metadata import ImageRecord, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Digest, Platform
 from tests.fake_images import FakeImage, make_image, make_index
@@ -231,3 +233,31 @@ async def test_a_blob_of_no_image_goes_when_it_is_spoilt(
     damage(shelf, digest, flip)
     [problem] = await repair(metadata, shelf)
     assert (problem.reason, problem.subject) == (Reason.DIGEST_MISMATCH, digest)
+
+
+@pytest.mark.parametrize("of_image", [False, True])
+async def test_what_is_pushed_while_a_spoilt_blob_is_read_stays(
+    metadata: SqliteMetadataStore,
+    shelf: Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    of_image: bool,
+) -> None:
+    image = await record(metadata, shelf, INDEX)
+    digest = CHILDREN[0].digest if of_image else shelf.put(b"of no image")
+    data = shelf.read(Digest(digest), 1 << 20)
+    damage(shelf, digest, flip)
+    is_whole = repairing._is_whole
+
+    def look(content: ContentStore, which: Digest) -> bool:
+        found = is_whole(content, which)
+        if which == digest and not found:
+            shelf.put(data)
+        return found
+
+    monkeypatch.setattr(repairing, "_is_whole", look)
+    await metadata.write(lambda session: session.link_blob("registry.test/app", digest))
+    await check(metadata, shelf, repair=True)
+    assert shelf.verify(Digest(digest))
+    assert await metadata.read(lambda session: session.any_repository_has_blob(digest))
+    assert (await complete(metadata, image.uid))[0]
+    assert await check(metadata, shelf) == []
