@@ -42,7 +42,12 @@ from imgd_server.images import (
     collect,
 )
 from imgd_server.metadata import SqliteMetadataStore
-from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
+from imgd_server.registry import (
+    HttpRegistryClient,
+    HttpRegistryPusher,
+    Lookups,
+    RegistryConfig,
+)
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import TransferConfig, TransferManager, now_us
@@ -141,7 +146,16 @@ async def serve(
         containers = RootfsStore(root / "containers", unpacker.store, config.mount_roots)
         rootfs = RootfsManager(metadata, content, unpacker, containers)
         await rootfs.restore()
-        manager = TransferManager(metadata, content, registry, _transfers(config), unpacker)
+        lookups = Lookups(registry, config.search_host)
+        manager = TransferManager(
+            metadata,
+            content,
+            registry,
+            _transfers(config),
+            unpacker,
+            HttpRegistryPusher(registry),
+            lookups,
+        )
         await manager.open()
         housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config), unpacker.store)
         inside = await _registry_inside(config, root, content, metadata, manager, stack)
@@ -154,7 +168,7 @@ async def serve(
             [inside.host] if inside.host else [],
             unpacker,
             rootfs,
-            Lookups(registry, config.search_host),
+            lookups,
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.

@@ -35,7 +35,7 @@ from ._errors import (
 from ._hold import AsyncHold, Hold
 from ._progress import ProgressState
 from ._pull import AsyncPullStream, PullStream
-from ._requests import PullOptions
+from ._requests import CopyOptions, PullOptions, PushOptions
 from ._watch import AsyncWatch, Watch
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "AsyncWatch",
     "Cancelled",
     "Client",
+    "CopyOptions",
     "DataLoss",
     "DeadlineExceeded",
     "EventStream",
@@ -68,6 +69,7 @@ __all__ = [
     "ProgressState",
     "PullOptions",
     "PullStream",
+    "PushOptions",
     "Resource",
     "ResourceExhausted",
     "TransferFailed",

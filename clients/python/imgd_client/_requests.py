@@ -12,13 +12,17 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from imgd.v1 import transfer_pb2, transfer_service_pb2
 
 __all__ = [
+    "CopyOptions",
     "PullOptions",
+    "PushOptions",
     "container_name",
     "duration",
     "lease_name",
     "new_request_id",
     "selection",
+    "start_copy",
     "start_pull",
+    "start_push",
     "strings",
     "timestamp",
     "transfer_name",
@@ -123,6 +127,95 @@ def start_pull(
     return transfer_service_pb2.StartTransferRequest(
         source=transfer_pb2.TransferSource(registry=source),
         destination=transfer_pb2.TransferDestination(store=destination),
+        platforms=selection(platforms, options.get("all_platforms", False)),
+        limits=options.get("limits"),
+        request_id=options.get("request_id") or new_request_id(),
+    )
+
+
+class PushOptions(TypedDict, total=False):
+    """What a push can be told."""
+
+    platforms: Iterable[str]
+    """`os/architecture[/variant]` each; none for all that is stored."""
+    all_platforms: bool
+    """The whole index, or nothing."""
+    require_complete: bool
+    """Fail rather than push only what is stored of an index."""
+    credentials: transfer_pb2.RegistryCredentials | None
+    """Credentials for this push; None for the daemon's configuration."""
+    all_tags: bool
+    """Every tag of the repository that `image` then names."""
+    include_referrers: bool
+    """Also push signatures, attestations and what else refers to the image."""
+    limits: transfer_pb2.TransferLimits | None
+    """Bounds for this transfer."""
+    request_id: str
+    """For safe retries; generated, if not said."""
+
+
+def start_push(
+    image: str, reference: str = "", **options: Unpack[PushOptions]
+) -> transfer_service_pb2.StartTransferRequest:
+    """A push as a transfer from the store to a registry, by default to the image's own name."""
+    destination = transfer_pb2.RegistryEndpoint(
+        reference=reference or image,
+        credentials=options.get("credentials"),
+        all_tags=options.get("all_tags", False),
+        include_referrers=options.get("include_referrers", False),
+    )
+    platforms = strings("platforms", options.get("platforms", ()))
+    wanted = selection(platforms, options.get("all_platforms", False))
+    if options.get("require_complete"):
+        wanted = wanted or transfer_pb2.PlatformSelection()
+        wanted.require_complete = True
+    return transfer_service_pb2.StartTransferRequest(
+        source=transfer_pb2.TransferSource(store=transfer_pb2.StoreEndpoint(image=image)),
+        destination=transfer_pb2.TransferDestination(registry=destination),
+        platforms=wanted,
+        limits=options.get("limits"),
+        request_id=options.get("request_id") or new_request_id(),
+    )
+
+
+class CopyOptions(TypedDict, total=False):
+    """What a copy can be told."""
+
+    platforms: Iterable[str]
+    """`os/architecture[/variant]` each; none for the daemon's own."""
+    all_platforms: bool
+    """Every platform that the index has."""
+    source_credentials: transfer_pb2.RegistryCredentials | None
+    """Credentials for reading; None for the daemon's configuration."""
+    destination_credentials: transfer_pb2.RegistryCredentials | None
+    """Credentials for writing; None for the daemon's configuration."""
+    all_tags: bool
+    """Every tag of the repository that the source then names."""
+    include_referrers: bool
+    """Also copy signatures, attestations and what else refers to the image."""
+    limits: transfer_pb2.TransferLimits | None
+    """Bounds for this transfer."""
+    request_id: str
+    """For safe retries; generated, if not said."""
+
+
+def start_copy(
+    source: str, destination: str, **options: Unpack[CopyOptions]
+) -> transfer_service_pb2.StartTransferRequest:
+    """A copy as a transfer from a registry to a registry."""
+    platforms = strings("platforms", options.get("platforms", ()))
+    read = transfer_pb2.RegistryEndpoint(
+        reference=source,
+        credentials=options.get("source_credentials"),
+        all_tags=options.get("all_tags", False),
+        include_referrers=options.get("include_referrers", False),
+    )
+    written = transfer_pb2.RegistryEndpoint(
+        reference=destination, credentials=options.get("destination_credentials")
+    )
+    return transfer_service_pb2.StartTransferRequest(
+        source=transfer_pb2.TransferSource(registry=read),
+        destination=transfer_pb2.TransferDestination(registry=written),
         platforms=selection(platforms, options.get("all_platforms", False)),
         limits=options.get("limits"),
         request_id=options.get("request_id") or new_request_id(),

@@ -52,15 +52,35 @@ class Transfers:
     ) -> PullStream:
         """Starts a pull that is this caller's: leaving it cancels it, unless it is detached."""
         request = _requests.start_pull(reference, **options)
-        try:
-            transfer = self.start(request)
-        except KeyboardInterrupt:
-            # The daemon may have accepted it; the same request_id finds it.
-            if not detach:
-                with suppress(ImgdError):
-                    self._leave(self.start(request).name, True)
-            raise
-        return self._stream(transfer, detach, min_interval, heartbeats)
+        return self._run(request, detach, min_interval, heartbeats)
+
+    def push(
+        self,
+        image: str,
+        reference: str = "",
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.PushOptions],
+    ) -> PullStream:
+        """Starts a push that is this caller's, as a pull is; by default to the image's own name."""
+        request = _requests.start_push(image, reference, **options)
+        return self._run(request, detach, min_interval, heartbeats)
+
+    def copy(
+        self,
+        source: str,
+        destination: str,
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.CopyOptions],
+    ) -> PullStream:
+        """Starts a copy between registries that is this caller's, as a pull is."""
+        request = _requests.start_copy(source, destination, **options)
+        return self._run(request, detach, min_interval, heartbeats)
 
     def follow(
         self,
@@ -119,6 +139,23 @@ class Transfers:
         """Forgets the record of a transfer that has ended."""
         request = transfer_service_pb2.DeleteTransferRequest(name=_requests.transfer_name(name))
         self._calls.unary(self._stub.DeleteTransfer, request)
+
+    def _run(
+        self,
+        request: transfer_service_pb2.StartTransferRequest,
+        detach: bool,
+        min_interval: float | None,
+        heartbeats: bool,
+    ) -> PullStream:
+        try:
+            transfer = self.start(request)
+        except KeyboardInterrupt:
+            # The daemon may have accepted it; the same request_id finds it.
+            if not detach:
+                with suppress(ImgdError):
+                    self._leave(self.start(request).name, True)
+            raise
+        return self._stream(transfer, detach, min_interval, heartbeats)
 
     def _stream(
         self,
@@ -184,15 +221,35 @@ class AsyncTransfers:
     ) -> AsyncPullStream:
         """A pull that is this caller's: leaving it cancels it, unless it is detached."""
         request = _requests.start_pull(reference, **options)
-        stream = AsyncPullStream(
-            lambda: self.start(request),
-            lambda name: self._watch(name, min_interval, heartbeats, True),
-            self._leave,
-            lambda name: self._calls.streams.leave(self._leave(name)),
-            detach=detach,
-        )
-        self._calls.streams.add(stream)
-        return stream
+        return self._run(request, detach, min_interval, heartbeats)
+
+    def push(
+        self,
+        image: str,
+        reference: str = "",
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.PushOptions],
+    ) -> AsyncPullStream:
+        """A push that is this caller's; see `Transfers.push`."""
+        request = _requests.start_push(image, reference, **options)
+        return self._run(request, detach, min_interval, heartbeats)
+
+    def copy(
+        self,
+        source: str,
+        destination: str,
+        *,
+        detach: bool = False,
+        min_interval: float | None = None,
+        heartbeats: bool = False,
+        **options: Unpack[_requests.CopyOptions],
+    ) -> AsyncPullStream:
+        """A copy that is this caller's; see `Transfers.copy`."""
+        request = _requests.start_copy(source, destination, **options)
+        return self._run(request, detach, min_interval, heartbeats)
 
     def watch(
         self, name: str, *, min_interval: float | None = None, heartbeats: bool = False
@@ -242,6 +299,23 @@ class AsyncTransfers:
         """Forgets the record of a transfer that has ended."""
         request = transfer_service_pb2.DeleteTransferRequest(name=_requests.transfer_name(name))
         await self._calls.unary(self._stub.DeleteTransfer, request)
+
+    def _run(
+        self,
+        request: transfer_service_pb2.StartTransferRequest,
+        detach: bool,
+        min_interval: float | None,
+        heartbeats: bool,
+    ) -> AsyncPullStream:
+        stream = AsyncPullStream(
+            lambda: self.start(request),
+            lambda name: self._watch(name, min_interval, heartbeats, True),
+            self._leave,
+            lambda name: self._calls.streams.leave(self._leave(name)),
+            detach=detach,
+        )
+        self._calls.streams.add(stream)
+        return stream
 
     def _watch(
         self, name: str, min_interval: float | None, heartbeats: bool, attached: bool

@@ -2,7 +2,7 @@
 
 from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._client import HttpRegistryClient, RegistryConfig
-from imgd_server.registry._lookups import Found, Lookups
+from imgd_server.registry._lookups import Found, Lookups, NamePage
 from imgd_server.registry._protocol import (
     BlobSource,
     BlobStream,
@@ -28,6 +28,7 @@ __all__ = [
     "HttpRegistryClient",
     "HttpRegistryPusher",
     "Lookups",
+    "NamePage",
     "PushedBlob",
     "PushedManifest",
     "RateBudget",

@@ -273,6 +273,13 @@ class RegistryPusher(Protocol):
         digest's, REMOTE_NOT_FOUND, REGISTRY_*, EGRESS_DENIED, and what the source raises."""
         ...
 
+    def find_manifest(
+        self, reference: Reference, credentials: Credentials | None, cancellation: Cancellation
+    ) -> Digest | None:
+        """The digest of what the registry has under the reference's digest, else under its tag:
+        one HEAD. None where there is nothing, or it does not say. Raises REGISTRY_*."""
+        ...
+
     def push_manifest(
         self,
         reference: Reference,

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.oci import Descriptor, Reference
+from imgd_server.oci import Descriptor, Digest, Reference, media
 from imgd_server.registry._answers import header_digest, protocol_error
 from imgd_server.registry._client import Call, HttpRegistryClient
 from imgd_server.registry._connection import Connection
@@ -45,6 +45,7 @@ _VERIFIED: Final = 10 << 20
 _MAX_BEGINNINGS: Final = 3
 _MAX_MOVES: Final = 5
 
+_ACCEPT: Final = {"Accept": ", ".join((*media.ACCEPT_MANIFESTS, "*/*"))}
 _STARTED: Final = {202}
 _MOUNTED: Final = {201, 202}
 _MOVED: Final = {307, 308}
@@ -98,6 +99,20 @@ class HttpRegistryPusher:
         """See RegistryPusher."""
         call = _call(reference, "blobs/uploads/", credentials, cancellation)
         return _Sending(self._client, call, target, source, upload).run(mounts)
+
+    def find_manifest(
+        self, reference: Reference, credentials: Credentials | None, cancellation: Cancellation
+    ) -> Digest | None:
+        """See RegistryPusher."""
+        name = reference.digest or reference.tag
+        call = _call(reference, f"manifests/{name}", credentials, cancellation)
+        try:
+            with self._client.ask(call, "HEAD", _ACCEPT) as head:
+                return header_digest(head) or reference.digest
+        except Error as error:
+            if 400 <= error.http_status < 500 and error.http_status not in (401, 403, 429):
+                return None
+            raise
 
     def push_manifest(
         self,

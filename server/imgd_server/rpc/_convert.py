@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -19,10 +19,12 @@ from imgd_server.rpc._limits import MAX_ANSWER_BYTES
 from imgd_server.rpc._status import cut
 from imgd_server.transfer import (
     Activity,
+    Endpoint,
     Node,
     NodeState,
     Outcome,
     PullPolicy,
+    RegistryEndpoint,
     TransferSpec,
     TransferState,
     TransferView,
@@ -268,11 +270,13 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
     spec = TransferSpec.from_json(record.spec)
     message = transfer_pb2.Transfer(
         name=f"transfers/{record.uid}",
-        source=transfer_pb2.TransferSource(
-            registry=transfer_pb2.RegistryEndpoint(reference=spec.source.reference)
+        source=transfer_pb2.TransferSource(**_endpoint(spec.source)),
+        destination=transfer_pb2.TransferDestination(**_endpoint(spec.destination)),
+        platforms=transfer_pb2.PlatformSelection(
+            platforms=spec.platforms,
+            all=spec.all_platforms,
+            require_complete=spec.require_complete,
         ),
-        destination=transfer_pb2.TransferDestination(store=_store_endpoint(spec)),
-        platforms=transfer_pb2.PlatformSelection(platforms=spec.platforms, all=spec.all_platforms),
         limits=transfer_pb2.TransferLimits(max_concurrency=spec.max_concurrency),
         state=_state(record.state),
         create_time=timestamp(record.created),
@@ -287,15 +291,22 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
     return message
 
 
-def _store_endpoint(spec: TransferSpec) -> transfer_pb2.StoreEndpoint:
-    destination = spec.destination
-    message = transfer_pb2.StoreEndpoint(
-        tags=destination.tags, policy=_policy(destination.policy), unpack=destination.unpack
+def _endpoint(value: Endpoint) -> dict[str, Any]:
+    """An endpoint without credentials, under the name of its kind."""
+    if isinstance(value, RegistryEndpoint):
+        registry = transfer_pb2.RegistryEndpoint(
+            reference=value.reference,
+            all_tags=value.all_tags,
+            include_referrers=value.include_referrers,
+        )
+        return {"registry": registry}
+    store = transfer_pb2.StoreEndpoint(
+        image=value.image, tags=value.tags, policy=_policy(value.policy), unpack=value.unpack
     )
-    if destination.lease:
-        message.lease.lease_id = destination.lease.lease_id
-        message.lease.ttl.CopyFrom(duration(destination.lease.ttl))
-    return message
+    if value.lease:
+        store.lease.lease_id = value.lease.lease_id
+        store.lease.ttl.CopyFrom(duration(value.lease.ttl))
+    return {"store": store}
 
 
 def _policy(value: PullPolicy) -> transfer_pb2.PullPolicy.ValueType:
@@ -314,6 +325,7 @@ def _outcome(value: Outcome) -> transfer_pb2.TransferOutcome:
         references=value.references,
         fetched_bytes=value.fetched_bytes,
         reused_bytes=value.reused_bytes,
+        uploaded_bytes=value.uploaded_bytes,
         lease=f"leases/{value.lease}" if value.lease else "",
         warnings=value.warnings,
     )

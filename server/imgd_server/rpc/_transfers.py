@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
 from google.protobuf import duration_pb2
 
 from imgd.v1 import transfer_pb2, transfer_service_pb2, transfer_service_pb2_grpc
-from imgd_server.errors import Error, Reason
+from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.metadata import TransferRecord
+from imgd_server.oci import FormatError, Reference
 from imgd_server.rpc import _convert
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import (
+    Endpoint,
     LeaseRequest,
     PullPolicy,
     RegistryEndpoint,
@@ -29,7 +32,7 @@ __all__ = ["TRANSFERS", "TransferServicer"]
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # The pairs that StartTransfer knows, for GetCapabilities.
-TRANSFERS = ("registry>store",)
+TRANSFERS = ("registry>store", "store>registry", "registry>registry")
 
 _POLICIES = {
     transfer_pb2.PULL_POLICY_UNSPECIFIED: PullPolicy.ALWAYS,
@@ -97,9 +100,13 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
         self, request: transfer_service_pb2.ResumeTransferRequest, context: Context
     ) -> transfer_service_pb2.ResumeTransferResponse:
         """Runs one again."""
-        given = request.HasField("source_credentials")
-        credentials = _convert.credentials(request.source_credentials) if given else None
-        record = await self._manager.resume(_uid(request.name), credentials)
+        record = await self._manager.resume(
+            _uid(request.name),
+            *(
+                _convert.credentials(getattr(request, side)) if request.HasField(side) else None
+                for side in ("source_credentials", "destination_credentials")
+            ),
+        )
         return transfer_service_pb2.ResumeTransferResponse(transfer=_convert.transfer(record))
 
     async def DeleteTransfer(
@@ -113,16 +120,33 @@ class TransferServicer(transfer_service_pb2_grpc.TransferServiceServicer):
         self, request: transfer_service_pb2.PullRequest, context: Context
     ) -> AsyncIterator[transfer_service_pb2.PullResponse]:
         """Starts a pull and streams its events; leaving cancels it unless detached."""
+        async with aclosing(self._follow(_pull_spec(request), request)) as events:
+            async for event in events:
+                yield transfer_service_pb2.PullResponse(event=event)
+
+    async def Push(
+        self, request: transfer_service_pb2.PushRequest, context: Context
+    ) -> AsyncIterator[transfer_service_pb2.PushResponse]:
+        """Starts a push and streams its events; leaving cancels it unless detached."""
+        async with aclosing(self._follow(_push_spec(request), request)) as events:
+            async for event in events:
+                yield transfer_service_pb2.PushResponse(event=event)
+
+    async def _follow(
+        self,
+        spec: TransferSpec,
+        request: transfer_service_pb2.PullRequest | transfer_service_pb2.PushRequest,
+    ) -> AsyncGenerator[transfer_pb2.TransferEvent, None]:
         shared = not request.detach
         starting = asyncio.ensure_future(
-            self._manager.start(_pull_spec(request), request.request_id, shared=shared)
+            self._manager.start(spec, request.request_id, shared=shared)
         )
         interval = _seconds(request.min_interval) if request.HasField("min_interval") else None
         try:
             # A caller who leaves while it is accepted must not leave it behind unwatched.
             record = await asyncio.shield(starting)
             async for event in self._manager.watch(record.uid, interval):
-                yield transfer_service_pb2.PullResponse(event=_convert.transfer_event(event))
+                yield _convert.transfer_event(event)
         finally:
             if shared:
                 starting.add_done_callback(self._leave)
@@ -143,14 +167,24 @@ def _seconds(value: duration_pb2.Duration) -> float:
 def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
     source = request.source.WhichOneof("source")
     destination = request.destination.WhichOneof("destination")
-    if (source, destination) != ("registry", "store"):
+    if f"{source}>{destination}" not in TRANSFERS:
         raise Error(
             Reason.UNSUPPORTED,
             f"this daemon does not implement transfers from {source or 'nothing'} to "
             f"{destination or 'nothing'}; GetCapabilities lists those that it does",
         )
-    registry, store = request.source.registry, request.destination.store
-    return _registry_to_store(registry, store, request.platforms, request.limits)
+    if destination == "store":
+        _refuse_wishes(request.source.registry, "all_tags", "include_referrers")
+    return _transfer_spec(
+        _registry(request.source.registry)
+        if source == "registry"
+        else _store(request.source.store, "source.store."),
+        _registry(request.destination.registry)
+        if destination == "registry"
+        else _store(request.destination.store),
+        request.platforms,
+        request.limits,
+    )
 
 
 def _pull_spec(request: transfer_service_pb2.PullRequest) -> TransferSpec:
@@ -160,39 +194,78 @@ def _pull_spec(request: transfer_service_pb2.PullRequest) -> TransferSpec:
     store = transfer_pb2.StoreEndpoint(policy=request.policy, unpack=request.unpack)
     if request.HasField("lease"):
         store.lease.CopyFrom(request.lease)
-    return _registry_to_store(registry, store, request.platforms, request.limits)
+    return _transfer_spec(_registry(registry), _store(store), request.platforms, request.limits)
 
 
-def _registry_to_store(
-    registry: transfer_pb2.RegistryEndpoint,
-    store: transfer_pb2.StoreEndpoint,
+def _push_spec(request: transfer_service_pb2.PushRequest) -> TransferSpec:
+    registry = transfer_pb2.RegistryEndpoint(
+        reference=request.reference or _own_name(request.image),
+        all_tags=request.all_tags,
+        include_referrers=request.include_referrers,
+    )
+    if request.HasField("credentials"):
+        registry.credentials.CopyFrom(request.credentials)
+    store = StoreEndpoint(image=request.image)
+    return _transfer_spec(store, _registry(registry), request.platforms, request.limits)
+
+
+def _own_name(image: str) -> str:
+    """Where an image is pushed that is to keep its name."""
+    try:
+        Reference.parse(image)
+    except FormatError as error:
+        raise FieldError(
+            "reference", "reference: is required, for the image is not given by a name"
+        ) from error
+    return image
+
+
+def _transfer_spec(
+    source: Endpoint,
+    destination: Endpoint,
     platforms: transfer_pb2.PlatformSelection,
     limits: transfer_pb2.TransferLimits,
 ) -> TransferSpec:
-    wished = {
-        "all_tags": registry.all_tags,
-        "include_referrers": registry.include_referrers,
-        "max_bytes_per_second": limits.max_bytes_per_second,
-    }
-    for name, wish in wished.items():
-        if wish:
-            raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
-    lease = store.lease
-    given = registry.HasField("credentials")
+    _refuse_wishes(limits, "max_bytes_per_second")
     return TransferSpec(
-        source=RegistryEndpoint(
-            registry.reference,
-            _convert.credentials(registry.credentials) if given else None,
-        ),
-        destination=StoreEndpoint(
-            tags=tuple(store.tags),
-            policy=_POLICIES.get(store.policy, PullPolicy.ALWAYS),
-            lease=LeaseRequest(lease.lease_id, _seconds(lease.ttl) or 3600.0)
-            if store.HasField("lease")
-            else None,
-            unpack=store.unpack,
-        ),
+        source=source,
+        destination=destination,
         platforms=tuple(platforms.platforms),
         all_platforms=platforms.all,
         max_concurrency=limits.max_concurrency,
+        require_complete=platforms.require_complete,
+    )
+
+
+def _refuse_wishes(
+    message: transfer_pb2.RegistryEndpoint | transfer_pb2.TransferLimits, *names: str
+) -> None:
+    for name in names:
+        if getattr(message, name):
+            raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
+
+
+def _registry(registry: transfer_pb2.RegistryEndpoint) -> RegistryEndpoint:
+    given = registry.HasField("credentials")
+    return RegistryEndpoint(
+        registry.reference,
+        _convert.credentials(registry.credentials) if given else None,
+        all_tags=registry.all_tags,
+        include_referrers=registry.include_referrers,
+    )
+
+
+def _store(store: transfer_pb2.StoreEndpoint, source: str = "") -> StoreEndpoint:
+    """The store; `source` is the path of the field where it is one."""
+    if source and not store.image:
+        raise FieldError(f"{source}image", f"{source}image: is required")
+    lease = store.lease
+    return StoreEndpoint(
+        tags=tuple(store.tags),
+        policy=_POLICIES.get(store.policy, PullPolicy.ALWAYS),
+        lease=LeaseRequest(lease.lease_id, _seconds(lease.ttl) or 3600.0)
+        if store.HasField("lease")
+        else None,
+        unpack=store.unpack,
+        image=store.image if source else "",
     )

@@ -5,9 +5,10 @@
 (`_flight`, `_fetch`), and made visible in one transaction (`_commit`).
 """
 
+from imgd_server.transfer._engine import TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
-from imgd_server.transfer._manager import TransferConfig, TransferManager
+from imgd_server.transfer._manager import TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import (
     Activity,
@@ -21,6 +22,7 @@ from imgd_server.transfer._progress import (
 )
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._spec import (
+    Endpoint,
     LeaseRequest,
     PullPolicy,
     RegistryEndpoint,
@@ -32,6 +34,7 @@ from imgd_server.transfer._watch import TransferView, WatchEvent, WatchEventKind
 __all__ = [
     "Activity",
     "ActivityKind",
+    "Endpoint",
     "Fetcher",
     "Flight",
     "FlightTable",

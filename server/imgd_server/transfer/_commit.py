@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import (
+    Descriptor,
     Digest,
     FormatError,
     Platform,
@@ -29,13 +30,16 @@ from imgd_server.oci import (
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import now_us
 from imgd_server.transfer._pull import Pulled
-from imgd_server.transfer._spec import StoreEndpoint
+from imgd_server.transfer._push import Pushed
+from imgd_server.transfer._spec import StoreEndpoint, TransferSpec
 
 __all__ = [
     "commit_present",
     "commit_pull",
+    "commit_push",
     "hold",
     "holding_lease",
+    "let_go",
     "names_of",
     "not_here",
     "present_image",
@@ -204,15 +208,62 @@ def _commit(
     return record
 
 
+def commit_push(
+    session: WriteSession,
+    record: TransferRecord,
+    *,
+    pushed: Pushed,
+    images: Mapping[str, str],
+) -> TransferRecord:
+    """Notes what a push or copy wrote, and ends it. `images` are the stored ones (uids) by the name
+    that they went to; one that was removed meanwhile is not brought back."""
+    now = now_us()
+    image: ImageRecord | None = None
+    target: Descriptor | None = None
+    for name, target in pushed.targets.items():
+        image = session.image(images[name]) if name in images else None
+        if image is None:
+            continue
+        # Of a part of an index the registry knows nothing that this image could be asked for by.
+        if image.target.digest == target.digest:
+            learned = f"{Reference.parse(name).name}@{target.digest}"
+            session.put_image(replace(image, names=(), repo_digests=(learned,)), (), ())
+        session.touch_image(image.uid, now)
+        session.add_event(image_event("push", image, now, name=name))
+    outcome = Outcome(
+        target=target,
+        image=image.uid if image else "",
+        image_id=image.image_id if image else "",
+        references=tuple(pushed.targets),
+        fetched_bytes=pushed.fetched_bytes,
+        reused_bytes=pushed.reused_bytes,
+        uploaded_bytes=pushed.uploaded_bytes,
+        warnings=pushed.warnings,
+    )
+    record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
+    session.put_transfer(record)
+    let_go(session, record)
+    session.add_event(transfer_event("finish", record, now))
+    return record
+
+
+def let_go(session: WriteSession, record: TransferRecord) -> None:
+    """Ends the hold of a push that has ended. That of a pull is on what it left unfinished."""
+    if not TransferSpec.from_json(record.spec).is_pull:
+        session.delete_lease(holding_lease(record.uid))
+
+
 def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord:
     """An event about a transfer: `start`, for each of its attempts, `finish`, or `delete`."""
-    name = str(record.spec["source"]["reference"])
+    name = TransferSpec.from_json(record.spec).reference
     facts = {"name": name, "familiar": Reference.parse(name).familiar()}
     if action == "start":
         facts["attempt"] = str(record.attempt)
     else:
         outcome = Outcome.from_json(record.outcome or {})
         facts |= {"state": record.state.lower(), "fetched_bytes": str(outcome.fetched_bytes)}
+        if outcome.uploaded_bytes:
+            facts["uploaded_bytes"] = str(outcome.uploaded_bytes)
         if outcome.target:
             facts["digest"] = outcome.target.digest
         if outcome.image:

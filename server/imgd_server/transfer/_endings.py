@@ -81,11 +81,13 @@ def _is_cancellation(error: BaseException) -> bool:
 
 def _ended(run: Run, state: TransferState, failure: Error, retention: float) -> TransferRecord:
     run.progress.settle()
-    pull = run.pull
-    outcome = Outcome(
-        target=pull.target if pull else None,
-        fetched_bytes=pull.fetched if pull else 0,
-        reused_bytes=pull.reused if pull else 0,
-        failure=failure,
-    )
+    outcome = Outcome(failure=failure)
+    if work := run.moving:
+        outcome = replace(
+            outcome,
+            target=work.target,
+            fetched_bytes=work.fetched,
+            reused_bytes=work.reused,
+            uploaded_bytes=work.uploaded,
+        )
     return replace(run.seal(retention), state=state.name, outcome=outcome.to_json())

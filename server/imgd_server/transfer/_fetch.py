@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from imgd_server.content import ContentStore, Ingest
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.oci import Descriptor, Digest, Reference
+from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Reference, media
 from imgd_server.registry import BlobStream, Credentials, RegistryClient, Resolved
 from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._retry import RetryPolicy, persist
@@ -69,7 +69,7 @@ class Fetcher:
         self, flight: Flight[Any], reference: Reference, credentials: Credentials | None
     ) -> Resolved:
         """What the reference points at now."""
-        return await self._persist(
+        return await self.persist(
             flight, lambda: self.registry.resolve(reference, credentials, flight.cancellation)
         )
 
@@ -81,7 +81,7 @@ class Fetcher:
         credentials: Credentials | None,
     ) -> int:
         """How large a blob is, in bytes."""
-        return await self._persist(
+        return await self.persist(
             flight,
             lambda: self.registry.blob_size(reference, digest, credentials, flight.cancellation),
         )
@@ -111,7 +111,62 @@ class Fetcher:
                 flight.done_bytes = ingest.offset
                 ingest.commit()
 
-        await self._persist(flight, fetch, target.digest)
+        await self.persist(flight, fetch, target.digest)
+
+    async def read(
+        self,
+        flight: Flight[Any],
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+    ) -> bytes:
+        """A manifest or index, or another small blob, verified, and not stored."""
+
+        def fetch() -> bytes:
+            if media.is_manifest(target.media_type) or media.is_index(target.media_type):
+                fetched = self.registry.fetch_manifest(
+                    reference, target, credentials, flight.cancellation
+                )
+                flight.host, raw = fetched.host, fetched.raw
+            elif target.data is not None:
+                return target.data
+            else:
+                raw = self._read_small(flight, reference, target, credentials)
+            flight.moved_bytes += len(raw)
+            flight.done_bytes = len(raw)
+            return raw
+
+        return await self.persist(flight, fetch)
+
+    def _read_small(
+        self,
+        flight: Flight[Any],
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+    ) -> bytes:
+        if target.size > MAX_CONFIG_BYTES:
+            raise Error(
+                Reason.MANIFEST_TOO_LARGE,
+                f"{target.digest} has {target.size} bytes, and {MAX_CONFIG_BYTES} is the most",
+                digest=target.digest,
+            )
+        data = bytearray(target.size)
+        filled = 0
+        with self.registry.open_blob(
+            reference, target, 0, credentials, flight.cancellation
+        ) as stream:
+            flight.host = stream.host
+            while got := stream.readinto(memoryview(data)[filled:]):
+                filled += got
+        raw = bytes(data[:filled])
+        if Digest.of(raw, target.digest.algorithm) != target.digest:
+            raise Error(
+                Reason.DIGEST_MISMATCH,
+                f"the bytes of {target.digest} have another digest",
+                digest=target.digest,
+            )
+        return raw
 
     async def blob(
         self,
@@ -139,7 +194,7 @@ class Fetcher:
                 flight.done_bytes = ingest.offset
                 ingest.commit()
 
-        await self._persist(flight, fetch, target.digest)
+        await self.persist(flight, fetch, target.digest)
 
     def _pour(self, flight: Flight[None], stream: BlobStream, ingest: Ingest) -> None:
         flight.host = stream.host
@@ -160,7 +215,7 @@ class Fetcher:
             raise
         flight.cancellation.check()
 
-    async def _persist(
+    async def persist(
         self, flight: Flight[Any], fetch: Callable[[], T], digest: Digest | None = None
     ) -> T:
         """Attempts until one succeeds, or it is no use; alone with what is stored as `digest`."""

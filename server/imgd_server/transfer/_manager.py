@@ -9,35 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
 
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error, Reason, from_format
-from imgd_server.images import LayerUnpacker, Unpacked, new_uid
+from imgd_server.errors import Error, Reason
+from imgd_server.images import LayerUnpacker, new_uid
 from imgd_server.metadata import MetadataStore, ReadSession, TransferRecord, WriteSession
-from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference
-from imgd_server.registry import Credentials, RegistryClient
+from imgd_server.registry import Credentials, RegistryClient, RegistryPusher
 from imgd_server.transfer import _commit
 from imgd_server.transfer._endings import failed, interrupted, stopped
+from imgd_server.transfer._engine import Engine, TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._progress import Progress, now_us
-from imgd_server.transfer._pull import Pull
-from imgd_server.transfer._retry import RetryPolicy
+from imgd_server.transfer._pulling import pull
+from imgd_server.transfer._pushing import push
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
-from imgd_server.transfer._spec import PullPolicy, TransferSpec
-from imgd_server.transfer._unpack import Arrivals, Unpacking, stored_manifests, unpack_stored
+from imgd_server.transfer._send import Sender
+from imgd_server.transfer._sources import Listing
+from imgd_server.transfer._spec import TransferSpec, validated
+from imgd_server.transfer._unpack import Arrivals
 from imgd_server.transfer._watch import WatchEvent, watch
 
-__all__ = ["TransferConfig", "TransferManager"]
+__all__ = ["TransferManager"]
 
 T = TypeVar("T")
 
@@ -46,26 +47,6 @@ _log = structlog.get_logger(__name__)
 # 21 bits of starts and 32 of changes: sequence numbers stay below 2^53, which JavaScript can count.
 _EPOCH_SHIFT = 32
 _UNDER_WAY = (TransferState.PENDING.name, TransferState.RUNNING.name)
-
-
-@dataclass(frozen=True, slots=True)
-class TransferConfig:
-    """Bounds and times, in seconds. GetCapabilities shows those that clients can meet."""
-
-    max_running: int = 64
-    # One connection rarely fills a line, and registries limit how many a client may open.
-    max_concurrent_blobs: int = 6
-    # Threads that move bytes, over all transfers.
-    max_threads: int = 32
-    retention: float = 24 * 3600.0
-    # Partial content stays so long for a resume.
-    partial_lifetime: float = 7 * 24 * 3600.0
-    min_watch_interval: float = 0.02
-    default_watch_interval: float = 0.1
-    heartbeat: float = 15.0
-    # An end that could not be recorded is tried again so often.
-    record_interval: float = 5.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 class TransferManager:
@@ -78,14 +59,23 @@ class TransferManager:
         registry: RegistryClient,
         config: TransferConfig | None = None,
         unpacker: LayerUnpacker | None = None,
+        pusher: RegistryPusher | None = None,
+        listing: Listing | None = None,
     ) -> None:
         self._metadata = metadata
         self.config = config or TransferConfig()
         self._threads = ThreadPoolExecutor(self.config.max_threads, "transfer")
-        self._fetcher = Fetcher(registry, content, self._threads, self.config.retry)
-        self._flights = FlightTable()
-        self._unpacker, self._arrivals = unpacker, Arrivals(content)
-        self._room = Room(content)
+        retry = self.config.retry
+        self._engine = Engine(
+            metadata,
+            self.config,
+            Fetcher(registry, content, self._threads, retry),
+            FlightTable(),
+            Room(content),
+            Arrivals(content),
+            unpacker,
+            Sender(pusher, listing, self._threads, retry) if pusher and listing else None,
+        )
         # Every run whose end is not in the metadata yet.
         self._runs: dict[str, Run] = {}
         self._sharing: dict[tuple[Any, ...], list[Run]] = {}
@@ -97,7 +87,7 @@ class TransferManager:
     @property
     def fetcher(self) -> Fetcher:
         """What brings content here, for others who do: of one blob there is one writer."""
-        return self._fetcher
+        return self._engine.fetcher
 
     async def open(self) -> None:
         """Takes up the records of the last daemon: what ran then is interrupted now."""
@@ -115,6 +105,7 @@ class TransferManager:
                     assert record is not None
                     ended = interrupted(record, self.config.retention, sequence)
                     session.put_transfer(ended)
+                    _commit.let_go(session, ended)
                     session.add_event(_commit.transfer_event("finish", ended, now))
                     count += 1
             return count
@@ -129,7 +120,7 @@ class TransferManager:
             run.stop(interrupted=True)
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._flights.drain()
+        await self._engine.flights.drain()
         await asyncio.to_thread(self._threads.shutdown)
 
     # --- starting and steering
@@ -144,9 +135,8 @@ class TransferManager:
         Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN, UNSUPPORTED.
         """
         self._check_open()
-        spec = _validated(spec)
-        if spec.destination.unpack and self._unpacker is None:
-            raise _no_unpacker()
+        spec = validated(spec)
+        self._engine.check(spec)
         record = TransferRecord(
             uid=new_uid(),
             request_id=request_id,
@@ -179,7 +169,12 @@ class TransferManager:
         if run := self._runs.get(uid):
             run.leave()
 
-    async def resume(self, uid: str, credentials: Credentials | None) -> TransferRecord:
+    async def resume(
+        self,
+        uid: str,
+        source_credentials: Credentials | None = None,
+        destination_credentials: Credentials | None = None,
+    ) -> TransferRecord:
         """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_NOT_FOUND,
         TRANSFER_STATE."""
         self._check_open()
@@ -209,7 +204,7 @@ class TransferManager:
             return record
 
         spec = TransferSpec.from_json(record.spec)
-        spec = replace(spec, source=replace(spec.source, credentials=credentials))
+        spec = spec.with_credentials(source_credentials, destination_credentials)
         run = Run(record, spec, Progress(max(self._epoch << _EPOCH_SHIFT, record.sequence)))
         return await asyncio.shield(self._own(self._accept(run, accept, before)))
 
@@ -354,81 +349,7 @@ class TransferManager:
     async def _work(self, run: Run) -> Commit:
         async with self._slots:
             run.begin()
-            reference = Reference.parse(run.spec.source.reference)
-            destination = run.spec.destination
-
-            async def hold(digests: Sequence[Digest]) -> None:
-                lifetime = int(self.config.partial_lifetime * 1_000_000)
-                await self._metadata.write(
-                    lambda session: _commit.hold(session, run.record.uid, digests, lifetime)
-                )
-
-            unpacking = self._unpacking(run, hold) if destination.unpack else None
-            wanted = tuple(Platform.parse(one) for one in run.spec.platforms) or (Platform.host(),)
-            if destination.policy is not PullPolicy.ALWAYS:
-                present = partial(
-                    _commit.present_image,
-                    reference=reference,
-                    wanted=wanted,
-                    explicit=bool(run.spec.platforms),
-                    all_platforms=run.spec.all_platforms,
-                )
-                if image := await self._metadata.read(present):
-                    unpacked: tuple[Unpacked, ...] = ()
-                    if unpacking:
-                        manifests = partial(
-                            stored_manifests,
-                            image=image,
-                            wanted=wanted,
-                            explicit=bool(run.spec.platforms),
-                            all_platforms=run.spec.all_platforms,
-                        )
-                        targets = await self._metadata.read(manifests)
-                        unpacked = await unpack_stored(
-                            unpacking, run.progress, self._fetcher.content, targets, hold
-                        )
-                    return partial(
-                        _commit.commit_present,
-                        present=present,
-                        reference=reference,
-                        destination=destination,
-                        unpacked=unpacked,
-                    )
-                if destination.policy is PullPolicy.NEVER:
-                    raise _commit.not_here(reference)
-
-            async def protect(targets: Sequence[Descriptor]) -> None:
-                await hold([target.digest for target in targets])
-
-            run.pull = Pull(
-                uid=run.record.uid,
-                reference=reference,
-                platforms=wanted,
-                explicit=bool(run.spec.platforms),
-                all_platforms=run.spec.all_platforms,
-                credentials=run.spec.source.credentials,
-                concurrency=run.spec.max_concurrency or self.config.max_concurrent_blobs,
-                fetcher=self._fetcher,
-                flights=self._flights,
-                progress=run.progress,
-                room=self._room,
-                protect=protect,
-                unpacking=unpacking,
-            )
-            return partial(
-                _commit.commit_pull,
-                pulled=await run.pull.run(),
-                reference=reference,
-                destination=destination,
-            )
-
-    def _unpacking(
-        self, run: Run, hold: Callable[[Sequence[Digest]], Awaitable[None]]
-    ) -> Unpacking:
-        if self._unpacker is None:
-            raise _no_unpacker()
-        content = self._fetcher.content
-        return Unpacking(self._unpacker, content, self._arrivals, run.progress, hold)
+            return await (pull if run.spec.is_pull else push)(self._engine, run)
 
     async def _conclude(self, run: Run) -> None:
         """Waits for a run's work, shows what it stored, and records its end.
@@ -447,7 +368,7 @@ class TransferManager:
         _log.info(
             "transfer ended",
             transfer=record.uid,
-            reference=run.spec.source.reference,
+            reference=run.spec.reference,
             state=record.state,
             reason=failure.reason.name if failure else "",
         )
@@ -477,6 +398,7 @@ class TransferManager:
             known = session.transfer(record.uid)
             if known and known.attempt == record.attempt:
                 session.put_transfer(record)
+                _commit.let_go(session, record)
                 session.add_event(_commit.transfer_event("finish", record, now_us()))
 
         try:
@@ -495,26 +417,6 @@ class TransferManager:
                 "the daemon is shutting down; attach again soon",
                 retry_after=1.0,
             )
-
-
-def _validated(spec: TransferSpec) -> TransferSpec:
-    """The spec with its names normalised; raises what is wrong with it."""
-    try:
-        reference = Reference.parse(spec.source.reference).with_default_tag()
-        for platform in spec.platforms:
-            Platform.parse(platform)
-        tags = tuple(str(Reference.parse(tag).with_default_tag()) for tag in spec.destination.tags)
-    except FormatError as error:
-        raise from_format(error) from error
-    return replace(
-        spec,
-        source=replace(spec.source, reference=str(reference)),
-        destination=replace(spec.destination, tags=tags),
-    )
-
-
-def _no_unpacker() -> Error:
-    return Error(Reason.UNSUPPORTED, "this daemon can't unpack layers: leave out unpack")
 
 
 def _unknown(uid: str) -> Error:

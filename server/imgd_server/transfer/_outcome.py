@@ -49,6 +49,7 @@ class Outcome:
     references: tuple[str, ...] = ()
     fetched_bytes: int = 0
     reused_bytes: int = 0
+    uploaded_bytes: int = 0
     lease: str = ""
     warnings: tuple[str, ...] = ()
     failure: Error | None = None

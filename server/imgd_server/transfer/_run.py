@@ -5,19 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from imgd_server.metadata import TransferRecord, WriteSession
+from imgd_server.oci import Descriptor
 from imgd_server.transfer._outcome import TransferState
 from imgd_server.transfer._progress import Node, Progress, now_us
-from imgd_server.transfer._pull import Pull
 from imgd_server.transfer._spec import TransferSpec
 
-__all__ = ["Commit", "Run"]
+__all__ = ["Commit", "Moving", "Run"]
 
 # Shows what a run stored, given the record as it is at the end but for its state and outcome;
 # returns the whole record.
 Commit = Callable[[WriteSession, TransferRecord], TransferRecord]
+
+
+class Moving(Protocol):
+    """How far a pull, push or copy came; bytes."""
+
+    @property
+    def target(self) -> Descriptor | None: ...
+    @property
+    def fetched(self) -> int: ...
+    @property
+    def reused(self) -> int: ...
+    @property
+    def uploaded(self) -> int: ...
 
 
 class Run:
@@ -32,7 +45,8 @@ class Run:
         self.spec = spec
         self.progress = progress
         self.ended = asyncio.Event()
-        self.pull: Pull | None = None
+        self.moving: Moving | None = None
+        """What does the work, once it has begun."""
         self.stopped = False
         """Somebody wanted it to end."""
         self.interrupted = False
@@ -57,13 +71,7 @@ class Run:
     @property
     def share_key(self) -> tuple[Any, ...]:
         """Equal for runs that do the same work."""
-        credentials = self.spec.source.credentials
-        return (
-            self.spec.source.reference,
-            self.spec.platforms,
-            self.spec.all_platforms,
-            credentials.scope if credentials else "",
-        )
+        return self.spec.share_key
 
     @property
     def role(self) -> tuple[str, int]:

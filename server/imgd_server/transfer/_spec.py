@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from imgd_server.errors import from_format
+from imgd_server.oci import FormatError, Platform, Reference
 from imgd_server.registry import Credentials
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "RegistryEndpoint",
     "StoreEndpoint",
     "TransferSpec",
+    "validated",
 ]
 
 
@@ -37,21 +40,28 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEndpoint:
-    """An image in a registry. Credentials are never kept: `to_json` leaves them out."""
+    """An image in a registry. Credentials are never kept: `to_json` leaves them out.
+
+    `all_tags` is every tag of the repository, `include_referrers` what refers to the image too.
+    """
 
     reference: str
     credentials: Credentials | None = None
+    all_tags: bool = False
+    include_referrers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEndpoint:
-    """The store. As a destination, `tags` are full names to give; none means the source's own.
-    `unpack` says that layers are to be unpacked too."""
+    """The store. As a source, `image` is what to read, as people name it. As a destination, `tags`
+    are full names to give; none means the source's own. `unpack` says that layers are to be
+    unpacked too."""
 
     tags: tuple[str, ...] = ()
     policy: PullPolicy = PullPolicy.ALWAYS
     lease: LeaseRequest | None = None
     unpack: bool = False
+    image: str = ""
 
 
 Endpoint = RegistryEndpoint | StoreEndpoint
@@ -61,39 +71,139 @@ Endpoint = RegistryEndpoint | StoreEndpoint
 class TransferSpec:
     """Where a transfer reads and writes, and how much.
 
-    `platforms` empty means the daemon's own, unless `all_platforms`. `max_concurrency` 0 means the
-    daemon's setting.
+    `platforms` empty means the daemon's own, and of the store all that it has, unless
+    `all_platforms`. `require_complete` refuses to move less than the whole of a stored index.
+    `max_concurrency` 0 means the daemon's setting.
     """
 
-    source: RegistryEndpoint
-    destination: StoreEndpoint
+    source: Endpoint
+    destination: Endpoint
     platforms: tuple[str, ...] = ()
     all_platforms: bool = False
     max_concurrency: int = 0
+    require_complete: bool = False
+
+    @property
+    def is_pull(self) -> bool:
+        """Whether the store is where it writes."""
+        return isinstance(self.destination, StoreEndpoint)
+
+    @property
+    def reference(self) -> str:
+        """The reference that it is about, for people: where a registry is read, else written."""
+        for endpoint in (self.source, self.destination):
+            if isinstance(endpoint, RegistryEndpoint):
+                return endpoint.reference
+        return ""
+
+    @property
+    def share_key(self) -> tuple[Any, ...]:
+        """Equal for transfers that do the same work, as far as they can share it."""
+        source, destination = self.source, self.destination
+        key = (_part(source), self.platforms, self.all_platforms)
+        # Pulls differ in what they do with it here, and not in what is fetched.
+        return key if isinstance(destination, StoreEndpoint) else (*key, _part(destination))
+
+    def with_credentials(
+        self, source: Credentials | None, destination: Credentials | None
+    ) -> TransferSpec:
+        """The spec with credentials for its registries."""
+        return replace(
+            self,
+            source=_authorized(self.source, source),
+            destination=_authorized(self.destination, destination),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values, without credentials."""
-        value = asdict(replace(self, source=replace(self.source, credentials=None)))
-        del value["source"]["credentials"]
-        value["destination"]["policy"] = self.destination.policy.name
-        value["destination"]["tags"] = list(self.destination.tags)
-        value["platforms"] = list(self.platforms)
-        return value
+        return {
+            "source": _endpoint_to_json(self.source),
+            "destination": _endpoint_to_json(self.destination),
+            "platforms": list(self.platforms),
+            "all_platforms": self.all_platforms,
+            "max_concurrency": self.max_concurrency,
+            "require_complete": self.require_complete,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TransferSpec:
         """The spec that `to_json` wrote."""
-        destination = value["destination"]
-        lease = destination["lease"]
         return cls(
-            source=RegistryEndpoint(value["source"]["reference"]),
-            destination=StoreEndpoint(
-                tags=tuple(destination["tags"]),
-                policy=PullPolicy[destination["policy"]],
-                lease=LeaseRequest(**lease) if lease else None,
-                unpack=destination.get("unpack", False),
-            ),
+            source=_endpoint_from_json(value["source"]),
+            destination=_endpoint_from_json(value["destination"]),
             platforms=tuple(value["platforms"]),
             all_platforms=value["all_platforms"],
             max_concurrency=value["max_concurrency"],
+            require_complete=value.get("require_complete", False),
         )
+
+
+def _part(endpoint: Endpoint) -> tuple[Any, ...]:
+    if isinstance(endpoint, StoreEndpoint):
+        return ("store", endpoint.image)
+    credentials = endpoint.credentials
+    return (
+        endpoint.reference,
+        endpoint.all_tags,
+        endpoint.include_referrers,
+        credentials.scope if credentials else "",
+    )
+
+
+def _authorized(endpoint: Endpoint, credentials: Credentials | None) -> Endpoint:
+    if isinstance(endpoint, StoreEndpoint):
+        return endpoint
+    return replace(endpoint, credentials=credentials)
+
+
+def _endpoint_to_json(endpoint: Endpoint) -> dict[str, Any]:
+    value = asdict(_authorized(endpoint, None))
+    if isinstance(endpoint, StoreEndpoint):
+        return {**value, "policy": endpoint.policy.name, "tags": list(endpoint.tags)}
+    del value["credentials"]
+    return value
+
+
+def _endpoint_from_json(value: Mapping[str, Any]) -> Endpoint:
+    if "reference" in value:
+        return RegistryEndpoint(**value)
+    lease = value["lease"]
+    return StoreEndpoint(
+        tags=tuple(value["tags"]),
+        policy=PullPolicy[value["policy"]],
+        lease=LeaseRequest(**lease) if lease else None,
+        unpack=value.get("unpack", False),
+        image=value.get("image", ""),
+    )
+
+
+def validated(spec: TransferSpec) -> TransferSpec:
+    """The spec with its names normalised. Raises REFERENCE_INVALID, DIGEST_*, PLATFORM_INVALID."""
+    try:
+        for platform in spec.platforms:
+            Platform.parse(platform)
+        all_tags = any(
+            isinstance(one, RegistryEndpoint) and one.all_tags
+            for one in (spec.source, spec.destination)
+        )
+        return replace(
+            spec,
+            source=_normalised(spec.source, all_tags),
+            destination=_normalised(spec.destination, all_tags),
+        )
+    except FormatError as error:
+        raise from_format(error) from error
+
+
+def _normalised(endpoint: Endpoint, all_tags: bool) -> Endpoint:
+    if isinstance(endpoint, StoreEndpoint):
+        tags = tuple(str(Reference.parse(tag).with_default_tag()) for tag in endpoint.tags)
+        return replace(endpoint, tags=tags)
+    reference = Reference.parse(endpoint.reference)
+    if not all_tags:
+        reference = reference.with_default_tag()
+    elif reference.tag or reference.digest:
+        raise FormatError(
+            "REFERENCE_INVALID", "for all tags, name the repository alone", str(reference)
+        )
+    return replace(endpoint, reference=str(reference))

@@ -491,4 +491,4 @@ async def open_lab(
         await lab.manager.close()
         await lab.metadata.close()
         assert registry.open_streams == 0, "a stream was left open"
-        assert not lab.manager._flights._leaving, "somebody was not waited for"
+        assert not lab.manager._engine.flights._leaving, "somebody was not waited for"

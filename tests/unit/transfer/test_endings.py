@@ -14,6 +14,7 @@ from imgd_server.registry import Credentials
 from imgd_server.transfer import (
     LeaseRequest,
     PullPolicy,
+    RegistryEndpoint,
     TransferSpec,
     TransferState,
     WatchEvent,
@@ -261,6 +262,7 @@ def test_a_spec_survives_its_record_without_credentials() -> None:
         policy=PullPolicy.IF_NOT_PRESENT,
         lease=LeaseRequest("mine", 5.0),
     )
+    assert isinstance(again.source, RegistryEndpoint)
     assert again.source.credentials is None
     whole = spec_for(all_platforms=True)
     assert TransferSpec.from_json(whole.to_json()) == whole

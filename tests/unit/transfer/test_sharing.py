@@ -117,7 +117,7 @@ async def test_when_all_have_left_the_download_stops_and_its_bytes_stay(lab: Lab
         await lab.until(record.uid, begun(digest))
     for record in records:
         assert (await lab.manager.cancel(record.uid)).state == "CANCELLED"
-    await lab.manager._flights.drain()
+    await lab.manager._engine.flights.drain()
     assert lab.registry.open_streams == 0
     assert [(one.key, one.size) for one in lab.content.partials()] == [(digest, 100_000)]
     again = await lab.manager.resume(records[1].uid, None)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "completion": ("_completion", "completion"),
     "df": ("_usage", "df"),
     "digest": ("_remote", "digest"),
+    "copy": ("_push", "copy"),
     "events": ("_events", "events"),
     "gc": ("_usage", "gc"),
     "history": ("_history", "history"),
@@ -27,6 +28,7 @@ _COMMANDS = {
     "prune": ("_change", "prune"),
     "ps": ("_containers", "ls"),
     "pull": ("_pull", "pull"),
+    "push": ("_push", "push"),
     "referrers": ("_remote", "referrers"),
     "resume": ("_pull", "resume"),
     "rmi": ("_change", "rmi"),
@@ -39,7 +41,7 @@ _COMMANDS = {
     "version": ("_system", "version"),
     "watch": ("_pull", "watch"),
 }
-_OF_IMAGES = ("history", "inspect", "pin", "prune", "pull", "tag", "unpin", "untag")
+_OF_IMAGES = ("history", "inspect", "pin", "prune", "pull", "push", "tag", "unpin", "untag")
 _IMAGE_COMMANDS = {
     **{name: _COMMANDS[name] for name in _OF_IMAGES},
     "ls": _COMMANDS["images"],

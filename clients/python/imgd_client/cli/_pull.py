@@ -18,7 +18,7 @@ from ._names import familiar, has_version, pulling_from
 from ._render import Renderer, renderer
 from ._times import DURATION
 
-__all__ = ["pull", "resume", "watch"]
+__all__ = ["finish", "pull", "resume", "watch"]
 
 _POLICIES = {
     "always": transfer_pb2.PULL_POLICY_ALWAYS,
@@ -51,6 +51,10 @@ def _echo_outcome(transfer: transfer_pb2.Transfer, asked: str, quiet: bool) -> N
     outcome = transfer.outcome
     for warning in outcome.warnings:
         click.echo(f"imgctl: warning: {warning}", err=True)
+    if transfer.destination.HasField("registry"):
+        for written in outcome.references:
+            click.echo(written if quiet else _pushed(written, outcome))
+        return
     name = outcome.references[0] if outcome.references else asked
     if not quiet:
         if outcome.target.digest:
@@ -61,7 +65,15 @@ def _echo_outcome(transfer: transfer_pb2.Transfer, asked: str, quiet: bool) -> N
     click.echo(name)
 
 
-def _finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
+def _pushed(name: str, outcome: transfer_pb2.TransferOutcome) -> str:
+    """Docker's last line of a push. Of several names the outcome has but one's digest."""
+    if len(outcome.references) > 1:
+        return f"{familiar(name)}: pushed"
+    return f"{familiar(name)}: digest: {outcome.target.digest} size: {outcome.target.size}"
+
+
+def finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
+    """Shows a transfer to its end, and what came of it; leaving cancels it."""
     with stream:
         asked = stream.transfer.source.registry.reference
         transfer = _follow(stream, renderer(quiet=quiet, as_json=as_json))
@@ -115,7 +127,7 @@ def pull(
             if not has_version(reference):
                 click.echo("Using default tag: latest")
             click.echo(pulling_from(reference))
-        _finish(wanted, quiet, as_json)
+        finish(wanted, quiet, as_json)
 
 
 def _lease(name: str, ttl: float | None) -> transfer_pb2.LeaseSpec | None:
@@ -139,7 +151,7 @@ def resume(name: str, quiet: bool, detach: bool, as_json: bool) -> None:
         if detach:
             click.echo(transfer.name)
             return
-        _finish(client.transfers.follow(transfer), quiet, as_json)
+        finish(client.transfers.follow(transfer), quiet, as_json)
 
 
 @command()

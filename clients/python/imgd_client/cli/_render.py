@@ -60,6 +60,7 @@ class Plain(Silent):
         self._shown: dict[str, tuple[int, str]] = {}
         # Not said before it is known that there is anything else to do.
         self._existing: list[str] = []
+        self._first = FIRST_WORD
 
     def show(
         self,
@@ -68,6 +69,8 @@ class Plain(Silent):
         changed: list[transfer_pb2.TransferNode],
     ) -> None:
         """Prints the layers that changed."""
+        if state.transfer and state.transfer.destination.HasField("registry"):
+            self._first = "Preparing"
         layers = {node.node_id for node in state.layers}
         for node in changed:
             if node.node_id in layers:
@@ -78,21 +81,21 @@ class Plain(Silent):
 
     def _line(self, node: transfer_pb2.TransferNode) -> None:
         word = state_word(node, time.time())
-        if word in _PASSING:
-            word = FIRST_WORD
+        if word in (*_PASSING, FIRST_WORD):
+            word = self._first
         retrying = node.state == transfer_pb2.NODE_STATE_RETRYING
         # The seconds that are left are no change of state; the next attempt is.
         key = (node.retry.attempt, "Retrying") if retrying else (0, word)
         before = self._shown.get(node.node_id)
         # An attempt that starts after a failed one is no new layer.
-        if before == key or (before and word == FIRST_WORD):
+        if before == key or (before and word == self._first):
             return
         self._shown[node.node_id] = key
         if node.state == transfer_pb2.NODE_STATE_EXISTS:
             self._existing.append(f"{label(node)}: {word}")
             return
-        if not before and word != FIRST_WORD:
-            self._say(f"{label(node)}: {FIRST_WORD}")
+        if not before and word != self._first:
+            self._say(f"{label(node)}: {self._first}")
         self._say(f"{label(node)}: {word}")
 
     def _say(self, *lines: str) -> None:

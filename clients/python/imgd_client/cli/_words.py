@@ -48,6 +48,11 @@ def activity(node: transfer_pb2.TransferNode) -> transfer_pb2.Activity | None:
 
 def state_word(node: transfer_pb2.TransferNode, now: float) -> str:
     """Where a layer stands."""
+    pushed = any(one.kind == transfer_pb2.ACTIVITY_KIND_UPLOAD for one in node.activities)
+    if pushed and node.state == transfer_pb2.NODE_STATE_DONE:
+        return "Pushed"
+    if pushed and node.state == transfer_pb2.NODE_STATE_EXISTS:
+        return "Layer already exists"
     if word := _FINAL.get(node.state):
         return word
     if node.state == transfer_pb2.NODE_STATE_RETRYING:

@@ -1,0 +1,65 @@
+"""What all transfers of a daemon work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imgd_server.errors import Error, Reason
+from imgd_server.images import LayerUnpacker
+from imgd_server.metadata import MetadataStore
+from imgd_server.transfer._fetch import Fetcher
+from imgd_server.transfer._flight import FlightTable
+from imgd_server.transfer._retry import RetryPolicy
+from imgd_server.transfer._room import Room
+from imgd_server.transfer._send import Sender
+from imgd_server.transfer._spec import StoreEndpoint, TransferSpec
+from imgd_server.transfer._unpack import Arrivals
+
+__all__ = ["Engine", "TransferConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferConfig:
+    """Bounds and times, in seconds. GetCapabilities shows those that clients can meet."""
+
+    max_running: int = 64
+    # One connection rarely fills a line, and registries limit how many a client may open.
+    max_concurrent_blobs: int = 6
+    # Threads that move bytes, over all transfers.
+    max_threads: int = 32
+    retention: float = 24 * 3600.0
+    # Partial content stays so long for a resume.
+    partial_lifetime: float = 7 * 24 * 3600.0
+    min_watch_interval: float = 0.02
+    default_watch_interval: float = 0.1
+    heartbeat: float = 15.0
+    # An end that could not be recorded is tried again so often.
+    record_interval: float = 5.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The parts that transfers share. Without an `unpacker` or a `sender` some are refused."""
+
+    metadata: MetadataStore
+    config: TransferConfig
+    fetcher: Fetcher
+    flights: FlightTable
+    room: Room
+    arrivals: Arrivals
+    unpacker: LayerUnpacker | None
+    sender: Sender | None
+
+    def check(self, spec: TransferSpec) -> None:
+        """Raises UNSUPPORTED for what this daemon has no part for."""
+        destination = spec.destination
+        if not isinstance(destination, StoreEndpoint):
+            if self.sender is None:
+                raise Error(Reason.UNSUPPORTED, "this daemon can't write to registries")
+        elif destination.unpack and self.unpacker is None:
+            raise Error(Reason.UNSUPPORTED, "this daemon can't unpack layers: leave out unpack")
+
+    def concurrency(self, spec: TransferSpec) -> int:
+        """How many blobs a transfer moves at once."""
+        return spec.max_concurrency or self.config.max_concurrent_blobs

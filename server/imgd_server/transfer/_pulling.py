@@ -1,0 +1,122 @@
+"""A pull as a run: whether it is needed at all, what it holds, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from imgd_server.images import Unpacked
+from imgd_server.metadata import ImageRecord, ReadSession
+from imgd_server.oci import Descriptor, Digest, Platform, Reference
+from imgd_server.transfer import _commit
+from imgd_server.transfer._engine import Engine
+from imgd_server.transfer._pull import Pull
+from imgd_server.transfer._run import Commit, Run
+from imgd_server.transfer._spec import PullPolicy, RegistryEndpoint, StoreEndpoint
+from imgd_server.transfer._unpack import Unpacking, stored_manifests, unpack_stored
+
+__all__ = ["pull"]
+
+
+async def pull(engine: Engine, run: Run) -> Commit:
+    """Does the work of a pull; what it returns shows what is stored then."""
+    return await _Pulling(engine, run).work()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulling:
+    engine: Engine
+    run: Run
+
+    @property
+    def _source(self) -> RegistryEndpoint:
+        assert isinstance(self.run.spec.source, RegistryEndpoint)
+        return self.run.spec.source
+
+    @property
+    def _destination(self) -> StoreEndpoint:
+        assert isinstance(self.run.spec.destination, StoreEndpoint)
+        return self.run.spec.destination
+
+    @property
+    def _wanted(self) -> tuple[Platform, ...]:
+        return tuple(map(Platform.parse, self.run.spec.platforms)) or (Platform.host(),)
+
+    async def work(self) -> Commit:
+        engine, run, destination = self.engine, self.run, self._destination
+        reference = Reference.parse(self._source.reference)
+        unpacking = self._unpacking() if destination.unpack else None
+        if destination.policy is not PullPolicy.ALWAYS:
+            present = partial(
+                _commit.present_image,
+                reference=reference,
+                wanted=self._wanted,
+                explicit=bool(run.spec.platforms),
+                all_platforms=run.spec.all_platforms,
+            )
+            if image := await engine.metadata.read(present):
+                return partial(
+                    _commit.commit_present,
+                    present=present,
+                    reference=reference,
+                    destination=destination,
+                    unpacked=await self._unpack(image, unpacking) if unpacking else (),
+                )
+            if destination.policy is PullPolicy.NEVER:
+                raise _commit.not_here(reference)
+
+        async def protect(targets: Sequence[Descriptor]) -> None:
+            await self._hold([target.digest for target in targets])
+
+        run.moving = work = Pull(
+            uid=run.record.uid,
+            reference=reference,
+            platforms=self._wanted,
+            explicit=bool(run.spec.platforms),
+            all_platforms=run.spec.all_platforms,
+            credentials=self._source.credentials,
+            concurrency=engine.concurrency(run.spec),
+            fetcher=engine.fetcher,
+            flights=engine.flights,
+            progress=run.progress,
+            room=engine.room,
+            protect=protect,
+            unpacking=unpacking,
+        )
+        return partial(
+            _commit.commit_pull,
+            pulled=await work.run(),
+            reference=reference,
+            destination=destination,
+        )
+
+    async def _hold(self, digests: Sequence[Digest]) -> None:
+        lifetime = int(self.engine.config.partial_lifetime * 1_000_000)
+        await self.engine.metadata.write(
+            lambda session: _commit.hold(session, self.run.record.uid, digests, lifetime)
+        )
+
+    def _unpacking(self) -> Unpacking:
+        engine = self.engine
+        assert engine.unpacker  # `check` has seen to that, or the spec is one of another daemon
+        return Unpacking(
+            engine.unpacker, engine.fetcher.content, engine.arrivals, self.run.progress, self._hold
+        )
+
+    async def _unpack(self, image: ImageRecord, unpacking: Unpacking) -> tuple[Unpacked, ...]:
+        """Unpacks what is stored."""
+        spec = self.run.spec
+
+        def manifests(session: ReadSession) -> list[Descriptor]:
+            return stored_manifests(
+                session,
+                image,
+                self._wanted,
+                explicit=bool(spec.platforms),
+                all_platforms=spec.all_platforms,
+            )
+
+        targets = await self.engine.metadata.read(manifests)
+        content = self.engine.fetcher.content
+        return await unpack_stored(unpacking, self.run.progress, content, targets, self._hold)
