@@ -27,7 +27,7 @@ from tests.fake_images import FakeImage
 __all__ = ["Answer", "Inside", "serve_inside"]
 
 # A net for what hangs, far above what anything here takes.
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ events: Any = event_service_pb2
 system: Any = system_service_pb2
 transfers: Any = transfer_service_pb2
 
+# A net for an answer that never comes.
+PATIENCE = 90.0
 APP = "docker.io/library/app:1"
 ONE = make_image([make_layer({"one": b"1"})], labels={"tier": "web"})
 TWO = make_image([make_layer({"two": b"2"})], created=None)
@@ -205,7 +207,7 @@ async def test_more_filters_than_permitted(hostile: Hostile) -> None:
 async def test_a_costly_pattern_ends(hostile: Hostile, pattern: str) -> None:
     """Found nothing, or refused: but not for ever."""
     request = images.ListImagesRequest(filters=[f"reference={pattern}"])
-    answer = await _answer(hostile.images.ListImages(request, timeout=20))
+    answer = await _answer(hostile.images.ListImages(request, timeout=PATIENCE))
     if isinstance(answer, Refusal):
         assert answer.reason == "FILTER_INVALID"
         return
@@ -595,7 +597,7 @@ async def test_events_that_nobody_can_watch(
 ) -> None:
     # With an end, so that it ends where it is accepted.
     fields = {"until": {"seconds": 1}, **fields}
-    call = hostile.events.WatchEvents(events.WatchEventsRequest(**fields), timeout=20)
+    call = hostile.events.WatchEvents(events.WatchEventsRequest(**fields), timeout=PATIENCE)
     found = await hostile.refused(call)
     assert found.reason == reason
     if field:
@@ -631,7 +633,7 @@ async def test_every_method_survives_nonsense_in_every_string(hostile: Hostile) 
                     if "image" in request_type.DESCRIPTOR.fields_by_name and field.name != "image":
                         request.image = "missing:1"
                     try:
-                        await getattr(getattr(hostile, service), method)(request, timeout=20)
+                        await getattr(getattr(hostile, service), method)(request, timeout=PATIENCE)
                     except grpc.aio.AioRpcError as error:
                         found = Refusal.of(error)
                         assert found.code in ("INVALID_ARGUMENT", "NOT_FOUND") or (

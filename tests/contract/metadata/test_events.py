@@ -15,7 +15,7 @@ from tests.contract.metadata.conftest import Opener
 from tests.records import BusyWriter
 
 # A net for a reader that hangs.
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def event(number: int, time: int | None = None) -> EventRecord:

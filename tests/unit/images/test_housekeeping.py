@@ -29,7 +29,7 @@ from tests.records import lease_record, tag, transfer_record
 from tests.unit.images.conftest import Shelf
 
 # A net for what should happen by itself.
-PATIENCE = 30.0
+PATIENCE = 90.0
 SECOND = 1_000_000
 START = 1000 * SECOND
 SIZE = 100_000

@@ -44,7 +44,7 @@ def test_cancelling() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert called == ["kept"]
     assert cancellation.cancelled
     with pytest.raises(Error) as caught:

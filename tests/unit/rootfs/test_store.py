@@ -96,7 +96,7 @@ def test_one_at_a_time_makes_a_snapshot(tmp_path: Path) -> None:
     waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
     waiting.start()
     store.discard(draft)
-    waiting.join()
+    waiting.join(60)
     assert seen == [None]
     assert layers(tmp_path) == 0
     draft = store.claim(CHAINS[0])
@@ -104,7 +104,7 @@ def test_one_at_a_time_makes_a_snapshot(tmp_path: Path) -> None:
     waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
     waiting.start()
     made = store.commit(draft, None, AppliedLayer(DIFFS[0], LayerStats()))
-    waiting.join()
+    waiting.join(60)
     assert seen == [None, made]
     assert store.claim(CHAINS[0]) is None
 
@@ -138,10 +138,10 @@ def test_waiting_can_be_cancelled(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    registered.wait()
+    assert registered.wait(60)
     cancellation.stopped = True
     wake[0]()
-    thread.join()
+    thread.join(60)
     assert [error.reason for error in failed] == [Reason.CANCELLED]
     assert wake == []
 
