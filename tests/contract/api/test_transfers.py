@@ -221,9 +221,9 @@ async def test_a_bad_request_is_answered_at_once(
         (
             transfers.StartTransferRequest(
                 source=parts.TransferSource(store={"image": "a"}),
-                destination=parts.TransferDestination(registry={"reference": "h.io/a"}),
+                destination=parts.TransferDestination(archive={}),
             ),
-            "from store to registry",
+            "from store to archive",
         ),
         (
             transfers.StartTransferRequest(
