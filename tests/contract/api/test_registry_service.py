@@ -15,7 +15,21 @@ from imgd.v1 import transfer_pb2
 from imgd_server.oci import MAX_MANIFEST_BYTES
 from tests.contract.api.served import Api, read, refusal, serve
 from tests.fake_images import OCI_INDEX, descriptor, make_document, make_image, make_index
-from tests.hostile import Answer, HostileRegistry, Request, header, refuse, stall
+from tests.hostile import (
+    Answer,
+    Fault,
+    HostileRegistry,
+    Request,
+    header,
+    html,
+    raw,
+    redirect,
+    refuse,
+    replaced,
+    reset,
+    stall,
+    truncate,
+)
 
 IMAGE, ARM = make_image([b"amd64"]), make_image([b"arm"], architecture="arm64")
 INDEX = make_index(
@@ -369,6 +383,58 @@ async def test_credentials_go_with_each_call_and_are_not_remembered(
     assert (await api.registry.ResolveReference(request)).target.digest == IMAGE.digest
     request.ClearField("credentials")
     assert (await refusal(api.registry.ResolveReference(request))).code == "UNAUTHENTICATED"
+
+
+# --- faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [
+        pytest.param(reset(after=10), {"REGISTRY_UNREACHABLE"}, id="reset"),
+        pytest.param(truncate(10), {"REGISTRY_UNREACHABLE"}, id="truncated"),
+        pytest.param(html(), {"REGISTRY_PROTOCOL"}, id="html"),
+        pytest.param(replaced(b"\x00" * 100), {"REGISTRY_PROTOCOL", "MANIFEST_INVALID"}, id="junk"),
+        pytest.param(replaced(b"[" * 60_000), {"REGISTRY_PROTOCOL", "MANIFEST_INVALID"}, id="bomb"),
+        pytest.param(header(Content_Encoding="gzip"), {"REGISTRY_PROTOCOL"}, id="encoded"),
+        pytest.param(refuse(500), {"REGISTRY_UNAVAILABLE"}, id="500"),
+        pytest.param(refuse(429, Retry_After="7"), {"REGISTRY_RATE_LIMITED"}, id="429"),
+        pytest.param(redirect("/v2/"), {"REGISTRY_PROTOCOL"}, id="loop"),
+        pytest.param(raw(b"nonsense\r\n\r\n"), {"REGISTRY_PROTOCOL"}, id="no-http"),
+    ],
+)
+@pytest.mark.parametrize("method", ["ListTags", "ListReferrers", "SearchRepositories"])
+async def test_a_fault_is_one_clear_error_and_is_over_with_it(
+    api: Api, registry: HostileRegistry, method: str, fault: Fault, reasons: set[str]
+) -> None:
+    name = registry.add("app", IMAGE)
+    requests: dict[str, tuple[str, Any, Fault]] = {
+        "ListTags": (
+            "/tags/list",
+            pb.ListTagsRequest(repository=f"{registry.host}/app"),
+            says({"tags": ["a"]}),
+        ),
+        "ListReferrers": (
+            "/referrers/",
+            pb.ListReferrersRequest(reference=name),
+            says(referrers("sig"), Content_Type=OCI_INDEX),
+        ),
+        "SearchRepositories": (
+            "/v1/search",
+            pb.SearchRepositoriesRequest(query="x", registry=registry.host),
+            says({"results": [{"name": "app"}]}),
+        ),
+    }
+    pattern, request, right = requests[method]
+    registry.on(pattern, right)
+    rule = registry.on(f"{pattern}|GET /v2/$", fault)
+    found = await refusal(getattr(api.registry, method)(request))
+    assert found.reason in reasons
+    assert found.metadata["host"] == registry.host
+    assert rule.hits <= 7
+    registry.behave()
+    registry.on(pattern, right)
+    assert (await getattr(api.registry, method)(request)).ByteSize()
 
 
 # --- callers
