@@ -12,11 +12,12 @@ from imgd_server.content import Reader
 from imgd_server.distribution._cache import Cache, refuse_upstream
 from imgd_server.distribution._follow import Follower
 from imgd_server.distribution._headers import byte_range, matches
-from imgd_server.distribution._protocol import Refusal, in_thread, parse_digest, refuse
+from imgd_server.distribution._protocol import Refusal, parse_digest, refuse
 from imgd_server.distribution._repository import Repository
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import WriteSession
 from imgd_server.oci import Descriptor, Digest
+from imgd_server.threads import in_thread
 
 __all__ = ["delete_blob", "get_blob"]
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from imgd_server.distribution._protocol import Refusal, in_thread, refuse, refuse_error
+from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
 from imgd_server.distribution._repository import HOLD_US, Repository
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.images import children, describe_held, tag_image
@@ -33,6 +33,7 @@ from imgd_server.oci import (
     parse_manifest,
 )
 from imgd_server.registry import Resolved
+from imgd_server.threads import in_thread
 from imgd_server.transfer import Fetcher, Flight, FlightTable, RetryPolicy, now_us
 
 __all__ = ["Cache", "CacheConfig", "Found", "refuse_upstream"]

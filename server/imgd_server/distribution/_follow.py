@@ -15,9 +15,9 @@ import structlog
 from aiohttp import web
 
 from imgd_server.content import ContentStore, Reader
-from imgd_server.distribution._protocol import in_thread
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Descriptor, Hasher
+from imgd_server.threads import in_thread
 from imgd_server.transfer import Flight
 
 __all__ = ["Follower"]

@@ -11,7 +11,6 @@ from imgd_server.distribution._cache import Found
 from imgd_server.distribution._headers import matches
 from imgd_server.distribution._protocol import (
     Refusal,
-    in_thread,
     parse_digest,
     refuse,
     refuse_all,
@@ -31,6 +30,7 @@ from imgd_server.oci import (
     media,
     parse_manifest,
 )
+from imgd_server.threads import in_thread
 from imgd_server.transfer import now_us
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]

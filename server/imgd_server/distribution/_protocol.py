@@ -1,20 +1,16 @@
-"""What the handlers share: errors in the specification's form, and work in threads."""
+"""What the handlers share: errors in the specification's form."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 
 from imgd_server.errors import Error, Kind, Reason
 from imgd_server.oci import Digest, FormatError
 
-__all__ = ["Refusal", "in_thread", "parse_digest", "refuse", "refuse_all", "refuse_error"]
-
-T = TypeVar("T")
+__all__ = ["Refusal", "parse_digest", "refuse", "refuse_all", "refuse_error"]
 
 # OCI distribution 1.1, "Error Codes". UNSUPPORTED and DENIED are about the method here: what may
 # not be done to what the URL names.
@@ -109,16 +105,3 @@ def parse_digest(text: str) -> Digest:
         return Digest.parse(text)
     except FormatError as error:
         raise refuse("DIGEST_INVALID", str(error)) from None
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """Runs something that blocks, and does not return before it has ended, cancelled or not: it
-    works on files that the caller closes next."""
-    future = asyncio.get_running_loop().run_in_executor(None, function)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()
-        raise

@@ -9,11 +9,12 @@ import uuid
 from aiohttp import web
 
 from imgd_server.distribution._headers import chunk_range
-from imgd_server.distribution._protocol import Refusal, in_thread, parse_digest, refuse
+from imgd_server.distribution._protocol import Refusal, parse_digest, refuse
 from imgd_server.distribution._repository import HOLD_US, READABLE, RESOLVE, Repository
 from imgd_server.distribution._uploads import Upload
 from imgd_server.metadata import LeaseRecord, WriteSession
 from imgd_server.oci import Digest, FormatError
+from imgd_server.threads import in_thread
 from imgd_server.transfer import now_us
 
 __all__ = ["delete_upload", "finish_upload", "get_upload", "patch_upload", "start_upload"]

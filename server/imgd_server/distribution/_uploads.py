@@ -9,9 +9,10 @@ from contextlib import aclosing, asynccontextmanager
 from aiohttp import StreamReader
 
 from imgd_server.content import ContentStore, Ingest
-from imgd_server.distribution._protocol import Refusal, in_thread, refuse
+from imgd_server.distribution._protocol import Refusal, refuse
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
+from imgd_server.threads import in_thread
 
 __all__ = ["Upload", "Uploads"]
 

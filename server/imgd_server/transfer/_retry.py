@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from imgd_server.errors import Error, Reason
+from imgd_server.threads import in_thread
 from imgd_server.transfer._flight import Flight
 from imgd_server.transfer._progress import Retry, now_us
 
-__all__ = ["RetryPolicy", "in_thread", "is_transient", "persist"]
+__all__ = ["RetryPolicy", "is_transient", "persist"]
 
 T = TypeVar("T")
 
@@ -54,23 +55,6 @@ class RetryPolicy:
         return max(pause * random.uniform(0.5, 1.0), wanted or 0.0)  # noqa: S311 - no secret
 
 
-async def in_thread(executor: Executor, function: Callable[[], T]) -> T:
-    """Runs a blocking function in a thread. Once it began, does not return before it ended,
-    cancelled or not: it holds files.
-
-    Whoever cancels must also make the function end (Cancellation).
-    """
-    job = executor.submit(function)
-    future = asyncio.wrap_future(job)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        if not job.cancel():
-            await asyncio.wait([future])
-            future.exception()
-        raise
-
-
 async def persist(
     flight: Flight[Any],
     work: Callable[[], T],
@@ -96,7 +80,7 @@ async def persist(
         try:
             async with turn():
                 furthest = max(furthest, safe())
-                return await in_thread(executor, attempt)
+                return await in_thread(attempt, executor)
         except Error as error:
             flight.cancellation.check()
             judge(error)

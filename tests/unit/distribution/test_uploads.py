@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 
 import pytest
 
 from imgd_server.content import LocalContentStore
-from imgd_server.distribution._protocol import in_thread
 from imgd_server.distribution._repository import put_bytes
 from imgd_server.distribution._uploads import Uploads
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 
 KEY = "upload:a:b"
-
-
-async def test_cancelling_waits_for_the_thread() -> None:
-    """Whoever was cancelled closes files next; a thread that still wrote to them would do harm."""
-    started, go_on = threading.Event(), threading.Event()
-    ended = []
-
-    def work() -> None:
-        started.set()
-        go_on.wait()
-        ended.append(True)
-
-    task = asyncio.create_task(in_thread(work))
-    await asyncio.to_thread(started.wait)
-    task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended == [True]
-
-
-async def test_a_thread_that_fails_after_a_cancellation_is_passed_over() -> None:
-    started, go_on = threading.Event(), threading.Event()
-
-    def work() -> None:
-        started.set()
-        go_on.wait()
-        raise OSError("too late to tell anybody")
-
-    task = asyncio.create_task(in_thread(work))
-    await asyncio.to_thread(started.wait)
-    task.cancel()
-    await asyncio.sleep(0)
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 async def test_what_a_cancelled_request_wrote_is_kept(tmp_path: Path) -> None:

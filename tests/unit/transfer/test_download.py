@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -13,7 +10,6 @@ from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Digest
 from imgd_server.transfer import NodeState, RetryPolicy, TransferState, WatchEventKind
-from imgd_server.transfer._retry import in_thread
 from tests.unit.transfer.fakes import (
     HOST,
     FakeRegistry,
@@ -310,33 +306,6 @@ async def test_never_more_blobs_at_once_than_the_caller_wants(lab: Lab) -> None:
         gate.open()
     assert (await lab.end(record.uid)).state == "SUCCEEDED"
     assert lab.registry.most_streams == 2
-
-
-async def test_a_thread_that_began_is_waited_for_and_one_that_did_not_never_begins(
-    tmp_path: Path,
-) -> None:
-    entered, go = Event(), Event()
-    calls: list[str] = []
-
-    def slow() -> None:
-        entered.set()
-        go.wait(30)
-        calls.append("slow ended")
-
-    with ThreadPoolExecutor(1) as executor:
-        first = asyncio.create_task(in_thread(executor, slow))
-        second = asyncio.create_task(in_thread(executor, lambda: calls.append("second ran")))
-        assert await asyncio.to_thread(entered.wait, 30)
-        first.cancel()
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        await asyncio.sleep(0)
-        assert not first.done()
-        go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await first
-    assert calls == ["slow ended"]
 
 
 async def test_two_repositories_with_one_blob_take_turns(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Blocking work for the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor
+from contextlib import suppress
+from threading import Lock
+from typing import TypeVar
+
+__all__ = ["in_thread"]
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[[], T], executor: Executor | None = None) -> T:
+    """Runs a blocking function in a thread, of the loop's executor unless another is given.
+
+    Once it began, does not return before it ended, however often it is cancelled: it works on files
+    that the caller closes next. What did not begin when it is cancelled never does. Whoever cancels
+    what may block for long must also make the function end (Cancellation).
+    """
+    turn = Lock()
+
+    def run() -> T:
+        if not turn.acquire(blocking=False):
+            raise CancelledError
+        return function()
+
+    future = asyncio.get_running_loop().run_in_executor(executor, run)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if turn.acquire(blocking=False):
+            future.cancel()
+            raise
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()
+        raise
