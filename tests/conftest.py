@@ -10,11 +10,11 @@ import pytest
 
 from tests import peers, real_images
 
-# No example is too slow (nothing in the tests is timed), and CI tries the same examples each time.
 # What the user of this machine keeps for registries is nobody's matter here, and their credential
 # helpers are not to be run.
 os.environ["DOCKER_CONFIG"] = "/nonexistent/docker"
 
+# No example is too slow (nothing in the tests is timed), and CI tries the same examples each time.
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
