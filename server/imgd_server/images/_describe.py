@@ -261,17 +261,16 @@ async def describe_held(
 
 
 def _text(platform: Platform | None) -> str:
-    """A platform as text that Platform.parse reads; empty where it is none.
+    """A platform in its canonical spelling, as filters ask for it; empty where it is none.
 
     Signatures have configs without one, and nothing checks what an index says of its children.
     """
     if platform is None or not (platform.os and platform.architecture):
         return ""
     try:
-        Platform.parse(str(platform))
+        return str(Platform.parse(str(platform)))
     except FormatError:
         return ""
-    return str(platform)
 
 
 def _artifact_type(manifest: Manifest) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 
 from imgd_server.metadata._database import Queries, dump
@@ -26,6 +27,20 @@ _HELD = (
     "UNION SELECT blob FROM referring JOIN links ON subject = referring.digest "
     "JOIN link_blobs ON link_blobs.repository = links.repository "
     "AND link_blobs.digest = links.digest) "
+)
+
+# What some blobs might be held for: each with itself, and with what the referrers refer to that are
+# made of it, and so on up; and whether an image or an unexpired lease holds that. From the blob up,
+# for a collection asks for few at a time, and there may be referrers by the ten thousand.
+_ABOVE = (
+    "WITH RECURSIVE above (digest, held_for) AS (SELECT value, value FROM json_each(:digests) "
+    "UNION SELECT held_for, subject FROM above JOIN link_blobs ON blob = held_for "
+    "JOIN links ON links.repository = link_blobs.repository AND links.digest = link_blobs.digest "
+    "WHERE subject IS NOT NULL) "
+    "SELECT digest, held_for, EXISTS "
+    "(SELECT 1 FROM image_blobs WHERE image_blobs.digest = held_for AND stored) OR EXISTS "
+    "(SELECT 1 FROM lease_digests JOIN leases USING (lease_id) "
+    "WHERE lease_digests.digest = held_for AND expires > :now) FROM above"
 )
 
 
@@ -80,13 +95,21 @@ class LeaseQueries(Queries):
 
     def held_among(self, digests: Sequence[str], now: int) -> set[str]:
         """See ReadSession."""
-        rows = self._db.execute(
-            f"{_HELD} SELECT value FROM json_each(:digests) WHERE EXISTS "
-            "(SELECT 1 FROM image_blobs WHERE digest = value AND stored) "
-            "OR value IN (SELECT digest FROM leased) OR value IN (SELECT digest FROM referring)",
-            {"digests": json.dumps(list(digests)), "now": now},
-        )
-        return {digest for (digest,) in rows}
+        rows = self._db.execute(_ABOVE, {"digests": json.dumps(list(digests)), "now": now})
+        below: dict[str, list[str]] = defaultdict(list)
+        found: list[str] = []
+        for digest, above, is_held in rows:
+            if digest != above:
+                below[above].append(digest)
+            if is_held:
+                found.append(above)
+        # What is held holds what refers to it, and so on.
+        held = set(found)
+        while found:
+            more = [one for one in below[found.pop()] if one not in held]
+            held.update(more)
+            found += more
+        return held.intersection(digests)
 
     def held_snapshots(self, chain_ids: Sequence[str], now: int) -> set[str]:
         """See ReadSession."""

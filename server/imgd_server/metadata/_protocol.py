@@ -4,9 +4,11 @@ State changes are synchronous functions of a session, and one function is one tr
 
     record = await store.read(lambda session: session.image_by_name(name))
 
-`write` runs its function alone, in a transaction that is durable when `write` returns. Several
-callers' functions may share one commit (each in a savepoint of its own), so a function must not
-wait for anything, must not keep the session, and may run twice when the database asks for it.
+`write` runs its function in a transaction that is durable when `write` returns. No other function
+writes meanwhile, but several callers' may share one commit (each in a savepoint of its own): what a
+function sees of the others' may not be durable yet, where `write_alone` promises that it is. A
+function must not wait for anything, must not keep the session, and may run twice when the database
+asks for it.
 What a function raises undoes its changes, and only its own, and reaches its caller.
 """
 
@@ -173,7 +175,7 @@ class ReadSession(Protocol):
         ...
 
     def any_repository_has_blob(self, digest: str) -> bool:
-        """Whether some repository shows the blob."""
+        """Whether some repository shows the blob, as `repository_has_blob` tells of each."""
         ...
 
     def linked_digests(self, after: str, limit: int) -> list[Digest]:

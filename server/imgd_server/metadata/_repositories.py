@@ -92,6 +92,7 @@ class RepositoryQueries(Queries):
         """See ReadSession."""
         row = self._db.execute(
             "SELECT 1 FROM links WHERE digest = :digest "
+            "UNION ALL SELECT 1 FROM link_blobs WHERE blob = :digest "
             "UNION ALL SELECT 1 FROM image_blobs WHERE digest = :digest AND stored AND "
             "(image IN (SELECT image FROM names) OR image IN (SELECT image FROM repo_digests)) "
             "LIMIT 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from imgd_server.errors import Error, Reason
+from imgd_server.oci import FormatError, Platform
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -240,6 +241,14 @@ MIGRATIONS: tuple[str, ...] = (
     -- A container's root file system, as JSON; empty when it has none.
     ALTER TABLE containers ADD COLUMN rootfs TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- Platforms as filters write them, not as the manifests do.
+    UPDATE image_platforms SET platform = normal_platform(platform) WHERE platform <> '';
+    UPDATE images SET platform = normal_platform(platform) WHERE platform <> '';
+    -- By the blob alone: what is held is looked for from the blob up, in every repository.
+    DROP INDEX link_blobs_blob;
+    CREATE INDEX link_blobs_blob ON link_blobs (blob, repository);
+    """,
 )
 
 
@@ -261,8 +270,17 @@ def migrate(connection: sqlite3.Connection) -> None:
             "use the imgd that wrote them, or a newer one",
         )
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.create_function("normal_platform", 1, _normal_platform, deterministic=True)
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {step}; PRAGMA application_id = {_APPLICATION_ID}; "
             f"PRAGMA user_version = {number}; COMMIT;"
         )
+
+
+def _normal_platform(text: str) -> str:
+    """For steps: a platform in its canonical spelling, or as it is where it does not read."""
+    try:
+        return str(Platform.parse(text))
+    except FormatError:
+        return text

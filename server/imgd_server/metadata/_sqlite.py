@@ -14,8 +14,8 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -47,8 +47,16 @@ class _Job(NamedTuple):
     """A function that waits for the writer."""
 
     function: Callable[[WriteSession], Any]
-    future: Future[Any]
+    future: asyncio.Future[Any]
     alone: bool
+
+
+class _Answer(NamedTuple):
+    """What came of one."""
+
+    future: asyncio.Future[Any]
+    result: Any = None
+    failure: BaseException | None = None
 
 
 class SqliteMetadataStore:
@@ -97,11 +105,9 @@ class SqliteMetadataStore:
 
     async def _submit(self, function: Callable[[WriteSession], T], *, alone: bool) -> T:
         self._check_open()
-        future: Future[T] = Future()
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _done: loop.call_soon_threadsafe(self._tell_change))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(function, future, alone))
-        return await asyncio.wrap_future(future)
+        return await future
 
     def next_change(self) -> Awaitable[None]:
         """See MetadataStore."""
@@ -114,7 +120,15 @@ class SqliteMetadataStore:
         """See MetadataStore."""
         return self._listing_version
 
-    def _tell_change(self) -> None:
+    def _answer(self, answers: Sequence[_Answer]) -> None:
+        """In the event loop: tells a group's callers, those that still wait."""
+        for future, result, failure in answers:
+            if future.done():
+                continue
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
         change, self._change = self._change, None
         if change is not None and not change.done():
             change.set_result(None)
@@ -200,9 +214,7 @@ class SqliteMetadataStore:
                 else:
                     groups[-1].append(another)
             for jobs in groups:
-                self._write_group(
-                    [one for one in jobs if one.future.set_running_or_notify_cancel()]
-                )
+                self._write_group([one for one in jobs if not one.future.cancelled()])
             if last:
                 return
 
@@ -212,7 +224,7 @@ class SqliteMetadataStore:
         if failure is None:
             return
         if len(jobs) == 1:
-            jobs[0].future.set_exception(failure)
+            self._send([_Answer(jobs[0].future, failure=failure)])
             return
         # One may have wanted more room than there is: the others don't pay for it.
         for job in jobs:
@@ -227,7 +239,7 @@ class SqliteMetadataStore:
             if self._writer_is_lost:
                 self._reopen_writer()
             self._writer.execute("BEGIN IMMEDIATE")
-            answers = [self._run_one(job.function, job.future) for job in jobs]
+            answers = [self._run_one(job) for job in jobs]
             self._writer.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers
             self._roll_back()
@@ -235,9 +247,13 @@ class SqliteMetadataStore:
         finally:
             if self._listing_version is None:
                 self._listing_version = next(self._versions)
-        for answer in answers:
-            answer()
+        self._send(answers)
         return None
+
+    def _send(self, answers: Sequence[_Answer]) -> None:
+        # One call for a group: each wakes the loop, and lets go of the interpreter's lock.
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            answers[0].future.get_loop().call_soon_threadsafe(self._answer, answers)
 
     def _roll_back(self) -> None:
         try:
@@ -262,25 +278,22 @@ class SqliteMetadataStore:
         self._writer_is_lost = False
         _log.warning("the metadata are open again, after the disk failed")
 
-    def _run_one(
-        self, function: Callable[[WriteSession], Any], future: Future[Any]
-    ) -> Callable[[], None]:
+    def _run_one(self, job: _Job) -> _Answer:
         self._writer.execute("SAVEPOINT one")
         try:
             session = Session(self._writer)
-            result = function(session)
+            result = job.function(session)
         except BaseException as error:
             if not self._writer.in_transaction:
                 raise  # a full disk, say, undoes all functions at once
             self._writer.execute("ROLLBACK TO one")
             self._writer.execute("RELEASE one")
-            failure = _translate(error)
-            return lambda: future.set_exception(failure)
+            return _Answer(job.future, failure=_translate(error))
         self._writer.execute("RELEASE one")
         if session.lists_changed:
             # Nobody can tell whether a reader is before or after the commit.
             self._listing_version = None
-        return lambda: future.set_result(result)
+        return _Answer(job.future, result)
 
 
 def _create(path: Path) -> None:

@@ -256,6 +256,8 @@ async def test_what_some_repository_shows(store: MetadataStore) -> None:
     await store.write(lambda session: session.put_name(tag(f"{REPOSITORY}:1"), image.uid))
     assert await shown(store, SUBJECT.digest)
     assert not await shown(store, SIGNATURE.digest)
+    await refer(store, SBOM, None)
+    assert await shown(store, layer(SBOM))
 
 
 async def test_a_repository_is_what_has_anything(store: MetadataStore) -> None:

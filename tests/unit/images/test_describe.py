@@ -104,14 +104,12 @@ def test_an_image_of_one_platform(
     size = len(image.raw) + sum(map(len, image.blobs.values()))
     assert (record.target.media_type, record.target.digest) == (manifest_type, image.digest)
     assert (record.image_id, record.kind, record.artifact_type) == (image.image_id, "image", "")
-    assert (record.platform, record.labels) == ("linux/arm64/v8", {"key": "value"})
+    assert (record.platform, record.labels) == ("linux/arm64", {"key": "value"})
     assert record.created == 1_714_972_089_123_456
     assert (record.content_size, record.complete, record.pinned) == (size, True, False)
     assert (record.names, record.repo_digests, record.unpacked_size) == ((), (), None)
     manifest = Descriptor(manifest_type, Digest(image.digest), len(image.raw))
-    assert found.platforms == (
-        PlatformRecord("linux/arm64/v8", manifest, image.image_id, True, size),
-    )
+    assert found.platforms == (PlatformRecord("linux/arm64", manifest, image.image_id, True, size),)
     # The manifest, then the config and the layers, lowest first; each with what it is.
     layers = [one["digest"] for one in image.document["layers"]]
     assert [blob.digest for blob in found.blobs] == [image.digest, image.image_id, *layers]

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from imgd_server.errors import Error, FieldError, Reason
-from imgd_server.images import FILTER_KEYS, Filters, fitting_images, parse_filters
+from imgd_server.images import FILTER_KEYS, Filters, describe, fitting_images, parse_filters
 from imgd_server.metadata import ContainerRecord, Name, PlatformRecord
 from imgd_server.metadata._session import Session
-from imgd_server.oci import Digest
+from imgd_server.oci import Digest, Platform
+from tests.fake_images import make_image, make_index
 from tests.records import blob_ref, image_record, manifest_target, tag
+from tests.unit.images.conftest import Shelf
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -326,3 +328,24 @@ def test_what_narrowing_drops_does_not_shorten_a_page(session: Session) -> None:
 def test_the_keys_are_told() -> None:
     assert list(FILTER_KEYS) == sorted(FILTER_KEYS)
     assert {"dangling", "before", "since", "until", "label", "label!", "reference"} < {*FILTER_KEYS}
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked", "others"),
+    [
+        (("arm64", "v8"), ["linux/arm64", "linux/arm64/v8", "linux/aarch64", "arm64"], ["amd64"]),
+        (("arm", "7"), ["linux/arm/v7", "linux/arm/7", "linux/arm", "armhf"], ["linux/arm/v6"]),
+        (("x86_64", ""), ["linux/amd64", "linux/x86_64", "linux/amd64/v1"], ["linux/amd64/v2"]),
+    ],
+)
+def test_a_platform_is_found_however_it_is_spelt(
+    session: Session, shelf: Shelf, stated: tuple[str, str], asked: list[str], others: list[str]
+) -> None:
+    platform = {"os": "linux", "architecture": stated[0], "variant": stated[1]}
+    index = make_index([(make_image([b"layer"], architecture=stated[0]), platform)])
+    found = describe(shelf, shelf.add(index), Platform("linux", "amd64"))
+    uid = session.put_image(found.record, found.platforms, found.blobs).uid
+    for text in asked:
+        assert fitting(session, f"platform={text}") == uid
+    for text in others:
+        assert fitting(session, f"platform={text}") == ""

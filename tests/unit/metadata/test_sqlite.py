@@ -17,6 +17,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import (
     ImageQuery,
     LabelCondition,
+    PlatformRecord,
     ReadSession,
     SqliteMetadataStore,
     WriteSession,
@@ -102,6 +103,47 @@ async def test_an_empty_file_is_a_new_one(path: Path) -> None:
     path.touch()
     store = await SqliteMetadataStore.open(path)
     await store.write(put("1"))
+    await store.close()
+
+
+PLATFORMS = {
+    "linux/arm64/v8": "linux/arm64",
+    "linux/arm/7": "linux/arm/v7",
+    "Linux/x86_64": "linux/amd64",
+    "linux/riscv64": "linux/riscv64",
+    "": "",
+    "no platform": "no platform",
+}
+
+
+async def test_platforms_are_brought_into_the_spelling_of_filters(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_all(session: WriteSession) -> None:
+        for number, platform in enumerate(PLATFORMS):
+            one = PlatformRecord(platform, image_record(f"{number}").target, "", True, 1)
+            session.put_image(image_record(f"{number}", platform=platform), [one], ())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:5])
+        store = await SqliteMetadataStore.open(path)
+        await store.write(put_all)
+        await store.close()
+    store = await SqliteMetadataStore.open(path)
+
+    def look(session: ReadSession) -> list[tuple[str, str]]:
+        found = []
+        for number in range(len(PLATFORMS)):
+            image = session.image(f"UID{number}")
+            assert image
+            [platform] = session.image_platforms(image.uid)
+            found.append((image.platform, platform.platform))
+        return found
+
+    assert await store.read(look) == [(one, one) for one in PLATFORMS.values()]
+    wanted = ImageQuery(platforms=("linux/arm64",))
+    found = await store.read(lambda session: session.list_images(None, 10, wanted))
+    assert [one.uid for _, one in found] == ["UID0"]
     await store.close()
 
 
