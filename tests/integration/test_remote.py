@@ -328,6 +328,10 @@ class TestLogin:
         assert imgctl("manifest", name).stdout == IMAGE.raw.decode()
         assert imgctl("referrers", name).returncode == 0
         assert imgctl("pull", "-q", name).stdout == f"{name}:latest\n"
+        assert imgctl("push", "-q", f"{name}:latest").returncode == 0
+        copied = imgctl("copy", "-q", f"{name}:1.0", f"{closed_registry}/copied/app:1")
+        assert (copied.returncode, copied.stderr) == (0, "")
+        assert imgctl("tags", f"{closed_registry}/copied/app").stdout == "1\n"
         again = imgctl("login", closed_registry).stdout.splitlines()
         assert again == ["Authenticating with existing credentials...", "Login Succeeded"]
 
@@ -355,6 +359,15 @@ class TestLogin:
             check=True, capture_output=True,
         )  # fmt: skip
         assert imgctl("tags", name).stdout.split() == TAGS
+
+    def test_a_transfer_that_failed_for_want_of_a_login_can_be_resumed_after_it(
+        self, imgctl: Any, closed_registry: str
+    ) -> None:
+        transfer = imgctl("pull", "--detach", f"{closed_registry}/team/app:1.1").stdout.strip()
+        assert imgctl("watch", transfer).returncode == 1
+        imgctl("login", "-u", USER, "--password-stdin", closed_registry, input=PASSWORD)
+        resumed = imgctl("resume", "-q", transfer)
+        assert resumed.stdout == f"{closed_registry}/team/app:1.1\n", resumed.stderr
 
     def test_a_wrong_password_is_kept_nowhere(
         self, imgctl: Any, home: Path, daemon: Daemon, closed_registry: str

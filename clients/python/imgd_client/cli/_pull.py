@@ -145,9 +145,15 @@ def _lease(name: str, ttl: float | None) -> transfer_pb2.LeaseSpec | None:
 def resume(name: str, quiet: bool, detach: bool, as_json: bool) -> None:
     """Goes on with an interrupted, failed or cancelled transfer; leaving cancels it."""
     with connect() as client:
-        asked = client.transfers.get(name).source.registry.reference
-        who = credentials_for(asked) if asked else None
-        transfer = client.transfers.resume(name, source_credentials=who)
+        known = client.transfers.get(name)
+        # Secrets are in no record: they have to be given anew.
+        source, destination = (
+            credentials_for(side.registry.reference) if side.HasField("registry") else None
+            for side in (known.source, known.destination)
+        )
+        transfer = client.transfers.resume(
+            name, source_credentials=source, destination_credentials=destination
+        )
         if detach:
             click.echo(transfer.name)
             return

@@ -7,6 +7,7 @@ import click
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
+from ._docker_config import credentials_for
 from ._names import split
 from ._pull import finish
 
@@ -54,6 +55,7 @@ def push(
             all_platforms=all_platforms,
             all_tags=all_tags,
             include_referrers=referrers,
+            credentials=credentials_for(reference or image),
         )
         if detach:
             click.echo(wanted.name)
@@ -95,6 +97,8 @@ def copy(
             all_platforms=not platforms,
             all_tags=all_tags,
             include_referrers=referrers,
+            source_credentials=credentials_for(source),
+            destination_credentials=credentials_for(destination),
         )
         if detach:
             click.echo(wanted.name)
