@@ -25,6 +25,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from io import BufferedIOBase
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -257,6 +258,10 @@ class HostileRegistry:
 
     # --- answering
 
+    def receive(self, method: str, path: str, stream: BufferedIOBase, length: int) -> bytes:
+        """A request's body. What is raised as OSError ends the connection."""
+        return stream.read(length)
+
     def answer(self, request: Request) -> Answer:
         """The answer, faults included."""
         answer = self._right(request)
@@ -415,13 +420,15 @@ class _Handler(BaseHTTPRequestHandler):
         registry = self.server.registry
         length = int(self.headers.get("Content-Length", "0"))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, self.rfile.read(length))
+        body = registry.receive(self.command, self.path, self.rfile, length)
+        request = Request(self.command, self.path, headers, body)
         exchange = registry._log(request)
         answer = registry.answer(request)
         exchange.status = answer.status
         self._send(answer, exchange)
 
-    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - http.server looks for these names
+    # http.server looks for these names.
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def _send(self, answer: Answer, exchange: Exchange) -> None:
         if answer.stall == -1:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from imgd_server import __version__
-from imgd_server.errors import Error, Origin, Reason
+from imgd_server.errors import Error, Reason
 from imgd_server.registry._budgets import RateBudgets
 from imgd_server.registry._connection import Connection, TransportConfig, translated
 from imgd_server.registry._http import Head, Response, read_head, request_head
@@ -128,14 +128,10 @@ class Transport:
             except BaseException as error:
                 forget()
                 connection.close()
-                # What an idle connection had become is no answer; at most `_MAX_IDLE` times. With
-                # an origin it is what the content's own source failed with.
-                if (
-                    idle
-                    and isinstance(error, Error)
-                    and error.reason in _STALE
-                    and error.origin is Origin.UNSPECIFIED
-                ):
+                # What an idle connection had become is no answer; at most `_MAX_IDLE` times. Of
+                # content some may have been taken, and nobody knows here how much.
+                again = idle and request.content is None
+                if again and isinstance(error, Error) and error.reason in _STALE:
                     continue
                 raise
 
