@@ -6,17 +6,24 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from imgd_server.distribution import _blobs, _server, open_tls
+from imgd_server.distribution._repository import put_bytes
 from imgd_server.oci import Digest
+from tests.certificates import Authority
 from tests.fake_images import make_image
 from tests.registry_inside import Inside, serve_inside
 
 DATA = bytes(range(256)) * 8
+# A net for what hangs.
+PATIENCE = 120.0
 # More than the socket's buffers hold.
 LARGE = os.urandom(1 << 20) * 12
 
@@ -147,6 +154,46 @@ async def test_a_client_that_leaves_hurts_nobody(
     assert len(answer.body) == len(LARGE)
     assert logs == []
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_client_that_takes_nothing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    """It would keep the blob's file open, also when that is collected."""
+    monkeypatch.setattr(_server, "_STALL_MS", 200)
+    over = asyncio.Event()
+    send = _blobs._send
+
+    async def spy(*of: Any) -> None:
+        try:
+            await send(*of)
+        finally:
+            over.set()
+
+    monkeypatch.setattr(_blobs, "_send", spy)
+    tls = trust = None
+    if encrypted:
+        issued = (authority := Authority(tmp_path / "ca")).issue("127.0.0.1")
+        tls = open_tls(str(issued.chain), str(issued.key))
+        trust = ssl.create_default_context(cafile=authority.bundle)
+    async with serve_inside(tmp_path / "state", tls=tls) as inside:
+        await link(inside, LARGE)
+        with capture_logs() as logs:
+            _, writer = await asyncio.open_connection(*inside.address, ssl=trust)
+            path = f"/v2/app/blobs/{Digest.of(LARGE)}"
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {inside.host}\r\n\r\n".encode())
+            async with asyncio.timeout(PATIENCE):
+                await over.wait()
+            writer.transport.abort()
+    assert logs == []
+
+
+async def link(inside: Inside, data: bytes) -> None:
+    """A blob of a repository, without a request."""
+    digest = Digest.of(data)
+    put_bytes(inside.content, digest, data)
+    await inside.metadata.write(lambda session: session.link_blob("registry.test/app", digest))
 
 
 # --- delete

@@ -423,6 +423,51 @@ async def test_more_uploads_than_may_rest_go_on(
         assert (await finish(inside, upload)).status == 201
 
 
+@pytest.mark.parametrize("rested", [False, True])
+async def test_only_so_many_uploads_are_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rested: bool
+) -> None:
+    """Each keeps a file and a lease, for a day when its client is gone."""
+    monkeypatch.setattr(_uploads, "_MAX_UNFINISHED", 3)
+    async with serve_inside(tmp_path) as inside:
+        uploads = [
+            await inside.start("app"),
+            await inside.start("other"),
+            await inside.start("app"),
+        ]
+        if rested:
+            inside.server._uploads.close()
+        # What is no upload does not count.
+        with inside.content.ingest("sha256:" + "a" * 64) as ingest:
+            ingest.write(b"x")
+        later = now_us() + 48 * HOUR
+        leases = await inside.metadata.read(lambda session: session.expired_leases(later, 100))
+        assert len(leases) == 3
+        for query in ("", f"?digest={DIGEST}"):
+            answer = await inside.call("POST", f"/v2/app/blobs/uploads/{query}", data=DATA)
+            assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")
+            assert "3 uploads are unfinished" in answer.json["errors"][0]["message"]
+        # The refused ones left nothing.
+        after = await inside.metadata.read(lambda session: session.expired_leases(later, 100))
+        assert after == leases
+    # A restart forgets none of them.
+    async with serve_inside(tmp_path) as inside:
+        assert (await inside.call("POST", "/v2/app/blobs/uploads/")).status == 429
+        assert (await inside.call("DELETE", uploads[1])).status == 204
+        upload = await inside.start("app")
+        assert (await inside.call("POST", "/v2/app/blobs/uploads/")).status == 429
+        assert (await finish(inside, upload, data=DATA)).status == 201
+        await inside.push_blob("app", b"whole")
+        await inside.push_blob("app", b"another")
+        upload = await inside.start("app")
+        # A collection has taken one.
+        assert (await inside.call("POST", "/v2/app/blobs/uploads/")).status == 429
+        inside.server._uploads.close()
+        (first, *_) = (key for key in partials(inside) if key.startswith("upload:"))
+        assert inside.content.drop_partial(first)
+        await inside.start("app")
+
+
 async def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
     async with serve_inside(tmp_path) as inside:
         upload = await inside.start("app")

@@ -9,11 +9,11 @@ import structlog
 from aiohttp import web
 
 from imgd_server.content import Reader
-from imgd_server.distribution._cache import Cache, refuse_upstream
+from imgd_server.distribution._cache import refuse_upstream
 from imgd_server.distribution._follow import Follower
 from imgd_server.distribution._headers import byte_range, matches
 from imgd_server.distribution._protocol import Refusal, parse_digest, refuse
-from imgd_server.distribution._repository import Repository
+from imgd_server.distribution._repository import Repository, Upstream
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import WriteSession
 from imgd_server.oci import Descriptor, Digest
@@ -68,7 +68,7 @@ def _begin(request: web.Request, digest: Digest, size: int) -> tuple[web.StreamR
 
 
 async def _fetch(
-    request: web.Request, repository: Repository, cache: Cache, target: Descriptor
+    request: web.Request, repository: Repository, cache: Upstream, target: Descriptor
 ) -> web.StreamResponse:
     """Sends a blob while it comes from its registry."""
     response, start, end = _begin(request, target.digest, target.size)
@@ -93,7 +93,7 @@ async def _fetch(
             # The status is sent: what is left is to end before the last byte.
             _log.warning("blob cut off", digest=target.digest, why=error.message)
             response.force_close()
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             response.force_close()
     return response
 
@@ -129,8 +129,8 @@ async def _send(
             return
         with os.fdopen(reader.fileno(), "rb", closefd=False) as file:
             await asyncio.get_running_loop().sendfile(transport, file, start, count)
-    except ConnectionError:
-        # The client has left; there is nobody to tell.
+    except (ConnectionError, TimeoutError):
+        # The client has left, or takes nothing any more; there is nobody to tell.
         response.force_close()
 
 

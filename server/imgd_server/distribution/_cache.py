@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import structlog
 
 from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
-from imgd_server.distribution._repository import HOLD_US, Repository
+from imgd_server.distribution._repository import HOLD_US, Found, Repository
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.images import children, describe_held, tag_image
 from imgd_server.metadata import ReadSession, WriteSession
@@ -36,7 +36,7 @@ from imgd_server.registry import Resolved
 from imgd_server.threads import in_thread
 from imgd_server.transfer import Fetcher, Flight, FlightTable, RetryPolicy, now_us
 
-__all__ = ["Cache", "CacheConfig", "Found", "refuse_upstream"]
+__all__ = ["Cache", "CacheConfig", "refuse_upstream"]
 
 T = TypeVar("T")
 
@@ -81,14 +81,6 @@ class CacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a reference points at. `stale` says that its upstream failed, and did not say so."""
-
-    target: Descriptor
-    stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Mark:
     """What a tag pointed at, when its upstream was asked (`time.monotonic`)."""
 
@@ -111,10 +103,8 @@ class _Recent(OrderedDict[Any, T]):
 
 
 class Cache:
-    """Belongs to one event loop. `fetcher` is the one of transfers: of a blob there is one writer.
-
-    Methods raise Refusal, or Error for what the store fails at.
-    """
+    """An Upstream. It belongs to one event loop. `fetcher` is the one of transfers: of a blob there
+    is one writer."""
 
     def __init__(
         self, fetcher: Fetcher, config: CacheConfig, clock: Callable[[], float] = time.monotonic
@@ -141,7 +131,7 @@ class Cache:
     async def manifest(
         self, repository: Repository, tag: str, digest: Digest | None, *, whole: bool
     ) -> Found:
-        """What a tag, or digest, points at; stored, and shown in the repository, if `whole`."""
+        """See Upstream."""
         try:
             if digest:
                 return Found(await self._by_digest(repository, digest, whole=whole))
@@ -276,8 +266,7 @@ class Cache:
     # --- blobs
 
     async def blob(self, repository: Repository, digest: Digest) -> Descriptor | None:
-        """The blob of a repository that does not show it: None if it does now, for it is stored
-        and the upstream has it too; else with its size, to be fetched."""
+        """See Upstream."""
         content = repository.backing.content
         stored = await in_thread(lambda: content.find(digest))
         size = None if stored else self._sizes.get((repository.full, digest))
@@ -309,8 +298,7 @@ class Cache:
     async def fetching(
         self, repository: Repository, target: Descriptor
     ) -> AsyncIterator[Flight[None]]:
-        """Takes a share in fetching a blob. When the flight has ended well, the blob is stored,
-        and the repository shows it, as well as the image that it completes."""
+        """See Upstream."""
         reference = Reference.parse(repository.full)
         metadata = repository.backing.metadata
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from imgd_server.distribution._cache import Found
 from imgd_server.distribution._headers import matches
 from imgd_server.distribution._protocol import (
     Refusal,
@@ -15,7 +14,7 @@ from imgd_server.distribution._protocol import (
     refuse,
     refuse_all,
 )
-from imgd_server.distribution._repository import Repository, put_bytes
+from imgd_server.distribution._repository import Found, Repository, put_bytes
 from imgd_server.errors import Error, Reason
 from imgd_server.images import children, describe_held, tag_image, untag_image
 from imgd_server.metadata import ReadSession, WriteSession

@@ -32,9 +32,10 @@ async def start_upload(request: web.Request, repository: Repository) -> web.Stre
             return _created(repository, digest)
     _check_algorithm(request)
     upload = uuid.uuid4().hex
-    if "digest" in request.query:
-        return await _push_whole(request, repository, upload)
     key = _key(repository, upload)
+    await repository.backing.uploads.admit(key)
+    if "digest" in request.query:
+        return await _push_whole(request, repository, key)
     # Held before it is there, so that no collection can come between.
     await _hold(repository, key)
     async with repository.backing.uploads.use(key, create=True) as one:
@@ -49,12 +50,9 @@ def _check_algorithm(request: web.Request) -> None:
         raise refuse("DIGEST_INVALID", str(error)) from None
 
 
-async def _push_whole(
-    request: web.Request, repository: Repository, upload: str
-) -> web.StreamResponse:
+async def _push_whole(request: web.Request, repository: Repository, key: str) -> web.StreamResponse:
     """The one request that knows this upload: what it leaves unfinished is of no use."""
     uploads = repository.backing.uploads
-    key = _key(repository, upload)
     try:
         async with uploads.use(key, create=True) as one:
             return await _finish(request, repository, one)

@@ -1,11 +1,12 @@
-"""Repositories as requests name them, and the stores behind them."""
+"""Repositories as requests name them, the stores behind them, and where the rest comes from."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiohttp import web
 
@@ -13,13 +14,19 @@ from imgd_server.content import ContentStore
 from imgd_server.distribution._protocol import refuse
 from imgd_server.distribution._uploads import Uploads
 from imgd_server.metadata import LeaseRecord, MetadataStore, WriteSession
-from imgd_server.oci import Digest, FormatError, Reference
-from imgd_server.transfer import now_us
+from imgd_server.oci import Descriptor, Digest, FormatError, Reference
+from imgd_server.transfer import Flight, now_us
 
-if TYPE_CHECKING:
-    from imgd_server.distribution._cache import Cache
-
-__all__ = ["HOLD_US", "READABLE", "RESOLVE", "Backing", "Repository", "put_bytes"]
+__all__ = [
+    "HOLD_US",
+    "READABLE",
+    "RESOLVE",
+    "Backing",
+    "Found",
+    "Repository",
+    "Upstream",
+    "put_bytes",
+]
 
 # What was pushed and is in no image yet stays so long after the last word of it: a large image may
 # take hours, and its first blob waits for the manifest.
@@ -37,6 +44,37 @@ class Backing:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a reference points at. `stale` says that its upstream failed, and did not say so."""
+
+    target: Descriptor
+    stale: bool = False
+
+
+class Upstream(Protocol):
+    """Where what a repository has not comes from. Its methods raise Refusal, or Error for what the
+    store fails at."""
+
+    async def manifest(
+        self, repository: Repository, tag: str, digest: Digest | None, *, whole: bool
+    ) -> Found:
+        """What a tag, or digest, points at; stored, and shown in the repository, if `whole`."""
+        ...
+
+    async def blob(self, repository: Repository, digest: Digest) -> Descriptor | None:
+        """The blob of a repository that does not show it: None if it does now, for it is stored
+        and the upstream has it too; else with its size, to be fetched."""
+        ...
+
+    def fetching(
+        self, repository: Repository, target: Descriptor
+    ) -> AbstractAsyncContextManager[Flight[None]]:
+        """Takes a share in fetching a blob. When the flight has ended well, the blob is stored,
+        and the repository shows it, as well as the image that it completes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """A repository of a request: `name` as in URLs, `full` as in image names. `cache` is where what
     is not here comes from, None for nowhere."""
@@ -44,7 +82,7 @@ class Repository:
     name: str
     full: str
     backing: Backing
-    cache: Cache | None = None
+    cache: Upstream | None = None
 
     def tagged(self, tag: str) -> str:
         """The full image name of a tag. Refuses what is no tag with MANIFEST_INVALID."""

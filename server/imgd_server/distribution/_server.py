@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,7 +24,7 @@ from imgd_server.distribution._samples import SAMPLES, SAMPLES_HOST, SampleStore
 from imgd_server.distribution._uploads import Uploads
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore
-from imgd_server.oci import MAX_MANIFEST_BYTES, FormatError, Reference
+from imgd_server.oci import MAX_MANIFEST_BYTES, FormatError, Reference, is_loopback_host
 
 __all__ = ["RegistryServer"]
 
@@ -32,11 +33,15 @@ _log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Action = Callable[[web.Request, Repository], Awaitable[web.StreamResponse]]
 
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.ASCII)
+# HOST, HOST:PORT, [IPv6], [IPv6]:PORT
+_AUTHORITY = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]+))(?::[0-9]{1,5})?")
 # Bodies of blobs are streamed; this bounds those that are read whole.
 _MAX_BODY = MAX_MANIFEST_BYTES + 1
 # Open requests get so long to end; aiohttp waits twice.
 _STOP_SECONDS = 2.5
+# A client that takes nothing of an answer for so long is cut off: it keeps a file open. The kernel
+# looks (TCP_USER_TIMEOUT, tcp(7)), for it alone knows how far sendfile(2) is.
+_STALL_MS = 60_000
 
 
 class RegistryServer:
@@ -79,7 +84,7 @@ class RegistryServer:
         Raises FIELD_INVALID for an address that can't be served, and for one that is not loopback
         unless there are access control and TLS; TOO_BUSY when the port is taken.
         """
-        if not _LOOPBACK.fullmatch(f"[{host}]" if ":" in host else host):
+        if not is_loopback_host(host):
             self._check_open_to_others(host)
         self._check_upstreams(host, port)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
@@ -139,6 +144,7 @@ class RegistryServer:
         if self._samples and (name == SAMPLES or name.startswith(f"{SAMPLES}/")):
             return Repository(name, f"{SAMPLES_HOST}/{name}", self._samples)
         domain, _, path = name.partition("/")
+        # Upper case, which makes a host in an image's name, makes none in a URL.
         foreign = path and (domain == "localhost" or "." in domain or ":" in domain)
         try:
             if namespace:
@@ -276,7 +282,7 @@ class RegistryServer:
         for origin in request.headers.getall("Origin", []):
             hosts.append(origin.partition("://")[2])
         for host in hosts:
-            if not _LOOPBACK.fullmatch(host.lower()) and host != self.own_host:
+            if not _is_loopback(host) and host != self.own_host:
                 raise refuse("DENIED", "this registry does not answer to that Host or Origin", 421)
 
     async def _base(self, request: web.Request) -> web.StreamResponse:
@@ -301,6 +307,11 @@ class RegistryServer:
         return _discovery.page_of("/v2/_catalog", {}, "repositories", names, limit)
 
 
+def _is_loopback(authority: str) -> bool:
+    found = _AUTHORITY.fullmatch(authority)
+    return found is not None and is_loopback_host(found[1] or found[2])
+
+
 def _is_everywhere(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_unspecified
@@ -308,9 +319,12 @@ def _is_everywhere(host: str) -> bool:
         return False
 
 
-async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
     # Older clients look for it.
     response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
+    if (transport := request.transport) and not transport.is_closing():
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_MS)
 
 
 def _plain(error: web.HTTPException) -> Refusal:

@@ -23,6 +23,10 @@ _STALL_SECONDS = 60.0
 # An upload that rests keeps its file and its hash for so long, and so many of them do.
 _REST_SECONDS = 60.0
 _MAX_RESTING = 256
+# So many are unfinished at once: each has a file and a lease, for a day when its client is gone.
+_MAX_UNFINISHED = 4096
+# What the keys of uploads begin with.
+_PREFIX = "upload:"
 
 
 class Upload:
@@ -131,6 +135,22 @@ class Uploads:
         self._content = content
         self._resting: dict[str, tuple[Upload, asyncio.TimerHandle]] = {}
         self._busy: dict[str, Upload] = {}
+        # None before the first; may have some that were collected.
+        self._unfinished: set[str] | None = None
+
+    async def admit(self, key: str) -> None:
+        """Lets one more begin. Raises TOO_BUSY while too many are unfinished."""
+        if self._unfinished is None or len(self._unfinished) >= _MAX_UNFINISHED:
+            stored = await in_thread(lambda: {one.key for one in self._content.partials()})
+            uploads = {one for one in stored if one.startswith(_PREFIX)}
+            self._unfinished = uploads | self._busy.keys() | self._resting.keys()
+        if len(self._unfinished) >= _MAX_UNFINISHED:
+            raise Error(
+                Reason.TOO_BUSY,
+                f"{len(self._unfinished)} uploads are unfinished: finish or delete some; "
+                "one that nobody goes on with is given up after a day",
+            )
+        self._unfinished.add(key)
 
     @asynccontextmanager
     async def use(self, key: str, *, create: bool = False) -> AsyncIterator[Upload]:
@@ -153,6 +173,8 @@ class Uploads:
                 self._rest(upload)
         finally:
             del self._busy[key]
+            if upload.ended:
+                self._forget(key)
             upload.over.set()
 
     async def offset(self, key: str) -> int | None:
@@ -171,6 +193,7 @@ class Uploads:
             await upload.over.wait()
         self._close(key)
         await in_thread(lambda: self._content.drop_partial(key))
+        self._forget(key)
 
     def close(self) -> None:
         """Closes what rests; its bytes stay."""
@@ -185,6 +208,10 @@ class Uploads:
         if ingest := await in_thread(open_):
             return ingest
         raise Error(Reason.UPLOAD_NOT_FOUND, "no such upload: it was finished, or given up")
+
+    def _forget(self, key: str) -> None:
+        if self._unfinished:
+            self._unfinished.discard(key)
 
     def _rest(self, upload: Upload) -> None:
         if len(self._resting) >= _MAX_RESTING:
