@@ -41,7 +41,7 @@ class TokenServer:
                 form = parse_qs(urlsplit(self.path).query)
                 pair = base64.b64encode(b"alice:open sesame").decode()
                 alice = self.headers.get("Authorization") == f"Basic {pair}"
-                body = json.dumps({"token": outer.token(form["scope"], alice)}).encode()
+                body = json.dumps({"token": outer.token(form.get("scope", []), alice)}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from imgd_client import AsyncClient, Client
+from imgd.v1.transfer_pb2 import RegistryCredentials
+from imgd_client import AsyncClient, Client, NotFound
 from tests.daemon import BIN, Daemon, run_daemon
 from tests.fake_images import (
     OCI_INDEX,
@@ -28,6 +29,7 @@ from tests.hostile import Answer, HostileRegistry, header, refuse
 from tests.peers import require
 from tests.registries import docker_registry, push_image
 from tests.terminal import Terminal
+from tests.token_server import TokenServer
 
 IMAGE, ARM = make_image([b"amd64"]), make_image([b"arm"], architecture="arm64", variant="v8")
 INDEX = make_index(
@@ -35,6 +37,9 @@ INDEX = make_index(
         (IMAGE, {"os": "linux", "architecture": "amd64"}),
         (ARM, {"os": "linux", "architecture": "arm64", "variant": "v8"}),
     ]
+)
+ANYBODY = RegistryCredentials(
+    user_password=RegistryCredentials.UserPassword(user="any", password="body")
 )
 TAGS = ["1.0", "1.1", "2.0", "latest"]
 USER, PASSWORD = "alice", "open sesame"
@@ -205,6 +210,12 @@ class TestLookUps:
             assert catalog == ["other", "team/app"]
             names = [one.repository async for one in registry.search("x", page_size=1)]
             assert names == ["redis", "bitnami/redis", "a/b"]
+            assert await registry.rate_budgets(open_registry) == []
+            assert await registry.check_credentials(open_registry, ANYBODY) == ""
+            with pytest.raises(NotFound, match="none"):
+                await registry.manifest(f"{open_registry}/none:1")
+        with Client(daemon.address) as client, pytest.raises(NotFound, match="none"):
+            client.registry.manifest(f"{open_registry}/none:1")
 
 
 def artifact(kind: str, subject: FakeImage) -> FakeImage:
@@ -424,6 +435,47 @@ class TestLogin:
         done = imgctl("login", closed_registry, stdin=subprocess.DEVNULL)
         assert done.returncode == 1
         assert "--password-stdin" in done.stderr
+
+    def test_credentials_that_are_good_no_more(
+        self, imgctl: Any, home: Path, closed_registry: str
+    ) -> None:
+        home.mkdir()
+        pair = base64.b64encode(f"{USER}:former".encode()).decode()
+        before = json.dumps({"auths": {closed_registry: {"auth": pair}}})
+        (home / "config.json").write_text(before)
+        done = imgctl("login", closed_registry, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1
+        assert "Login did not succeed" in done.stderr
+        assert "former" not in done.stderr
+        assert (home / "config.json").read_text() == before
+
+    def test_at_a_registry_with_a_token_server(self, imgctl: Any, tmp_path: Path) -> None:
+        with TokenServer(tmp_path) as tokens:
+            more = (
+                f"auth:\n  token:\n    realm: {tokens.realm}\n    service: registry\n"
+                f"    issuer: tests\n    rootcertbundle: {tokens.bundle}\n"
+            )
+            with docker_registry(tmp_path / "registry", more=more) as address:
+                name = f"{address}/private/app"
+                refused(imgctl("tags", name), "REGISTRY_UNAUTHORIZED")
+                done = imgctl("login", "-u", USER, "--password-stdin", address, input=PASSWORD)
+                assert done.stdout == "Login Succeeded\n"
+                # Known, and empty.
+                refused(imgctl("tags", name), "REMOTE_NOT_FOUND")
+        assert set(tokens.scopes) == {"repository:private/app:pull"}
+
+    def test_at_our_own_registry(self, imgctl: Any, tmp_path: Path) -> None:
+        users = tmp_path / "htpasswd"
+        users.write_text(HTPASSWD)
+        flags = ("--registry-listen", "127.0.0.1:0", "--registry-htpasswd", str(users))
+        with run_daemon(tmp_path / "own", *flags) as own:
+            push_image(own.registry, "app", IMAGE, *TAGS, user=USER, password=PASSWORD)
+            name = f"{own.registry}/app"
+            wrong = ("login", "-u", USER, "--password-stdin", own.registry)
+            refused(imgctl(*wrong, input="wrong"), "REGISTRY_UNAUTHORIZED")
+            refused(imgctl("tags", name), "REGISTRY_UNAUTHORIZED")
+            assert imgctl(*wrong, input=PASSWORD).stdout == "Login Succeeded\n"
+            assert imgctl("tags", name).stdout.split() == TAGS
 
     @pytest.mark.parametrize(
         "words", [["--password-stdin"], ["-u", "a", "-p", "b", "--password-stdin"]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from imgd_server.registry import (
 )
 from imgd_server.registry._pages import MAX_PAGES, NAMES_A_PAGE
 from tests.fake_images import (
+    OCI_CONFIG,
     OCI_INDEX,
     FakeImage,
     descriptor,
@@ -432,6 +434,33 @@ def test_another_config_than_promised_is_no_config(lookups: Lookups, script: Scr
     reference = Reference.parse("h.io/app:1")
     found = failure(lambda: lookups.manifest(reference, None, True, None, NEVER))
     assert (found.reason, found.digest) == (Reason.DIGEST_MISMATCH, IMAGE.image_id)
+
+
+def test_a_config_that_its_manifest_holds_is_not_asked_for(
+    lookups: Lookups, script: Script
+) -> None:
+    document = IMAGE.document
+    config = IMAGE.blobs[IMAGE.image_id]
+    document["config"]["data"] = base64.b64encode(config).decode()
+    script.holds("app", make_document(document), "1")
+    reference = Reference.parse("h.io/app:1")
+    assert lookups.manifest(reference, AMD64, True, None, NEVER).config == config
+    assert not [one for one in script.asked if "/blobs/" in one]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST}, Reason.MANIFEST_INVALID),
+        ({**IMAGE.document, "config": descriptor(b"[]", OCI_CONFIG)}, Reason.CONFIG_INVALID),
+    ],
+)
+def test_what_is_malformed_is_chosen_for_no_platform(
+    lookups: Lookups, script: Script, document: Any, reason: Reason
+) -> None:
+    script.holds("app", make_document(document, blobs={digest_of(b"[]"): b"[]"}), "1")
+    found = failure(lambda: lookups.resolve(Reference.parse("h.io/app:1"), AMD64, None, NEVER))
+    assert (found.reason, found.host) == (reason, "h.io")
 
 
 def test_a_config_too_large_is_not_asked_for(lookups: Lookups, script: Script) -> None:
