@@ -422,7 +422,9 @@ class TestLogin:
         try:
             terminal.wait_for(lambda: "Username" in terminal.text)
             terminal.type(f"{USER}\n")
-            terminal.wait_for(lambda: "Password" in terminal.text)
+            # The blank comes when the terminal no longer shows what is typed, and has forgotten
+            # what was typed before.
+            terminal.wait_for(lambda: "Password: " in terminal.raw)
             terminal.type(f"{PASSWORD}\n")
             terminal.wait_for(lambda: "Login Succeeded" in terminal.text)
             assert terminal.wait() == 0
