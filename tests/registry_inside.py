@@ -7,7 +7,6 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from imgd_server.distribution import Access, Cache, CacheConfig, RegistryServer,
 from imgd_server.metadata import SqliteMetadataStore
 from imgd_server.oci import Digest
 from imgd_server.registry import HttpRegistryClient, RegistryConfig
-from imgd_server.transfer import Fetcher, RetryPolicy
+from imgd_server.transfer import Fetcher, Lanes, RetryPolicy
 from tests.fake_images import FakeImage
 
 __all__ = ["Answer", "Inside", "serve_inside"]
@@ -153,7 +152,7 @@ async def serve_inside(
     engine = None
     if cache:
         # Its threads are the cache's own; these are never begun.
-        fetcher = Fetcher(registry, content, ThreadPoolExecutor(1), RetryPolicy())
+        fetcher = Fetcher(registry, content, Lanes(1, 1), RetryPolicy())
         engine = Cache(fetcher, cache)
     server = RegistryServer(
         content,

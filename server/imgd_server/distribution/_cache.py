@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -34,7 +33,7 @@ from imgd_server.oci import (
 )
 from imgd_server.registry import Resolved
 from imgd_server.threads import in_thread
-from imgd_server.transfer import Fetcher, Flight, FlightTable, RetryPolicy, now_us
+from imgd_server.transfer import Fetcher, Flight, FlightTable, Lanes, RetryPolicy, now_us
 
 __all__ = ["Cache", "CacheConfig", "refuse_upstream"]
 
@@ -42,8 +41,9 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-# Threads that fetch, over all clients; one blob takes one.
-_THREADS = 16
+# Threads that fetch, over all clients; one blob takes one. An upstream that stands still has no
+# more than its part.
+_THREADS, _THREADS_PER_UPSTREAM = 32, 16
 # A client waits, and goes elsewhere or asks again by itself.
 _MANIFESTS = RetryPolicy(attempts=2, longest=2.0)
 _BLOBS = RetryPolicy(attempts=3, longest=5.0)
@@ -110,10 +110,10 @@ class Cache:
         self, fetcher: Fetcher, config: CacheConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
-        self._threads = ThreadPoolExecutor(_THREADS, "cache")
+        self._lanes = Lanes(_THREADS, _THREADS_PER_UPSTREAM)
         # Flights of its own: a transfer's end with the manager, which ends before the registry.
         self._flights = FlightTable()
-        self._fetcher = replace(fetcher, executor=self._threads)
+        self._fetcher = replace(fetcher, lanes=self._lanes)
         self._clock = clock
         self._marks: _Recent[_Mark] = _Recent(_MAX_MARKS)
         self._sizes: _Recent[int] = _Recent(_MAX_SIZES)
@@ -124,7 +124,7 @@ class Cache:
     async def close(self) -> None:
         """Lets go of files and threads, when no request is under way any more."""
         await self._flights.drain()
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._lanes.close)
 
     # --- manifests
 

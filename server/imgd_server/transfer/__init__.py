@@ -8,6 +8,7 @@
 from imgd_server.transfer._engine import TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
+from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._manager import TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._progress import (
@@ -21,6 +22,7 @@ from imgd_server.transfer._progress import (
     now_us,
 )
 from imgd_server.transfer._retry import RetryPolicy
+from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import (
     Endpoint,
     LeaseRequest,
@@ -38,7 +40,9 @@ __all__ = [
     "Fetcher",
     "Flight",
     "FlightTable",
+    "Lanes",
     "LeaseRequest",
+    "Listing",
     "Node",
     "NodeKind",
     "NodeState",

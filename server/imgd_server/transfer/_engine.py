@@ -25,8 +25,10 @@ class TransferConfig:
     max_running: int = 64
     # One connection rarely fills a line, and registries limit how many a client may open.
     max_concurrent_blobs: int = 6
-    # Threads that move bytes, over all transfers.
-    max_threads: int = 32
+    # Threads that move blobs, over all transfers; and as many for what is small. A registry that is
+    # slow, or stands still, has no more of them than this: others go on beside some of its kind.
+    max_threads: int = 64
+    max_threads_per_registry: int = 16
     retention: float = 24 * 3600.0
     # Partial content stays so long for a resume.
     partial_lifetime: float = 7 * 24 * 3600.0

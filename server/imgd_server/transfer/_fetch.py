@@ -6,9 +6,8 @@ interpreter's lock, and large chunks make the cost per chunk vanish.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Reference, media
 from imgd_server.registry import BlobStream, Credentials, RegistryClient, Resolved
 from imgd_server.transfer._flight import Flight, Turns
+from imgd_server.transfer._lanes import Lane, Lanes
 from imgd_server.transfer._retry import RetryPolicy, persist
 
 __all__ = ["Fetcher", "blame", "is_here"]
@@ -61,7 +61,7 @@ class Fetcher:
 
     registry: RegistryClient
     content: ContentStore
-    executor: Executor
+    lanes: Lanes
     policy: RetryPolicy
     _writers: Turns = field(default_factory=Turns)
 
@@ -70,7 +70,9 @@ class Fetcher:
     ) -> Resolved:
         """What the reference points at now."""
         return await self.persist(
-            flight, lambda: self.registry.resolve(reference, credentials, flight.cancellation)
+            flight,
+            reference,
+            lambda: self.registry.resolve(reference, credentials, flight.cancellation),
         )
 
     async def blob_size(
@@ -83,6 +85,7 @@ class Fetcher:
         """How large a blob is, in bytes."""
         return await self.persist(
             flight,
+            reference,
             lambda: self.registry.blob_size(reference, digest, credentials, flight.cancellation),
         )
 
@@ -111,7 +114,7 @@ class Fetcher:
                 flight.done_bytes = ingest.offset
                 ingest.commit()
 
-        await self.persist(flight, fetch, target.digest)
+        await self.persist(flight, reference, fetch, target.digest)
 
     async def read(
         self,
@@ -136,7 +139,7 @@ class Fetcher:
             flight.done_bytes = len(raw)
             return raw
 
-        return await self.persist(flight, fetch)
+        return await self.persist(flight, reference, fetch)
 
     def _read_small(
         self,
@@ -194,7 +197,7 @@ class Fetcher:
                 flight.done_bytes = ingest.offset
                 ingest.commit()
 
-        await self.persist(flight, fetch, target.digest)
+        await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
 
     def _pour(self, flight: Flight[None], stream: BlobStream, ingest: Ingest) -> None:
         flight.host = stream.host
@@ -216,16 +219,26 @@ class Fetcher:
         flight.cancellation.check()
 
     async def persist(
-        self, flight: Flight[Any], fetch: Callable[[], T], digest: Digest | None = None
+        self,
+        flight: Flight[Any],
+        reference: Reference,
+        fetch: Callable[[], T],
+        digest: Digest | None = None,
+        lane: Lane | None = None,
     ) -> T:
-        """Attempts until one succeeds, or it is no use; alone with what is stored as `digest`."""
+        """Attempts until one succeeds, or it is no use; alone with what is stored as `digest`, and
+        on a lane, by default that of small requests, among what else the registry is asked."""
+        lane = lane or self.lanes.requests
 
         def judge(error: Error) -> None:
             if blame(error).origin is Origin.SOURCE:
                 # The store that finds bytes wrong does not know whose they are.
                 error.host = error.host or flight.host
 
-        def turn() -> AbstractAsyncContextManager[None]:
-            return self._writers.take(digest) if digest else nullcontext()
+        @asynccontextmanager
+        async def turn() -> AsyncIterator[None]:
+            alone = self._writers.take(digest) if digest else nullcontext()
+            async with alone, lane.take(reference.domain):
+                yield
 
-        return await persist(flight, fetch, self.executor, self.policy, judge, turn)
+        return await persist(flight, fetch, lane.executor, self.policy, judge, turn)

@@ -22,18 +22,20 @@ T = TypeVar("T")
 
 
 class Turns:
-    """One at a time for a key. The others wait in the order of their coming, and may give up."""
+    """One, or so many, at a time for a key. The others wait in the order of their coming, and may
+    give up."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        self._at_once = at_once
         # A lock lives for as long as somebody has it or waits for it.
-        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def take(self, key: Hashable) -> AsyncIterator[None]:
         """Waits for the turn, and keeps it until left."""
         lock = self._locks.get(key)
         if lock is None:
-            lock = self._locks[key] = asyncio.Lock()
+            lock = self._locks[key] = asyncio.Semaphore(self._at_once)
         async with lock:
             yield
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -26,6 +25,7 @@ from imgd_server.transfer._endings import failed, interrupted, stopped
 from imgd_server.transfer._engine import Engine, TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
+from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._pulling import pull
@@ -64,17 +64,18 @@ class TransferManager:
     ) -> None:
         self._metadata = metadata
         self.config = config or TransferConfig()
-        self._threads = ThreadPoolExecutor(self.config.max_threads, "transfer")
+        threads = self.config.max_threads
+        self._lanes = Lanes(threads, min(self.config.max_threads_per_registry, threads))
         retry = self.config.retry
         self._engine = Engine(
             metadata,
             self.config,
-            Fetcher(registry, content, self._threads, retry),
+            Fetcher(registry, content, self._lanes, retry),
             FlightTable(),
             Room(content),
             Arrivals(content),
             unpacker,
-            Sender(pusher, listing, self._threads, retry) if pusher and listing else None,
+            Sender(pusher, listing, self._lanes, retry) if pusher and listing else None,
         )
         # Every run whose end is not in the metadata yet.
         self._runs: dict[str, Run] = {}
@@ -121,7 +122,7 @@ class TransferManager:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._engine.flights.drain()
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._lanes.close)
 
     # --- starting and steering
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Descriptor, Digest, Index, Reference, media, parse_manifest
 from imgd_server.registry import Credentials, RegistryPusher, Upload
 from imgd_server.transfer._flight import Flight
+from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._progress import NodeState
 from imgd_server.transfer._retry import RetryPolicy, is_transient, persist
 from imgd_server.transfer._sources import Listing, Opening
 
 __all__ = ["Sender"]
+
+T = TypeVar("T")
 
 # Unfinished uploads that are remembered for a later push: one for each blob that was cut off.
 _MAX_UPLOADS = 1000
@@ -38,7 +40,7 @@ class Sender:
 
     pusher: RegistryPusher
     listing: Listing
-    executor: Executor
+    lanes: Lanes
     policy: RetryPolicy
     _uploads: OrderedDict[tuple[str, str, str], Upload] = field(default_factory=OrderedDict)
 
@@ -88,9 +90,10 @@ class Sender:
         state = await persist(
             flight,
             attempt,
-            self.executor,
+            self.lanes.blobs.executor,
             self.policy,
             judge,
+            lambda: self.lanes.blobs.take(reference.domain),
             # What was sent is safe when the registry says so, as the next attempt begins.
             reach=lambda: flight.resumed_bytes,
         )
@@ -121,7 +124,7 @@ class Sender:
             flight.moved_bytes += len(raw)
             return NodeState.DONE, pushed.knows_subject
 
-        return await persist(flight, attempt, self.executor, self.policy, _blame)
+        return await self._ask(flight, reference, attempt)
 
     async def list_referrer(
         self,
@@ -155,7 +158,18 @@ class Sender:
                 flight.cancellation,
             )
 
-        await persist(flight, attempt, self.executor, self.policy, _blame)
+        await self._ask(flight, subject, attempt)
+
+    async def _ask(self, flight: Flight[Any], reference: Reference, attempt: Callable[[], T]) -> T:
+        lane = self.lanes.requests
+        return await persist(
+            flight,
+            attempt,
+            lane.executor,
+            self.policy,
+            _blame,
+            lambda: lane.take(reference.domain),
+        )
 
 
 def _as_referrer(target: Descriptor, raw: bytes) -> Descriptor:

@@ -203,7 +203,9 @@ class RegistrySource:
         repository = Reference.parse(self.name)
 
         async def work(flight: Flight[list[str]]) -> list[str]:
-            return await self.fetcher.persist(flight, lambda: self._list_tags(repository, flight))
+            return await self.fetcher.persist(
+                flight, repository, lambda: self._list_tags(repository, flight)
+            )
 
         async with self.flights.join(("tags", self.uid), self.uid, work) as flight:
             tags = await flight.result()
@@ -259,12 +261,14 @@ class RegistrySource:
 
     async def referrers(self, node: Node, subject: Descriptor) -> Sequence[Descriptor]:
         """See Source."""
+        reference = self._reference(subject)
 
         async def work(flight: Flight[Sequence[Descriptor]]) -> Sequence[Descriptor]:
             return await self.fetcher.persist(
                 flight,
+                reference,
                 lambda: self.listing.referrers(
-                    self._reference(subject), "", self.credentials, flight.cancellation
+                    reference, "", self.credentials, flight.cancellation
                 ),
             )
 

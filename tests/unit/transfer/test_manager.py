@@ -124,6 +124,8 @@ async def test_a_transfer_that_is_deleted_holds_nothing_any_more(lab: Lab) -> No
     gate = Gate()
     record = await held(lab, gate)
     await lab.manager.cancel(record.uid)
+    # Until its thread has let go of the file.
+    await lab.manager._engine.flights.drain()
     assert await collected(lab) == 0
     await lab.manager.delete(record.uid)
     assert await collected(lab) > 0
