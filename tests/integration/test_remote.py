@@ -25,7 +25,7 @@ from tests.fake_images import (
     make_image,
     make_index,
 )
-from tests.hostile import Answer, HostileRegistry, header, refuse
+from tests.hostile import Answer, HostileRegistry, header, refuse, stall
 from tests.peers import require
 from tests.registries import docker_registry, push_image
 from tests.terminal import Terminal
@@ -510,3 +510,18 @@ def test_what_registries_say_of_their_limits_is_known(daemon: Daemon, imgctl: An
             (budget,) = client.registry.rate_budgets(registry.host)
     assert (budget.limit, budget.remaining, budget.window.seconds) == (100, 7, 21600)
     assert budget.HasField("blocked_until")
+
+
+def test_a_daemon_that_stops_waits_for_no_registry(tmp_path: Path) -> None:
+    with HostileRegistry() as registry:
+        registry.on("HEAD", stall())
+        name = registry.add("app", IMAGE, "1")
+        flags = ("--read-timeout", "3600", "--drain", "0")
+        with run_daemon(tmp_path / "root", *flags) as daemon:
+            command = [str(BIN / "imgctl"), "--address", daemon.address, "digest", name]
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as asking:
+                registry.wait_for("HEAD")
+                assert daemon.stop() == 0
+                _, said = asking.communicate(timeout=60)
+            assert asking.returncode == 1
+            assert len(said.splitlines()) == 1
