@@ -14,8 +14,16 @@ from imgd_server.content import ContentStore, LocalContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore, SqliteMetadataStore, TransferRecord
 from imgd_server.oci import Descriptor, Digest, Reference
-from imgd_server.registry import BlobStream, Cancellation, Credentials, FetchedManifest, Resolved
+from imgd_server.registry import (
+    BlobStream,
+    Cancellation,
+    Credentials,
+    FetchedManifest,
+    RegistryPusher,
+    Resolved,
+)
 from imgd_server.transfer import (
+    Listing,
     Node,
     NodeState,
     Outcome,
@@ -467,6 +475,7 @@ async def open_lab(
     registry: FakeRegistry | None = None,
     store: type[SqliteMetadataStore] = SqliteMetadataStore,
     wrap_content: Callable[[ContentStore], ContentStore] = lambda one: one,
+    writing: tuple[RegistryPusher, Listing] | None = None,
     **config: Any,
 ) -> AsyncIterator[Lab]:
     """A manager over real stores in `root`; closed at the end as the daemon closes it."""
@@ -482,7 +491,8 @@ async def open_lab(
             **config,
         }
     )
-    manager = TransferManager(metadata, content, registry, settings)
+    pusher, listing = writing or (None, None)
+    manager = TransferManager(metadata, content, registry, settings, pusher=pusher, listing=listing)
     await manager.open()
     lab = Lab(root, content, metadata, registry, manager)
     try:
