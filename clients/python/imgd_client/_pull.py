@@ -8,22 +8,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from grpc import StatusCode
-
 from imgd.v1 import transfer_pb2
 
-from ._errors import Cancelled, ImgdError, transfer_failed
-from ._watch import AsyncWatch, Watch
+from ._errors import ImgdError
+from ._watch import AsyncWatch, Watch, outcome
 
 __all__ = ["AsyncPullStream", "PullStream"]
-
-
-def _outcome(transfer: transfer_pb2.Transfer, finished: bool) -> transfer_pb2.Transfer:
-    if not finished:
-        raise Cancelled(f"{transfer.name} was left before its end", code=StatusCode.CANCELLED)
-    if transfer.state != transfer_pb2.TRANSFER_STATE_SUCCEEDED:
-        raise transfer_failed(transfer)
-    return transfer
 
 
 class PullStream:
@@ -77,7 +67,7 @@ class PullStream:
         except BaseException:
             self.close()
             raise
-        return _outcome(self.transfer, self._watch.finished)
+        return outcome(self.transfer if self._watch.finished else None)
 
     def detach(self) -> None:
         """From here on, leaving does not cancel the transfer."""
@@ -180,7 +170,7 @@ class AsyncPullStream:
         except BaseException:
             await self.aclose()
             raise
-        return _outcome(self.transfer, bool(self._watch and self._watch.finished))
+        return outcome(self.transfer if self._watch and self._watch.finished else None)
 
     def detach(self) -> None:
         """From here on, leaving does not cancel the transfer."""

@@ -17,6 +17,8 @@ _UID = re.compile(rf"images/([{_ALPHABET}]{{26}})", re.ASCII)
 _ID_PREFIX = re.compile(
     r"(?:sha256:[0-9a-f]{4,64}|sha512:[0-9a-f]{4,128}|[0-9a-f]{4,128})", re.ASCII
 )
+# Too few digits to be the start of an ID.
+_SHORT = re.compile(r"(?:sha(?:256|512):)?[0-9a-f]{1,3}", re.ASCII)
 # In full it is an ID and nothing else, although `sha256:…` could also be a repository and its tag
 # (distribution/reference, ParseAnyReference).
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
@@ -106,8 +108,11 @@ def _by_prefix(session: ReadSession, prefix: str, field: str) -> ImageRecord | N
 
 
 def _not_found(text: str) -> Error:
+    advice = "pull it first, or list what is here"
+    if _SHORT.fullmatch(text):
+        advice = f"the start of an ID has at least 4 digits; else {advice}"
     return Error(
         Reason.IMAGE_NOT_FOUND,
-        f"no such image: {text[:200]}; pull it first, or list what is here",
+        f"no such image: {text[:200]}; {advice}",
         metadata={"image": text[:200]},
     )

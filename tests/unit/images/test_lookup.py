@@ -224,6 +224,16 @@ async def test_by_resource_name(store: SqliteMetadataStore) -> None:
     assert (await refused(store, f"images/{uid.lower()}")).reason is Reason.IMAGE_NOT_FOUND
 
 
+@pytest.mark.parametrize("text", ["a", "55c", "sha256:55c"])
+async def test_too_short_a_prefix_is_told(store: SqliteMetadataStore, text: str) -> None:
+    await put(store, image("one"))
+    error = await refused(store, text)
+    assert error.reason is Reason.IMAGE_NOT_FOUND
+    assert "at least 4 digits" in error.message
+    assert "4 digits" not in (await refused(store, f"{text}0000")).message
+    assert "4 digits" not in (await refused(store, "xyz")).message
+
+
 def test_uids() -> None:
     uids = {new_uid() for _ in range(100)}
     assert len(uids) == 100

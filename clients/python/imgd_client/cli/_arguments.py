@@ -8,7 +8,15 @@ import click
 
 from ._inspect import each
 
-__all__ = ["change_each", "labels_of"]
+__all__ = ["IMAGE_FILTERS", "change_each", "labels_of"]
+
+IMAGE_FILTERS = (
+    "before=IMAGE, since=IMAGE, until=TIME (stored before it; 72h: so long ago), last-used=72h "
+    "(unused for at least so long), size='>100MB', reference=PATTERN, label=KEY[=VALUE], "
+    "platform=linux/arm64, digest=HEX, kind=image|artifact, dangling=, in-use= or "
+    "pinned=true|false; reference! and label! mean those without. Repeats."
+)
+"""What `--filter` of images takes."""
 
 
 def change_each(names: Sequence[str], change: Callable[[str], object]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from imgd_client import NotFound
 
-from ._arguments import change_each
+from ._arguments import IMAGE_FILTERS, change_each
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
@@ -84,7 +84,7 @@ def rmi(ctx: click.Context, images: tuple[str, ...], force: bool) -> None:
 @command()
 @click.option("-a", "--all", "all_images", is_flag=True, help="All that no container uses.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE")
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help=IMAGE_FILTERS)
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 def prune(all_images: bool, force: bool, filters: tuple[str, ...], dry_run: bool) -> None:
     """Removes dangling images."""

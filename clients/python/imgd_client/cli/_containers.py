@@ -231,7 +231,14 @@ def _parse_filters(texts: Iterable[str]) -> _Filters:
 @click.option("--no-trunc", is_flag=True, help="Images as they were asked for.")
 @click.option("-n", "--last", type=click.IntRange(min=1), help="The newest so many, in any state.")
 @click.option("-l", "--latest", is_flag=True, help="The newest, in any state.")
-@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "-f",
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="ancestor=IMAGE, label=KEY[=VALUE] or status=STATE. Repeats.",
+)
 @format_option()
 def ls(
     all_states: bool,

@@ -93,7 +93,14 @@ def _describe(event: event_pb2.StoreEvent) -> Struct:
 @click.option("--since", type=MOMENT, metavar="TIME", help="From then on, as the history has it.")
 @click.option("--until", type=MOMENT, metavar="TIME", help="Up to then.")
 @click.option("--after", "after_cursor", default=0, metavar="CURSOR", help="Behind that event.")
-@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "-f",
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="type=image, event=pull, image=IMAGE, container=NAME or label=KEY[=VALUE]. Repeats.",
+)
 @format_option(help="'json', or a Go template such as '{{.Action}} {{.Actor.ID}}'.")
 def events(
     since: datetime | None,

@@ -106,8 +106,7 @@ def history(image: str, platform: str, human: bool, no_trunc: bool, quiet: bool,
     with connect() as client:
         entries = client.images.history(image, platform=platform)
         found = client.images.inspect(image, platform=platform)
-    newest = found.config_blob.digest or found.image.image_id
-    ids = [newest, *[_MISSING] * (len(entries) - 1)]
+    ids = [found.image.image_id, *[_MISSING] * (len(entries) - 1)]
     steps = [
         Step(entry, step_id, not no_trunc, human)
         for entry, step_id in zip(reversed(entries), ids, strict=False)

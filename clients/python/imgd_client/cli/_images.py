@@ -10,6 +10,7 @@ import click
 
 from imgd.v1 import image_pb2
 
+from ._arguments import IMAGE_FILTERS
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
@@ -139,7 +140,7 @@ def _write_table(rows: Iterable[Row], truncate: bool, digests: bool) -> None:
 @click.option("--no-trunc", is_flag=True, help="IDs in full.")
 @click.option("--digests", is_flag=True, help="Also digests.")
 @click.option("-a", "--all", "_all", is_flag=True, help="As docker's; there is nothing hidden.")
-@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE")
+@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help=IMAGE_FILTERS)
 @format_option()
 def images(
     reference: str | None,

@@ -88,7 +88,7 @@ def describe(answer: image_service_pb2.InspectImageResponse) -> Struct:
     digests = {*image.digest_references, *image.repo_digests}
     used = json_time(image.last_use_time) if image.HasField("last_use_time") else ZERO_TIME
     fields = {
-        "Id": answer.config_blob.digest or image.image_id,
+        "Id": image.image_id,
         "RepoTags": [familiar(tag) for tag in image.tags],
         "RepoDigests": sorted(familiar(name) for name in digests),
         "Parent": "",

@@ -76,6 +76,8 @@ def create(
     labels: tuple[str, ...],
 ) -> None:
     """Takes a lease, and prints its ID."""
+    if not (images or digests):
+        raise click.UsageError("say what it shall hold: --image or --digest")
     wanted = labels_of(labels)
     with connect() as client:
         made = client.leases.create(images, digests=digests, lease_id=name, ttl=ttl, labels=wanted)
@@ -125,4 +127,10 @@ def renew(names: tuple[str, ...], ttl: float | None) -> None:
 def rm(names: tuple[str, ...]) -> None:
     """Gives leases back."""
     with connect() as client:
-        change_each(names, client.leases.delete)
+
+        def give_back(name: str) -> None:
+            # Deleting is idempotent, and would not tell of a name that is written wrong.
+            client.leases.get(name)
+            client.leases.delete(name)
+
+        change_each(names, give_back)

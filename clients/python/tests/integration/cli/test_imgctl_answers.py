@@ -33,6 +33,44 @@ def _refused(code: grpc.StatusCode, reason: str, text: str) -> Abort:
     return Abort(code, text, details(info))
 
 
+class TestInspecting:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["inspect", "-f", "{{.Id}}"],
+            ["inspect", "--platform", "linux/arm64", "-f", "{{.ID}}"],
+            ["history", "--no-trunc", "-q"],
+        ],
+    )
+    async def test_the_id_is_the_one_that_is_listed(
+        self, daemon: ScriptedDaemon, imgctl: Run, words: list[str]
+    ) -> None:
+        """An artifact's config is that of many others, and finds nothing."""
+        answer = image_service_pb2.InspectImageResponse()
+        answer.image.image_id = "sha256:aa"
+        answer.config_blob.digest = "sha256:bb"
+        daemon.answers["InspectImage"] = [answer]
+        history = image_service_pb2.GetImageHistoryResponse()
+        history.entries.add(created_by="COPY . /")
+        daemon.answers["GetImageHistory"] = [history]
+
+        done = await imgctl(*words, "artifact")
+
+        assert (done.status, done.printed, done.told) == (0, "sha256:aa\n", "")
+
+
+class TestFilters:
+    @pytest.mark.parametrize("words", [["images"], ["prune"], ["ps"], ["events"], ["image", "ls"]])
+    async def test_help_says_what_they_take(self, imgctl: Run, words: list[str]) -> None:
+        done = await imgctl(*words, "--help")
+
+        assert done.status == 0
+        text = " ".join(done.printed.split())
+        own = {"ps": "status=STATE", "events": "type=image"}
+        assert own.get(words[0], "size='>100MB'") in text
+        assert "label=KEY[=VALUE]" in text
+
+
 class TestRemoving:
     async def test_tells_what_docker_tells(self, daemon: ScriptedDaemon, imgctl: Run) -> None:
         daemon.answers["RemoveImage"] = [

@@ -329,19 +329,27 @@ class TestLeases:
         missing = _refused(grpc.StatusCode.NOT_FOUND, "LEASE_NOT_FOUND", "no such lease: b")
         daemon.answers["RenewLease"] = [lease_service_pb2.RenewLeaseResponse(), missing]
         lease = lease_pb2.Lease(name="leases/a", images=["images/A"])
-        daemon.answers["GetLease"] = [lease_service_pb2.GetLeaseResponse(lease=lease), missing]
+        answer = lease_service_pb2.GetLeaseResponse(lease=lease)
+        daemon.answers["GetLease"] = [answer, missing, answer, missing, answer]
 
         renewed = await imgctl("lease", "renew", "--ttl", "90s", "a", "b")
         found = await imgctl("lease", "inspect", "a", "b")
-        removed = await imgctl("lease", "rm", "a", "leases/b")
+        removed = await imgctl("lease", "rm", "a", "b", "leases/c")
 
         told = "imgctl: no such lease: b (LEASE_NOT_FOUND)\n"
         assert (renewed.status, renewed.printed, renewed.told) == (1, "a\n", told)
         assert {one.ttl.seconds for one in daemon.requests("RenewLease")} == {90}
         assert json.loads(found.printed) == [{"name": "leases/a", "images": ["images/A"]}]
         assert (found.status, found.told) == (1, told)
-        assert (removed.status, removed.printed) == (0, "a\nleases/b\n")
-        assert [one.name for one in daemon.requests("DeleteLease")] == ["leases/a", "leases/b"]
+        assert (removed.status, removed.printed, removed.told) == (1, "a\nleases/c\n", told)
+        assert [one.name for one in daemon.requests("DeleteLease")] == ["leases/a", "leases/c"]
+
+    async def test_a_lease_of_nothing_is_refused(self, daemon: ScriptedDaemon, imgctl: Run) -> None:
+        done = await imgctl("lease", "create", "--name", "mine")
+
+        assert (done.status, done.printed) == (125, "")
+        assert "--image or --digest" in done.told
+        assert not daemon.calls
 
     async def test_a_pull_takes_one(self, daemon: ScriptedDaemon, imgctl: Run) -> None:
         daemon.watches = [[snapshot(1), finished(2)]]

@@ -9,7 +9,15 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from imgd_client import AsyncClient, InvalidArgument, NotFound, Unavailable
+from imgd.v1 import transfer_pb2
+from imgd_client import (
+    AsyncClient,
+    Cancelled,
+    InvalidArgument,
+    NotFound,
+    TransferFailed,
+    Unavailable,
+)
 from tests.scripted import (
     HOLD,
     NAME,
@@ -47,6 +55,26 @@ async def test_passes_on_what_happens_up_to_the_end(
     (request,) = daemon.requests("WatchTransfer")
     assert (request.name, request.after_sequence) == (NAME, 0)
     assert request.min_interval.ToMilliseconds() == 250
+
+
+@pytest.mark.parametrize("read", [False, True])
+async def test_has_the_result(daemon: ScriptedDaemon, connect: Connect, read: bool) -> None:
+    failed = finished(3, transfer_pb2.TRANSFER_STATE_FAILED, code=5, message="no such manifest")
+    daemon.watches = [[snapshot(1), finished(3)], [snapshot(1), failed], [snapshot(1), HOLD]]
+    face = connect()
+    well, badly, left = (face.client.watch(NAME) for _ in range(3))
+    if read:
+        for watch in (well, badly):
+            assert len(await face.rest(watch)) == 2
+
+    assert (await face.call(well.result)).name == NAME
+    with pytest.raises(TransferFailed, match="no such manifest") as caught:
+        await face.call(badly.result)
+    assert caught.value.code is grpc.StatusCode.NOT_FOUND
+    await face.next(left)
+    await face.close(left)
+    with pytest.raises(Cancelled, match="left before its end"):
+        await face.call(left.result)
 
 
 @pytest.mark.parametrize(
