@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from imgd_server.transfer import now_us
 from tests.daemon import BIN, PATIENCE
 from tests.fake_images import FakeImage, make_image
 from tests.pulling import pulling
+from tests.records import lease_record
 from tests.registry_inside import Inside, serve_inside
 from tests.unit.transfer.fakes import HOST, Lab, open_lab
 
@@ -157,3 +159,34 @@ async def test_gc_and_fsck_from_the_command_line(tmp_path: Path) -> None:
     assert mended.returncode == 0
     assert mended.stdout.startswith("STORE_CORRUPT blobs/note: ")
     assert imgd("fsck", "--root", root).stdout == "no problems found\n"
+
+
+async def test_a_look_from_the_command_line_changes_nothing(tmp_path: Path) -> None:
+    async with pulling(tmp_path) as puller:
+        content = puller.content
+        for data in (b"discarded", b"there"):
+            with content.ingest("x") as ingest:
+                ingest.write(data)
+                ingest.commit(Digest.of(data))
+        content.discard(Digest.of(b"discarded"))
+        with content.ingest(Digest.of(b"there")) as ingest:
+            ingest.write(b"the")
+        over = lease_record("over", 1, digests=(Digest.of(b"there"),))
+        await puller.metadata.write(lambda session: session.put_lease(over))
+
+    def look() -> tuple[list[str], list[str]]:
+        files = sorted(str(path) for path in (tmp_path / "content").rglob("*"))
+        with contextlib.closing(sqlite3.connect(tmp_path / "metadata.db")) as database:
+            return files, [*database.iterdump()]
+
+    before = look()
+    for words, told in (
+        (("fsck",), "no problems found"),
+        (("gc", "--dry-run"), "would delete 1 blobs and 1 unfinished ones: 8 bytes"),
+    ):
+        done = imgd(*words, "--root", str(tmp_path))
+        assert (done.returncode, done.stdout) == (0, f"{told}\n")
+        assert look() == before
+    assert imgd("gc", "--root", str(tmp_path)).returncode == 0
+    assert [path for path in (tmp_path / "content").rglob("*/*/*") if path.is_file()] == []
+    assert [*(tmp_path / "content" / "trash").iterdir()] == []

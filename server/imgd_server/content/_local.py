@@ -198,8 +198,8 @@ class _Writer:
 class LocalContentStore:
     """A `ContentStore` in a folder. One process uses it at a time: the daemon locks its root.
 
-    Opening it drops the unfinished ingests of blobs that have come another way since: nobody would
-    go on with them. Raises DISK_FULL.
+    Opening it makes what is not there of its folders, and changes nothing else: what a crash has
+    left is for a collection. Raises DISK_FULL.
     """
 
     def __init__(self, root: Path) -> None:
@@ -209,11 +209,6 @@ class LocalContentStore:
         self._commits = [threading.Lock() for _ in range(_COMMIT_LOCKS)]
         with _room():
             self._lay_out()
-        self.sweep()
-        for partial in list(self.partials()):
-            digest = _as_digest(partial.key)
-            if digest and self.find(digest):
-                self.drop_partial(partial.key)
 
     def _lay_out(self) -> None:
         root = self._root

@@ -20,9 +20,10 @@ from imgd_server.images._containers import expire_containers
 from imgd_server.images._leases import expire_leases
 from imgd_server.images._snapshots import collect_snapshots
 from imgd_server.metadata import EventRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.oci import Digest, FormatError
 from imgd_server.rootfs import SnapshotStore
 
-__all__ = ["Collection", "collect", "expire", "listed", "unheld_partials"]
+__all__ = ["Collection", "collect", "expire", "free_partials", "listed", "sweep_content"]
 
 T = TypeVar("T")
 
@@ -77,11 +78,13 @@ async def collect(
 ) -> Collection:
     """Frees every blob, partial and snapshot that no image, lease or transfer holds.
 
-    With `dry_run` it frees nothing, and tells what it would; what has expired ends all the same.
+    What has expired ends first. With `dry_run` it changes nothing, and tells what it would free; an
+    image that goes with an expired hold is not in that.
     """
     started = clock()
     try:
-        await expire(metadata, clock)
+        if not dry_run:
+            await expire(metadata, clock)
     except Error as error:
         # What is over holds nothing, recorded or not; and a full disk is to get emptier here.
         if error.reason is not Reason.DISK_FULL:
@@ -91,14 +94,11 @@ async def collect(
     partials = await listed(content.partials())
     held = await metadata.read(lambda session: session.held_digests(clock()))
     free = await asyncio.to_thread(lambda: [blob for blob in blobs if blob.digest not in held])
-    loose = [one for one in partials if one.key not in held]
-    if dry_run:
-        loose = await metadata.read(lambda session: unheld_partials(session, loose, clock()))
-    else:
+    loose = await metadata.read(lambda session: free_partials(session, content, partials, clock()))
+    if not dry_run:
         free = await _take(metadata, content, clock, free)
         loose = await _drop(metadata, content, clock, loose)
-        while await asyncio.to_thread(content.sweep, _SWEPT_AT_ONCE):
-            pass
+        await sweep_content(content)
     unpacked = (0, 0)
     if snapshots is not None:
         unpacked = await collect_snapshots(metadata, snapshots, clock, dry_run=dry_run)
@@ -114,6 +114,12 @@ async def collect(
     if not dry_run and (free or loose or unpacked[0]):
         await metadata.write(lambda session: session.add_event(_event(report)))
     return report
+
+
+async def sweep_content(content: ContentStore) -> None:
+    """Frees the bytes of what was discarded, also by a daemon that was killed then; in steps."""
+    while await asyncio.to_thread(content.sweep, _SWEPT_AT_ONCE):
+        pass
 
 
 async def _take(
@@ -158,7 +164,7 @@ async def _drop(
     dropped: list[PartialInfo] = []
 
     def drop(session: WriteSession, batch: Sequence[PartialInfo]) -> list[PartialInfo]:
-        loose = unheld_partials(session, batch, clock())
+        loose = free_partials(session, content, batch, clock())
         return [one for one in loose if content.drop_partial(one.key)]
 
     for batch in _batches(partials):
@@ -166,18 +172,27 @@ async def _drop(
     return dropped
 
 
-def unheld_partials(
-    session: ReadSession, partials: Sequence[PartialInfo], now: int
+def free_partials(
+    session: ReadSession, content: ContentStore, partials: Sequence[PartialInfo], now: int
 ) -> list[PartialInfo]:
-    """Unfinished content that may go: of a digest that nobody holds, or of an upload whose lease,
-    which has the key's name, is over."""
+    """Unfinished content that may go: of a digest that nobody holds, or whose blob has come another
+    way; of an upload whose lease, which has the key's name, is over."""
     held = session.held_among([one.key for one in partials], now)
 
-    def is_held(key: str) -> bool:
+    def is_wanted(key: str) -> bool:
+        if key in held:
+            return not _is_stored(content, key)
         lease = session.lease(key)
-        return key in held or (lease is not None and lease.expires > now)
+        return lease is not None and lease.expires > now
 
-    return [one for one in partials if not is_held(one.key)]
+    return [one for one in partials if not is_wanted(one.key)]
+
+
+def _is_stored(content: ContentStore, key: str) -> bool:
+    try:
+        return content.find(Digest.parse(key)) is not None
+    except FormatError:
+        return False
 
 
 def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,9 +13,10 @@ import structlog
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images._collect import Collection, collect, expire
+from imgd_server.images._collect import Collection, collect, expire, sweep_content
 from imgd_server.images._holds import delete_image, image_event
 from imgd_server.images._snapshots import sweep_snapshots
+from imgd_server.images._usage import bytes_of
 from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, ReadSession, WriteSession
 from imgd_server.rootfs import SnapshotStore
 
@@ -26,14 +28,16 @@ _log = structlog.get_logger(__name__)
 
 # Images are taken in steps of so many, with a look at the need after each.
 _EVICTED_AT_ONCE = 20
+# Leases and heartbeats end with this precision; seconds. A busy store changes all the time.
+_PRECISION = 1.0
 # After which events there may be something to collect.
 _FREEING = {("IMAGE", "delete"), ("LEASE", "delete"), ("TRANSFER", "delete")}
 
 
 @dataclass(frozen=True, slots=True)
 class Water:
-    """A mark of how full the store may be: a share of its file system (0 to 1), or bytes of
-    content; neither means no mark."""
+    """A mark of how full the store may be: a share of its file system (0 to 1), or bytes of all
+    that is stored (blobs, unfinished content, unpacked layers); neither means no mark."""
 
     share: float = 0.0
     size: int = 0
@@ -49,7 +53,7 @@ class Water:
 class HousekeepingConfig:
     """Times in seconds."""
 
-    # Leases, heartbeats and records end with about this precision.
+    # Records end, and too full a disk is noticed, with about this precision.
     interval: float = 15.0
     # A removal is seldom alone: what comes within this time is collected together.
     collect_delay: float = 5.0
@@ -85,8 +89,10 @@ class Housekeeper:
 
     def start(self) -> None:
         """Begins to work, until `close`."""
-        for work in (self._tend, self._follow, self._collect_removed):
+        for work in (self._tend, self._keep_time, self._follow, self._collect_removed):
             self._own(work())
+        # What the last daemon took out of sight, and was killed before it was freed.
+        self._own(self._safely(sweep_content(self._content)))
         if self._snapshots is not None:
             # What the last daemon left half unpacked, or half removed.
             self._own(self._safely(sweep_snapshots(self._snapshots)))
@@ -165,15 +171,13 @@ class Housekeeper:
         if (
             self._is_full
             and not await self._metadata.read(self._unused)
-            and not await self._metadata.write(lambda session: session.delete_transfer_leases())
+            and not await self._drop_leftovers()
         ):
             return 0  # it was said already
         # What nobody holds goes before what somebody may want, and what transfers that failed have
         # left before images.
         await self.collect()
-        if await self._excess(self.config.low) > 0 and await self._metadata.write(
-            lambda session: session.delete_transfer_leases()
-        ):
+        if await self._excess(self.config.low) > 0 and await self._drop_leftovers():
             await self.collect()
         taken = 0
         while (excess := await self._excess(self.config.low)) > 0:
@@ -189,10 +193,13 @@ class Housekeeper:
             _log.warning("the disk is too full, and no image can be taken", excess=excess)
         return taken
 
+    async def _drop_leftovers(self) -> int:
+        return await self._metadata.write(lambda session: session.delete_transfer_leases())
+
     async def _excess(self, mark: Water) -> int:
         total, free = await asyncio.to_thread(self._content.room)
         # Counting takes a while in a large store.
-        stored = await self._metadata.read(lambda one: one.content_bytes()) if mark.size else 0
+        stored = await bytes_of(self._content, self._snapshots) if mark.size else 0
         return mark.excess(total, free, stored)
 
     def _unused(self, session: ReadSession) -> list[ImageRecord]:
@@ -208,7 +215,8 @@ class Housekeeper:
             for name in record.names:
                 session.add_event(image_event("untag", record, now, name=name.name))
             session.add_event(image_event("evict", record, now))
-            freed += delete_image(session, record, now).freed_bytes
+            # Its unpacked layers go too; what others need of them is counted again afterwards.
+            freed += delete_image(session, record, now).freed_bytes + (record.unpacked_size or 0)
             taken.append(record)
         return taken
 
@@ -217,14 +225,39 @@ class Housekeeper:
     async def _tend(self) -> None:
         # Not at once: a daemon that has just come up has callers who waited for it.
         due = self.config.interval
+        look = 0.0
         while True:
             await self._safely(self.expire())
-            await self._safely(self.make_room())
+            # Where a look takes long it comes seldom, as below.
+            if (began := time.monotonic()) >= look:
+                await self._safely(self.make_room())
+                look = began + 10 * (time.monotonic() - began)
             if due <= 0:
                 due = self.config.collect_interval
                 await self._safely(self.collect())
             await asyncio.sleep(self.config.interval)
             due -= self.config.interval
+
+    async def _keep_time(self) -> None:
+        """Ends leases and containers when their time is over."""
+        while True:
+            change = self._metadata.next_change()
+            due = await self._safely(self._expire_due())
+            if due is None:
+                await asyncio.sleep(self.config.interval)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(change, due)
+            await asyncio.sleep(min(_PRECISION, self.config.interval))
+
+    async def _expire_due(self) -> float:
+        """Ends what is over, and tells in how many seconds more may be."""
+        due = await self._metadata.read(lambda session: session.next_expiry())
+        if due is not None and due <= self._clock():
+            await expire(self._metadata, self._clock)
+            due = await self._metadata.read(lambda session: session.next_expiry())
+        wait = self.config.interval if due is None else (due - self._clock()) / 1e6
+        return min(max(wait, 0.0), self.config.interval)
 
     async def _follow(self) -> None:
         """Notices that an image or a lease went, whoever removed it."""
@@ -253,11 +286,12 @@ class Housekeeper:
             await self._safely(self.collect())
             took = time.monotonic() - began
 
-    async def _safely(self, work: Awaitable[object]) -> None:
-        """One failure must not end the house-keeping."""
+    async def _safely(self, work: Awaitable[T]) -> T | None:
+        """One failure must not end the house-keeping: None then."""
         try:
-            await work
+            return await work
         except Error as error:
             _log.error("house-keeping failed; it goes on", error=error.message)
         except Exception:  # noqa: BLE001 - the task has nobody to tell
             _log.exception("house-keeping failed on a defect; it goes on")
+        return None

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass
 
 from imgd_server.content import ContentStore
-from imgd_server.images._collect import listed, unheld_partials
+from imgd_server.images._collect import free_partials, listed
 from imgd_server.images._snapshots import size_of
 from imgd_server.metadata import MetadataStore, ReadSession
 from imgd_server.rootfs import SnapshotStore
 
-__all__ = ["StoreUsage", "Usage", "usage_of"]
+__all__ = ["StoreUsage", "Usage", "bytes_of", "usage_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def usage_of(
         containers = Usage(
             session.count_containers(()), session.count_containers(("RUNNING", "PAUSED"))
         )
-        loose = [one.size for one in unheld_partials(session, partials, now)]
+        loose = [one.size for one in free_partials(session, content, partials, now)]
         return images, containers, session.held_digests(now), loose
 
     images, containers, held, loose = await metadata.read(count)
@@ -66,6 +66,17 @@ async def usage_of(
         ),
         await _unpacked(metadata, snapshots, now) if snapshots else Usage(),
     )
+
+
+async def bytes_of(content: ContentStore, snapshots: SnapshotStore | None = None) -> int:
+    """What the store takes up: all blobs, unfinished content and unpacked layers, whoever holds
+    them."""
+    total = sum(one.size for one in await listed(content.blobs()))
+    total += sum(one.size for one in await listed(content.partials()))
+    if snapshots is not None:
+        sizes = (size_of(snapshots, one) for one in snapshots.snapshots())
+        total += sum(await listed(sizes))
+    return total
 
 
 async def _unpacked(metadata: MetadataStore, store: SnapshotStore, now: int) -> Usage:

@@ -64,6 +64,14 @@ class LeaseQueries(Queries):
         """See ReadSession."""
         return self._leases("WHERE expires <= ? ORDER BY expires LIMIT ?", (now, limit))
 
+    def next_expiry(self) -> int | None:
+        """See ReadSession."""
+        [(lease,)] = self._db.execute("SELECT min(expires) FROM leases").fetchall()
+        [(container,)] = self._db.execute(
+            "SELECT min(expires) FROM containers WHERE expires IS NOT NULL"
+        ).fetchall()
+        return min((one for one in (lease, container) if one is not None), default=None)
+
     def _leases(self, condition: str, values: Sequence[object]) -> list[LeaseRecord]:
         rows = self._db.execute(
             f"SELECT lease_id, created, expires, labels FROM leases {condition}",

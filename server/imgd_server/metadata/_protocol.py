@@ -211,6 +211,11 @@ class ReadSession(Protocol):
         """Leases whose time is over, the oldest first, the daemon's own included."""
         ...
 
+    def next_expiry(self) -> int | None:
+        """When the first lease, or container whose heartbeat stays away, is over; None where there
+        is none that ends. It may be past."""
+        ...
+
     def held_digests(self, now: int) -> set[str]:
         """Every blob digest that an image is made of or an unexpired lease holds, and those that
         referrers of these are made of. What is not among them may be collected."""

@@ -100,6 +100,28 @@ async def test_leases_of_transfers_end_when_these_have(store: MetadataStore) -> 
     assert await store.write(lambda session: session.delete_transfer_leases()) == 0
 
 
+async def test_the_next_to_end_is_told(store: MetadataStore) -> None:
+    async def following() -> int | None:
+        return await store.read(lambda session: session.next_expiry())
+
+    def put(session: WriteSession) -> None:
+        session.put_image(image_record("a"), (), ())
+        session.put_container(container("endless"))
+        session.put_container(container("beats", expires=15))
+        session.put_lease(lease_record("l", 20))
+        session.put_lease(lease_record("transfer:1", 10))
+
+    assert await following() is None
+    await store.write(put)
+    assert await following() == 10
+    await store.write(lambda session: session.delete_lease("transfer:1"))
+    assert await following() == 15
+    await store.write(lambda session: session.delete_container("beats"))
+    assert await following() == 20
+    await store.write(lambda session: session.delete_lease("l"))
+    assert await following() is None
+
+
 async def test_what_is_held(store: MetadataStore) -> None:
     stored, absent, leased, over = (
         blob_ref("stored"),

@@ -123,6 +123,23 @@ async def test_unfinished_content_goes_with_its_hold(
         assert busy.commit(Digest.of(b"being written, and held by nobody")).size == 33
 
 
+async def test_unfinished_content_goes_when_the_blob_has_come_another_way(
+    metadata: SqliteMetadataStore, shelf: Shelf
+) -> None:
+    come, wanted = shelf.put(b"come"), Digest.of(b"wanted")
+    for key in (come, wanted):
+        leave(shelf, key)
+    await metadata.write(
+        lambda session: session.put_lease(lease_record("l", NOW + 1, digests=(come, wanted)))
+    )
+    dry = await run(metadata, shelf, dry_run=True)
+    assert {one.key for one in shelf.partials()} == {come, wanted}
+    assert await run(metadata, shelf) == dry
+    assert dry.deleted_partials == 1
+    assert {one.key for one in shelf.partials()} == {wanted}
+    assert shelf.find(come)
+
+
 async def test_more_than_a_batch(
     metadata: SqliteMetadataStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import Descriptor, Digest, Platform
+from imgd_server.rootfs import AppliedLayer, LayerStats, SnapshotStore
 from tests.fake_images import make_image
 from tests.records import lease_record, tag, transfer_record
 from tests.unit.images.conftest import Shelf
@@ -254,6 +255,50 @@ async def test_what_failed_transfers_left_goes_before_images(
     assert disk.find(Digest.of(b"r" * SIZE))
 
 
+async def test_a_size_is_of_all_that_is_stored(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock
+) -> None:
+    """What a transfer holds and has not finished counts as well as images do."""
+    await add(metadata, disk, "a", 900)
+    held = disk.put(b"h" * SIZE)
+    with disk.ingest("upload:1") as ingest:
+        ingest.write(bytes(SIZE))
+
+    def hold(session: WriteSession) -> None:
+        session.put_lease(lease_record("l", 2 * START, digests=(held,)))
+        session.put_lease(lease_record("upload:1", 2 * START))
+
+    await metadata.write(hold)
+    high = Water(size=4 * SIZE)
+    assert await keeper(metadata, disk, clock, high=high, low=high).make_room() == 0
+    high = Water(size=int(2.5 * SIZE))
+    assert await keeper(metadata, disk, clock, high=high, low=high).make_room() == 1
+    assert disk.find(held)
+
+
+async def test_unpacked_layers_count_as_stored_and_as_freed(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    snapshots = SnapshotStore(tmp_path / "snapshots", "copy")
+
+    def unpacked(session: WriteSession, uid: str, chain: Digest) -> None:
+        session.add_snapshots(uid, [chain])
+        session.set_unpacked_size(uid, SIZE)
+
+    for name, used in (("a", 900), ("b", 800)):
+        image = await add(metadata, disk, name, used, SIZE // 10)
+        chain = Digest.of(name.encode())
+        draft = snapshots.claim(chain)
+        assert draft
+        snapshots.commit(draft, None, AppliedLayer(chain, LayerStats(file_bytes=SIZE)))
+        await metadata.write(lambda session: unpacked(session, image.uid, chain))  # noqa: B023
+    mark = Water(size=int(1.5 * SIZE))
+    config = HousekeepingConfig(grace=10.0, high=mark, low=mark)
+    house = Housekeeper(metadata, disk, clock, config, snapshots)
+    assert await house.make_room() == 1
+    assert await names(metadata) == "b"
+
+
 async def test_layers_that_others_need_free_nothing(
     metadata: SqliteMetadataStore, disk: Disk, clock: Clock
 ) -> None:
@@ -361,6 +406,37 @@ async def test_a_removal_is_followed_by_a_collection(
         await until(lambda: house._feed._reading is not None)
         await metadata.write(remove)
         await until(lambda: not [*disk.blobs()])
+
+
+async def test_what_was_discarded_before_a_kill_is_freed_after_the_start(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    disk.discard(disk.put(b"discarded"))
+    async with working(keeper(metadata, disk, clock, interval=3600.0)):
+        await until(lambda: not [*(tmp_path / "content" / "trash").iterdir()])
+
+
+async def test_what_has_a_time_ends_then_and_not_with_the_next_look(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgd_server.images._housekeeping._PRECISION", 0.01)
+    image = await add(metadata, disk, "a", 5)
+
+    def put(session: WriteSession) -> None:
+        expires = START + SECOND // 10
+        session.put_lease(lease_record("l", expires))
+        session.put_container(
+            ContainerRecord("c", image.uid, "a", "", "RUNNING", START, heartbeat=1, expires=expires)
+        )
+
+    async with working(keeper(metadata, disk, clock, interval=3600.0)):
+        # It has looked, and found nothing that ends.
+        await until(lambda: metadata._change is not None)
+        await metadata.write(put)
+        clock.now += SECOND
+        while ("CONTAINER", "die") not in await history(metadata):
+            await asyncio.sleep(0.005)
+    assert ("LEASE", "delete") in await history(metadata)
 
 
 async def test_collections_come_by_themselves(
