@@ -26,9 +26,9 @@ from imgd_server.oci import Digest
 from tests import peers
 from tests.records import BusyWriter, image_record, tag
 
-SIZE = 2 << 20
+SIZE = 8 << 20
 FILES = 100
-CHUNK = 64 << 10
+CHUNK = 256 << 10
 
 
 class Disk(Protocol):
@@ -243,13 +243,13 @@ async def test_a_disk_that_fills_up_during_a_commit(any_disk: Disk) -> None:
     disk.fill()
     for _ in range(2):
         with pytest.raises(Error) as caught:
-            await store.write(add("2", SIZE // 4))
+            await store.write(add("2", SIZE // 8))
         assert full(caught, disk)
         assert await uids(store) == ["UID1"]
     # Each of those who waited together is refused for itself.
     async with BusyWriter(store):
         writes = asyncio.gather(
-            *(store.write(add(str(number), SIZE // 4)) for number in range(3, 6)),
+            *(store.write(add(str(number), SIZE // 8)) for number in range(3, 6)),
             return_exceptions=True,
         )
         await asyncio.sleep(0)
@@ -258,7 +258,7 @@ async def test_a_disk_that_fills_up_during_a_commit(any_disk: Disk) -> None:
     assert len({id(one) for one in refusals}) == 3
     assert await uids(store) == ["UID1"]
     disk.free()
-    await store.write(add("2", SIZE // 4))
+    await store.write(add("2", SIZE // 8))
     await store.write(lambda session: session.delete_image("UID1"))
     assert await uids(store) == ["UID2"]
     await store.close()
@@ -300,7 +300,7 @@ async def test_the_whole_store_checks_out_afterwards(any_disk: Disk) -> None:
     with pytest.raises(Error):
         put(content)
     with pytest.raises(Error):
-        await metadata.write(add("1", SIZE // 4))
+        await metadata.write(add("1", SIZE // 8))
     disk.free()
     found = check_store(metadata, content, verify_content=True)
     assert [problem async for _, problems in found for problem in problems] == []
