@@ -9,7 +9,7 @@ from functools import partial
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import choose_target, find_image
 from imgd_server.metadata import ImageRecord, PlatformRecord, ReadSession, WriteSession
-from imgd_server.oci import Descriptor, Digest, Platform, Reference, media
+from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference, media
 from imgd_server.transfer import _commit
 from imgd_server.transfer._engine import Engine
 from imgd_server.transfer._push import Destination, Push
@@ -151,8 +151,7 @@ class _Pushing:
         return work
 
     def _hold(self, session: WriteSession, digests: Sequence[Digest]) -> None:
-        lifetime = int(self.engine.config.partial_lifetime * 1_000_000)
-        _commit.hold(session, self._uid, digests, lifetime)
+        _commit.hold(session, self._uid, digests)
 
 
 def _choose(
@@ -203,10 +202,14 @@ def _check_tags(repository: Reference, images: Mapping[str, ImageRecord]) -> Non
 
 
 def _check_name(record: ImageRecord, image: str, written: Reference) -> None:
-    """Refuses a name that nobody gave: an ID, read as one because it is where to push to."""
+    """Refuses a name that nobody gave: an ID that is read as one, because nothing else says where
+    to push to (`sha256:…` could be a repository with a tag)."""
+    try:
+        own = Reference.parse(image).with_default_tag() == written
+    except FormatError:
+        return
     known = {*(name.name for name in record.names), *record.repo_digests}
-    untagged = replace(written, tag=None) if written.digest else written
-    if str(untagged) not in known and image == written.familiar_name:
+    if own and str(replace(written, tag=None) if written.digest else written) not in known:
         raise Error(
             Reason.REFERENCE_INVALID,
             f"{image} is an image's ID, and no name: say where to push it",

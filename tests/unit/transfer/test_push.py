@@ -294,6 +294,7 @@ async def test_a_platform_that_is_not_all_here_is_refused(
         (push_spec(f"{HOST}/no/such:1"), Reason.IMAGE_NOT_FOUND),
         (push_spec(f"{HOST}/no/such", all_tags=True), Reason.IMAGE_NOT_FOUND),
         (push_spec(IMAGE.image_id[7:19]), Reason.REFERENCE_INVALID),
+        (push_spec(IMAGE.image_id), Reason.REFERENCE_INVALID),
         (push_spec(TO, f"{HOST}/x@sha256:{'0' * 64}"), Reason.REFERENCE_INVALID),
         (push_spec(platforms=("linux/riscv64",)), Reason.PLATFORM_NOT_FOUND),
     ],
