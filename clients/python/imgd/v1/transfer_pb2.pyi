@@ -355,9 +355,14 @@ class RegistryEndpoint(_message.Message):
     reference: _builtins.str
     """Required. The reference, such as `redis:7` or `127.0.0.1:5000/app@sha256:…`."""
     all_tags: _builtins.bool
-    """As a source: every tag of the repository. `reference` then names a repository only."""
+    """As a source: every tag of the repository. `reference` then names a repository only. As the
+    destination of a push: every tag that the store has of the repository that its `image` names.
+    At most 1,000.
+    """
     include_referrers: _builtins.bool
-    """As a destination: also push referrers (signatures, attestations). As a source: also fetch them."""
+    """As a destination: also push referrers (signatures, attestations). As a source: also fetch them;
+    of a copy either side may say so.
+    """
     @_builtins.property
     def credentials(self) -> Global___RegistryCredentials:
         """Input only. Absent means the daemon's own configuration."""
@@ -617,7 +622,9 @@ class PlatformSelection(_message.Message):
     """Fails with IMAGE_INCOMPLETE rather than push or save only what is stored of an index."""
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Platforms, `os/architecture[/variant]`. Empty means the daemon's own. At most 64."""
+        """Platforms, `os/architecture[/variant]`. Empty means the daemon's own, and of the store all that
+        it has. At most 64. A name in a registry stands for one of them, or for the whole index.
+        """
 
     def __init__(
         self,

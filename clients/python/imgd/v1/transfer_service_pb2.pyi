@@ -47,7 +47,9 @@ class StartTransferRequest(_message.Message):
 
     @_builtins.property
     def platforms(self) -> _transfer_pb2.PlatformSelection:
-        """Which platforms of an index to move. Absent means the daemon's own."""
+        """Which platforms of an index to move. Absent means the daemon's own, and of the store all that it
+        has.
+        """
 
     @_builtins.property
     def limits(self) -> _transfer_pb2.TransferLimits:
