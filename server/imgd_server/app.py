@@ -8,10 +8,12 @@ import logging
 import os
 import resource
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,12 @@ import structlog
 from imgd_server.config import Config, water
 from imgd_server.content import LocalContentStore
 from imgd_server.distribution import (
+    Access,
     AccessConfig,
     Cache,
     CacheConfig,
     RegistryServer,
+    check_listen,
     open_access,
     open_samples,
     open_tls,
@@ -49,7 +53,7 @@ from imgd_server.registry import (
     RegistryConfig,
 )
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
-from imgd_server.rpc import GrpcServer, RegistryInside
+from imgd_server.rpc import GrpcServer, RegistryInside, check_address
 from imgd_server.transfer import TransferConfig, TransferManager, now_us
 
 __all__ = ["check", "collect_garbage", "configure_logs", "lock_root", "serve"]
@@ -134,6 +138,11 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
+        # What is wrong in the configuration is found before there is a store.
+        for address in config.listen:
+            check_address(address)
+        housekeeping = _housekeeping(config)
+        front = _front(config, stack)
         root = Path(config.root)
         stack.callback(os.close, lock_root(root))
         content = await asyncio.to_thread(LocalContentStore, root / "content")
@@ -157,8 +166,8 @@ async def serve(
             lookups,
         )
         await manager.open()
-        housekeeper = Housekeeper(metadata, content, now_us, _housekeeping(config), unpacker.store)
-        inside = await _registry_inside(config, root, content, metadata, manager, stack)
+        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacker.store)
+        inside = await _registry_inside(config, front, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,
             content,
@@ -254,22 +263,22 @@ def _housekeeping(config: Config) -> HousekeepingConfig:
     return HousekeepingConfig(event_retention=config.event_retention, high=high, low=low)
 
 
-async def _registry_inside(
-    config: Config,
-    root: Path,
-    content: LocalContentStore,
-    metadata: SqliteMetadataStore,
-    manager: TransferManager,
-    stack: AsyncExitStack,
-) -> RegistryInside:
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """How the registry inside meets its clients."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    access: Access
+    cache: CacheConfig | None
+
+
+def _front(config: Config, stack: AsyncExitStack) -> _Front | None:
     if not config.registry_listen:
         if config.samples:
             raise Error(Reason.FIELD_INVALID, "samples: needs registry_listen to serve them")
-        return RegistryInside()
-    samples = None
-    if config.samples:
-        samples = await open_samples(root / "samples")
-        stack.push_async_callback(samples.close)
+        return None
     tls = open_tls(config.registry_tls_certificate, config.registry_tls_key)
     if tls and config.registry_token_realm.startswith("http:"):
         raise Error(
@@ -277,24 +286,51 @@ async def _registry_inside(
             "registry_token_realm: wants https, for with registry_tls_certificate clients refuse "
             "to send a password without TLS",
         )
-    cache = None
-    if upstreams := _cache(config):
-        cache = Cache(manager.fetcher, upstreams)
-        stack.push_async_callback(cache.close)
+    cache = _cache(config)
     access = open_access(_access(config))
     stack.callback(access.close)
+    host, _, port = config.registry_listen.rpartition(":")
+    front = _Front(host.strip("[]"), int(port), tls, access, cache)
+    check_listen(
+        front.host,
+        front.port,
+        own_host=config.registry_host,
+        access=access,
+        tls=tls,
+        upstreams=cache.upstreams if cache else (),
+    )
+    return front
+
+
+async def _registry_inside(
+    config: Config,
+    front: _Front | None,
+    content: LocalContentStore,
+    metadata: SqliteMetadataStore,
+    manager: TransferManager,
+    stack: AsyncExitStack,
+) -> RegistryInside:
+    if front is None:
+        return RegistryInside()
+    samples = None
+    if config.samples:
+        samples = await open_samples(Path(config.root) / "samples")
+        stack.push_async_callback(samples.close)
+    cache = None
+    if front.cache:
+        cache = Cache(manager.fetcher, front.cache)
+        stack.push_async_callback(cache.close)
     server = RegistryServer(
         content,
         metadata,
         own_host=config.registry_host or None,
         samples=samples,
         read_only=config.registry_read_only,
-        access=access,
-        tls=tls,
+        access=front.access,
+        tls=front.tls,
         cache=cache,
     )
-    host, _, port = config.registry_listen.rpartition(":")
-    bound_host, bound_port = await server.start(host.strip("[]"), int(port))
+    bound_host, bound_port = await server.start(front.host, front.port)
     stack.push_async_callback(server.stop)
     repositories = [f"{server.own_host}/{one}" for one in samples.repositories] if samples else []
     return RegistryInside(f"{bound_host}:{bound_port}", server.own_host, repositories)

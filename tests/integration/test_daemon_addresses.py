@@ -99,6 +99,32 @@ def test_the_registry_inside_is_refused_likewise(tmp_path: Path, address: str) -
     assert not socket_path.exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "key"),
+    [
+        (["--listen", "0.0.0.0:7070"], "listen"),
+        (["--listen", "unix://host/imgd.sock"], "listen"),
+        (["--high-water", "50%", "--low-water", "60%"], "low_water"),
+        (["--samples"], "samples"),
+        (["--registry-listen", "0.0.0.0:0"], "registry_listen"),
+        (["--registry-listen", "127.0.0.1:0", "--registry-htpasswd", "/none"], "registry_htpasswd"),
+        (["--registry-listen", "127.0.0.1:0", "--registry-tls-key", "/none"], "registry_tls"),
+        (["--registry-listen", "127.0.0.1:0", "--registry-cache-default", "a.b"], "registry_cache"),
+        (
+            ["--registry-listen", "127.0.0.1:5001", "--registry-cache", "localhost:5001"],
+            "registry_cache",
+        ),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_makes_no_store(
+    tmp_path: Path, flags: list[str], key: str
+) -> None:
+    listen = [] if "--listen" in flags else ["--listen", f"unix:{tmp_path}/imgd.sock"]
+    line = refused("--root", f"{tmp_path}/new", *listen, *flags)
+    assert line.startswith(f"imgd: {key}")
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_the_registry_inside_on_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"

@@ -3,7 +3,7 @@
 from imgd_server.distribution._access import Access, AccessConfig, open_access
 from imgd_server.distribution._cache import Cache, CacheConfig
 from imgd_server.distribution._samples import SampleStore, open_samples
-from imgd_server.distribution._server import RegistryServer
+from imgd_server.distribution._server import RegistryServer, check_listen
 from imgd_server.distribution._tls import open_tls
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "CacheConfig",
     "RegistryServer",
     "SampleStore",
+    "check_listen",
     "open_access",
     "open_samples",
     "open_tls",

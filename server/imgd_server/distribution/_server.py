@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 import structlog
@@ -26,7 +26,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, FormatError, Reference, is_loopback_host
 
-__all__ = ["RegistryServer"]
+__all__ = ["RegistryServer", "check_listen"]
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +42,35 @@ _STOP_SECONDS = 2.5
 # A client that takes nothing of an answer for so long is cut off: it keeps a file open. The kernel
 # looks (TCP_USER_TIMEOUT, tcp(7)), for it alone knows how far sendfile(2) is.
 _STALL_MS = 60_000
+
+
+def check_listen(
+    host: str,
+    port: int,
+    *,
+    own_host: str,
+    access: Access,
+    tls: ssl.SSLContext | None,
+    upstreams: Collection[str],
+) -> None:
+    """Raises FIELD_INVALID for an address that is not loopback, unless there are access control
+    and TLS, and for a cache of this registry itself. `own_host` may be empty."""
+    if not is_loopback_host(host):
+        if not access.controlled or tls is None:
+            raise Error(
+                Reason.FIELD_INVALID,
+                f"registry_listen: {host} is no loopback address, and others are served only with "
+                "access control (registry_htpasswd, or registry_token_realm) and TLS "
+                "(registry_tls_certificate)",
+            )
+        if not own_host and _is_everywhere(host):
+            raise Error(
+                Reason.FIELD_INVALID,
+                f"registry_host: needed, for {host} is no host that clients could name",
+            )
+    own = {f"{one}:{port}" for one in (host, f"[{host}]", "localhost", "127.0.0.1", "[::1]")}
+    if loop := {own_host, *own}.intersection(upstreams):
+        raise Error(Reason.FIELD_INVALID, f"registry_cache: {min(loop)} is this registry itself")
 
 
 class RegistryServer:
@@ -81,12 +110,17 @@ class RegistryServer:
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listens; returns the address and port.
 
-        Raises FIELD_INVALID for an address that can't be served, and for one that is not loopback
-        unless there are access control and TLS; TOO_BUSY when the port is taken.
+        Raises FIELD_INVALID for an address that can't be served, and as `check_listen`; TOO_BUSY
+        when the port is taken.
         """
-        if not is_loopback_host(host):
-            self._check_open_to_others(host)
-        self._check_upstreams(host, port)
+        check_listen(
+            host,
+            port,
+            own_host=self.own_host,
+            access=self._access,
+            tls=self._tls,
+            upstreams=self._cache.config.upstreams if self._cache else (),
+        )
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         try:
@@ -108,27 +142,6 @@ class RegistryServer:
             f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
         )
         return address, bound
-
-    def _check_open_to_others(self, host: str) -> None:
-        if not self._access.controlled or self._tls is None:
-            raise Error(
-                Reason.FIELD_INVALID,
-                f"registry_listen: {host} is no loopback address, and others are served only with "
-                "access control (registry_htpasswd, or registry_token_realm) and TLS "
-                "(registry_tls_certificate)",
-            )
-        if not self.own_host and _is_everywhere(host):
-            raise Error(
-                Reason.FIELD_INVALID,
-                f"registry_host: needed, for {host} is no host that clients could name",
-            )
-
-    def _check_upstreams(self, host: str, port: int) -> None:
-        own = {f"{one}:{port}" for one in (host, f"[{host}]", "localhost", "127.0.0.1", "[::1]")}
-        if self._cache and (loop := self._cache.config.upstreams & {self.own_host, *own}):
-            raise Error(
-                Reason.FIELD_INVALID, f"registry_cache: {min(loop)} is this registry itself"
-            )
 
     async def stop(self) -> None:
         """Lets open requests end for a moment, and stops. Unfinished uploads can go on later."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from imgd_server.errors import Error, Reason
 
-__all__ = ["Claim", "claim"]
+__all__ = ["Claim", "check_address", "claim"]
 
 # sockaddr_un.sun_path holds 108 bytes with the final zero (unix(7)).
 _MAX_SOCKET_PATH = 107
@@ -42,6 +42,14 @@ class Claim:
                 self.path.unlink(missing_ok=True)
             os.close(self.lock)
             self.lock = -1
+
+
+def check_address(address: str) -> None:
+    """Raises FIELD_INVALID for what is no address, or none that is ever served."""
+    if address.startswith("unix:"):
+        _socket_path(address)
+    else:
+        _host_and_port(address)
 
 
 def claim(address: str) -> Claim:
@@ -129,20 +137,24 @@ def _clear(address: str, path: Path) -> None:
         raise _invalid(address, f"{path}: {error.strerror}") from None
 
 
-def _claim_port(address: str) -> Claim:
+def _host_and_port(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise _invalid(address, "an address is unix:PATH or HOST:PORT")
     if not _is_loopback(host):
         raise _invalid(address, "only loopback addresses are served until there is access control")
-    host = "127.0.0.1" if host == "localhost" else host
+    return "127.0.0.1" if host == "localhost" else host, int(port)
+
+
+def _claim_port(address: str) -> Claim:
+    host, port = _host_and_port(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # Connections that lately ended must not keep a restart out; a listener must.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, int(port)))
+            probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise _taken(address) from None
