@@ -246,8 +246,10 @@ class Housekeeper:
             if due is None:
                 await asyncio.sleep(self.config.interval)
                 continue
+            # Not wait_for: Python 3.11's loses a cancellation that comes together with the change.
             with suppress(TimeoutError):
-                await asyncio.wait_for(change, due)
+                async with asyncio.timeout(due):
+                    await change
             await asyncio.sleep(min(_PRECISION, self.config.interval))
 
     async def _expire_due(self) -> float:
