@@ -245,8 +245,10 @@ def _unpacker(config: Config, root: Path) -> Unpacker:
 def _transfers(config: Config) -> TransferConfig:
     return TransferConfig(
         max_running=config.max_running_transfers,
+        max_pending=config.max_pending_transfers,
         max_concurrent_blobs=config.max_concurrent_blobs,
         retention=config.transfer_retention,
+        partial_lifetime=config.partial_lifetime,
     )
 
 

@@ -275,6 +275,9 @@ class Config:
     max_running_transfers: int = _key(
         _integer(1, 10_000), lambda: 64, "how many transfers run at once", "N"
     )
+    max_pending_transfers: int = _key(
+        _integer(0, 100_000), lambda: 5000, "how many more wait before one is refused", "N"
+    )
     max_concurrent_blobs: int = _key(
         _integer(1, 64), lambda: 6, "how many blobs one transfer moves at once", "N"
     )
@@ -282,6 +285,12 @@ class Config:
         _number(1, 365 * 86400),
         lambda: 86400.0,
         "how long ended transfers are remembered",
+        "SECONDS",
+    )
+    partial_lifetime: float = _key(
+        _number(0, 365 * 86400),
+        lambda: 7 * 86400.0,
+        "how long what a failed pull has left is kept for the next one",
         "SECONDS",
     )
     snapshotter: str = _key(

@@ -88,6 +88,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                 transfer_retention=_convert.duration(config.retention),
                 max_running_transfers=config.max_running,
                 max_concurrent_blobs=config.max_concurrent_blobs,
+                max_pending_transfers=config.max_pending,
             ),
         )
         return system_service_pb2.GetCapabilitiesResponse(capabilities=capabilities)

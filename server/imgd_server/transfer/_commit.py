@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+# A transfer takes holds as it goes on. One that waited longer for its next step would not end.
+_HELD = 30 * 86400 * 1_000_000
+
+
 def holding_lease(uid: str) -> str:
     """The lease with which a transfer holds what it fetches, until its image holds it.
 
@@ -242,15 +246,20 @@ def commit_push(
     )
     record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
     session.put_transfer(record)
-    let_go(session, record)
+    session.delete_lease(holding_lease(record.uid))
     session.add_event(transfer_event("finish", record, now))
     return record
 
 
-def let_go(session: WriteSession, record: TransferRecord) -> None:
-    """Ends the hold of a push that has ended. That of a pull is on what it left unfinished."""
+def let_go(session: WriteSession, record: TransferRecord, lifetime: float) -> None:
+    """Ends the hold of a push that did not succeed. What a pull has left unfinished is held for
+    `lifetime` seconds more."""
+    lease_id = holding_lease(record.uid)
     if not TransferSpec.from_json(record.spec).is_pull:
-        session.delete_lease(holding_lease(record.uid))
+        session.delete_lease(lease_id)
+    elif lease := session.lease(lease_id):
+        expires = (record.ended or now_us()) + int(lifetime * 1_000_000)
+        session.put_lease(replace(lease, expires=expires, digests=()))
 
 
 def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord:
@@ -273,13 +282,11 @@ def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord
     return EventRecord("TRANSFER", action, f"transfers/{record.uid}", now, facts)
 
 
-def hold(session: WriteSession, uid: str, digests: Sequence[Digest], lifetime_us: int) -> None:
+def hold(session: WriteSession, uid: str, digests: Sequence[Digest]) -> None:
     """Holds what a transfer is about to store: blobs, and snapshots by their chain IDs."""
     now = now_us()
     session.put_lease(
-        LeaseRecord(
-            holding_lease(uid), created=now, expires=now + lifetime_us, digests=tuple(digests)
-        )
+        LeaseRecord(holding_lease(uid), created=now, expires=now + _HELD, digests=tuple(digests))
     )
 
 

@@ -23,6 +23,8 @@ class TransferConfig:
     """Bounds and times, in seconds. GetCapabilities shows those that clients can meet."""
 
     max_running: int = 64
+    # So many more are accepted and wait; each takes some memory, and a record.
+    max_pending: int = 5000
     # One connection rarely fills a line, and registries limit how many a client may open.
     max_concurrent_blobs: int = 6
     # Threads that move blobs, over all transfers; and as many for what is small. A registry that is
@@ -30,7 +32,7 @@ class TransferConfig:
     max_threads: int = 64
     max_threads_per_registry: int = 16
     retention: float = 24 * 3600.0
-    # Partial content stays so long for a resume.
+    # What a pull leaves unfinished stays so long for a resume.
     partial_lifetime: float = 7 * 24 * 3600.0
     min_watch_interval: float = 0.02
     default_watch_interval: float = 0.1

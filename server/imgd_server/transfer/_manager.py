@@ -106,7 +106,7 @@ class TransferManager:
                     assert record is not None
                     ended = interrupted(record, self.config.retention, sequence)
                     session.put_transfer(ended)
-                    _commit.let_go(session, ended)
+                    _commit.let_go(session, ended, self.config.partial_lifetime)
                     session.add_event(_commit.transfer_event("finish", ended, now))
                     count += 1
             return count
@@ -133,7 +133,8 @@ class TransferManager:
 
         With `shared` the caller takes a share, to be given up with `leave`; a repeated request has
         several. A caller who is cancelled meanwhile leaves either nothing or a transfer that runs.
-        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN, UNSUPPORTED.
+        Raises REFERENCE_INVALID, PLATFORM_INVALID, REQUEST_ID_REUSED, SHUTTING_DOWN, TOO_BUSY,
+        UNSUPPORTED.
         """
         self._check_open()
         spec = validated(spec)
@@ -147,10 +148,12 @@ class TransferManager:
             created=now_us(),
         )
 
-        def accept(session: WriteSession) -> TransferRecord:
+        def accept(session: WriteSession, refusal: Error | None) -> TransferRecord:
             session.delete_expired_transfers(record.created)
             known = session.transfer_by_request(request_id) if request_id else None
             if known is None:
+                if refusal:
+                    raise refusal
                 session.put_transfer(record)
                 session.add_event(_commit.transfer_event("start", record, record.created))
                 return record
@@ -177,7 +180,7 @@ class TransferManager:
         destination_credentials: Credentials | None = None,
     ) -> TransferRecord:
         """Runs an interrupted, failed or cancelled transfer again. Raises TRANSFER_NOT_FOUND,
-        TRANSFER_STATE."""
+        TRANSFER_STATE, TOO_BUSY."""
         self._check_open()
         before = await self.get(uid)
         state = TransferState[before.state]
@@ -194,12 +197,14 @@ class TransferManager:
             nodes=(),
         )
 
-        def accept(session: WriteSession) -> TransferRecord:
+        def accept(session: WriteSession, refusal: Error | None) -> TransferRecord:
             known = session.transfer(uid)
             if known is None:
                 raise _unknown(uid)
             if known.attempt != before.attempt:
                 raise _not_resumable(known)
+            if refusal:
+                raise refusal
             session.put_transfer(record)
             session.add_event(_commit.transfer_event("start", record, now_us()))
             return record
@@ -308,12 +313,13 @@ class TransferManager:
     async def _accept(
         self,
         run: Run,
-        accept: Callable[[WriteSession], TransferRecord],
+        accept: Callable[[WriteSession, Error | None], TransferRecord],
         before: TransferRecord,
         *,
         shared: bool = False,
     ) -> TransferRecord:
-        """Writes a run's record, and starts the run: nothing between the two may stop it.
+        """Writes a run's record, and starts the run: nothing between the two may stop it. `accept`
+        is told why a new one is to be refused, if it is.
 
         The run is known before, so that nobody takes a record without a run for one that ended.
         When it comes to nothing, things stand as `before`.
@@ -323,8 +329,10 @@ class TransferManager:
         if last and not last.ended.is_set():
             raise _not_resumable(last.record)
         self._runs[uid] = run
+        most = self.config.max_running + self.config.max_pending
+        refusal = _too_many(most) if len(self._runs) > most else None
         try:
-            accepted = await self._metadata.write(accept)
+            accepted = await self._metadata.write(lambda session: accept(session, refusal))
         except BaseException:
             self._withdraw(run, last, before)
             raise
@@ -399,7 +407,7 @@ class TransferManager:
             known = session.transfer(record.uid)
             if known and known.attempt == record.attempt:
                 session.put_transfer(record)
-                _commit.let_go(session, record)
+                _commit.let_go(session, record, self.config.partial_lifetime)
                 session.add_event(_commit.transfer_event("finish", record, now_us()))
 
         try:
@@ -428,6 +436,14 @@ def _unknown(uid: str) -> Error:
 
 def _running(uid: str) -> Error:
     return Error(Reason.TRANSFER_STATE, f"transfers/{uid} is running: cancel it first")
+
+
+def _too_many(most: int) -> Error:
+    return Error(
+        Reason.TOO_BUSY,
+        f"{most} transfers run or wait already: try again when some have ended",
+        retry_after=5.0,
+    )
 
 
 def _not_resumable(record: TransferRecord) -> Error:

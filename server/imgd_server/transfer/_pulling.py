@@ -92,9 +92,8 @@ class _Pulling:
         )
 
     async def _hold(self, digests: Sequence[Digest]) -> None:
-        lifetime = int(self.engine.config.partial_lifetime * 1_000_000)
         await self.engine.metadata.write(
-            lambda session: _commit.hold(session, self.run.record.uid, digests, lifetime)
+            lambda session: _commit.hold(session, self.run.record.uid, digests)
         )
 
     def _unpacking(self) -> Unpacking:

@@ -108,6 +108,7 @@ async def test_capabilities(api: Api) -> None:
     config = api.manager.config
     assert limits.max_running_transfers == config.max_running
     assert limits.max_concurrent_blobs == config.max_concurrent_blobs
+    assert limits.max_pending_transfers == config.max_pending
     assert limits.transfer_retention.seconds == config.retention
     assert limits.heartbeat_interval.seconds == config.heartbeat
     for bound in (limits.max_message_bytes, limits.max_index_depth, limits.max_manifests):

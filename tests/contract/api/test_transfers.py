@@ -413,15 +413,20 @@ async def test_a_connection_that_is_lost_is_a_caller_who_left(
     assert (await end_of(api, name)).state == State.TRANSFER_STATE_CANCELLED
 
 
+async def moving_until_a_deadline(api: Api, reference: str) -> tuple[Any, str]:
+    """A pull that moves, and ends with its deadline; and its transfer's name."""
+    # Where the machine is slow, a short one comes before any byte does.
+    for seconds in (2.0, 8.0, 40.0):
+        call = api.transfers.Pull(pull(reference), timeout=seconds)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return call, await until_moving(call)
+    raise AssertionError("nothing moved")
+
+
 async def test_a_deadline_ends_the_call_and_with_it_the_pull(
     api: Api, held: HostileRegistry
 ) -> None:
-    # Where the machine is slow, the deadline comes before any byte does.
-    for seconds in (2.0, 8.0, 40.0):
-        call = api.transfers.Pull(pull(f"{held.host}/app:1"), timeout=seconds)
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            name = await until_moving(call)
-            break
+    call, name = await moving_until_a_deadline(api, f"{held.host}/app:1")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await read(call)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

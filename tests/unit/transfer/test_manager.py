@@ -9,11 +9,13 @@ import pytest
 
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import collect
-from imgd_server.metadata import TransferRecord
+from imgd_server.metadata import LeaseRecord, TransferRecord
 from imgd_server.registry import Credentials
 from imgd_server.transfer import (
     LeaseRequest,
     NodeState,
+    TransferConfig,
+    TransferManager,
     TransferSpec,
     TransferState,
     now_us,
@@ -154,6 +156,69 @@ async def test_a_success_ends_the_holds_of_those_that_failed_before(lab: Lab) ->
     left = {info.digest for info in lab.content.blobs()}
     assert other.digest in left
     assert left <= {other.digest, other.image_id}
+
+
+async def test_what_a_pull_left_is_held_for_a_while(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, partial_lifetime=100.0) as lab:
+
+        async def held_for(uid: str) -> float:
+            found = await lab.metadata.read(lambda session: session.lease(f"transfer:{uid}"))
+            assert found is not None
+            assert found.digests
+            return (found.expires - now_us()) / 1e6
+
+        gate = Gate()
+        record = await held(lab, gate)
+        assert await held_for(record.uid) > 86400
+        await lab.manager.cancel(record.uid)
+        assert await held_for(record.uid) <= 100
+        # A resumed run holds it for as long as it takes; and what a crash left has its time too.
+        lab.registry.trick(layer_of(layered(1000))[0], Trick(gate=gate, at=900))
+        await lab.manager.resume(record.uid)
+        await lab.until(record.uid, lambda progress: progress.planned)
+        assert await held_for(record.uid) > 86400
+        running = await lab.metadata.read(lambda session: session.transfer(record.uid))
+        assert running is not None
+        await lab.manager.close()
+        await lab.metadata.write(lambda session: session.put_transfer(running))
+        await lab.metadata.write(
+            lambda session: session.put_lease(
+                LeaseRecord(f"transfer:{record.uid}", 0, now_us() + 10**12)
+            )
+        )
+        lab.manager = TransferManager(
+            lab.metadata, lab.content, lab.registry, TransferConfig(partial_lifetime=50.0)
+        )
+        await lab.manager.open()
+        assert (await lab.manager.get(record.uid)).state == "INTERRUPTED"
+        assert await held_for(record.uid) <= 50
+
+
+async def test_so_many_wait_and_no_more(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, max_running=1, max_pending=2) as lab:
+        gate = Gate()
+        failed = await lab.pull(f"{HOST}/none:1")
+        first = await held(lab, gate)
+        starts = (lab.manager.start(spec_for(), f"request {number}") for number in range(10))
+        answers = await asyncio.gather(*starts, return_exceptions=True)
+        accepted = [one for one in answers if isinstance(one, TransferRecord)]
+        refused = [one for one in answers if isinstance(one, Error)]
+        assert (len(accepted), len(refused)) == (2, 8)
+        assert {error.reason for error in refused} == {Reason.TOO_BUSY}
+        assert all(error.retry_after for error in refused)
+        assert len(await lab.manager.list([], None, 100)) == 4
+        # Who repeats a request that was accepted is answered all the same.
+        again = await lab.manager.start(spec_for(), accepted[0].request_id)
+        assert again.uid == accepted[0].uid
+        with pytest.raises(Error) as busy:
+            await lab.manager.resume(failed.uid)
+        assert busy.value.reason is Reason.TOO_BUSY
+        assert (await lab.manager.get(failed.uid)).attempt == 1
+        await lab.manager.cancel(accepted[0].uid)
+        last = await lab.manager.start(spec_for())
+        gate.open()
+        for record in (first, accepted[1], last):
+            assert (await lab.end(record.uid)).state == "SUCCEEDED"
 
 
 async def test_nothing_is_accepted_that_cannot_be_recorded(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from imgd.v1 import descriptor_pb2 as imgd_dot_v1_dot_descriptor__pb2
 from imgd.v1 import errors_pb2 as imgd_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14imgd/v1/system.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18imgd/v1/descriptor.proto\x1a\x14imgd/v1/errors.proto\"\x7f\n\x0c\x43\x61pabilities\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x15\n\rimage_filters\x18\x02 \x03(\t\x12\x11\n\ttransfers\x18\x03 \x03(\t\x12\x13\n\x0bsnapshotter\x18\x04 \x01(\t\x12\x1f\n\x06limits\x18\x05 \x01(\x0b\x32\x0f.imgd.v1.Limits\"\x8c\x03\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x1a\n\x12max_manifest_bytes\x18\x02 \x01(\x03\x12\x17\n\x0fmax_index_depth\x18\x03 \x01(\x05\x12\x15\n\rmax_manifests\x18\x04 \x01(\x05\x12\x35\n\x12min_watch_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12transfer_retention\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15max_running_transfers\x18\t \x01(\x05\x12\x1c\n\x14max_concurrent_blobs\x18\n \x01(\x05\"`\n\tDiskUsage\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x14\n\x0c\x61\x63tive_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x19\n\x11reclaimable_bytes\x18\x04 \x01(\x03\"h\n\x0cStoreProblem\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.imgd.v1.ErrorReason\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08repaired\x18\x04 \x01(\x08\"\xe8\x01\n\x10\x43ollectionReport\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x65xamined_blobs\x18\x03 \x01(\x03\x12\x15\n\rdeleted_blobs\x18\x04 \x01(\x03\x12\x19\n\x11\x64\x65leted_snapshots\x18\x05 \x01(\x03\x12\x18\n\x10\x64\x65leted_partials\x18\x06 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x07 \x01(\x03\"@\n\x0eRegistryInside\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07samples\x18\x03 \x03(\t\"\xb9\x02\n\nSystemInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\x12\x14\n\x0c\x61pi_versions\x18\x03 \x03(\t\x12\x17\n\x0fruntime_version\x18\x04 \x01(\t\x12+\n\x10\x64\x65\x66\x61ult_platform\x18\x05 \x01(\x0b\x32\x11.imgd.v1.Platform\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bimage_count\x18\x07 \x01(\x03\x12\x1e\n\x16running_transfer_count\x18\x08 \x01(\x03\x12\x30\n\x0fregistry_inside\x18\t \x01(\x0b\x32\x17.imgd.v1.RegistryInside\x12\x17\n\x0f\x64isk_free_bytes\x18\n \x01(\x03\x42+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14imgd/v1/system.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18imgd/v1/descriptor.proto\x1a\x14imgd/v1/errors.proto\"\x7f\n\x0c\x43\x61pabilities\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x15\n\rimage_filters\x18\x02 \x03(\t\x12\x11\n\ttransfers\x18\x03 \x03(\t\x12\x13\n\x0bsnapshotter\x18\x04 \x01(\t\x12\x1f\n\x06limits\x18\x05 \x01(\x0b\x32\x0f.imgd.v1.Limits\"\xab\x03\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x1a\n\x12max_manifest_bytes\x18\x02 \x01(\x03\x12\x17\n\x0fmax_index_depth\x18\x03 \x01(\x05\x12\x15\n\rmax_manifests\x18\x04 \x01(\x05\x12\x35\n\x12min_watch_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12transfer_retention\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15max_running_transfers\x18\t \x01(\x05\x12\x1c\n\x14max_concurrent_blobs\x18\n \x01(\x05\x12\x1d\n\x15max_pending_transfers\x18\x0b \x01(\x05\"`\n\tDiskUsage\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x14\n\x0c\x61\x63tive_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x19\n\x11reclaimable_bytes\x18\x04 \x01(\x03\"h\n\x0cStoreProblem\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.imgd.v1.ErrorReason\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08repaired\x18\x04 \x01(\x08\"\xe8\x01\n\x10\x43ollectionReport\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x65xamined_blobs\x18\x03 \x01(\x03\x12\x15\n\rdeleted_blobs\x18\x04 \x01(\x03\x12\x19\n\x11\x64\x65leted_snapshots\x18\x05 \x01(\x03\x12\x18\n\x10\x64\x65leted_partials\x18\x06 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x07 \x01(\x03\"@\n\x0eRegistryInside\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07samples\x18\x03 \x03(\t\"\xb9\x02\n\nSystemInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\x12\x14\n\x0c\x61pi_versions\x18\x03 \x03(\t\x12\x17\n\x0fruntime_version\x18\x04 \x01(\t\x12+\n\x10\x64\x65\x66\x61ult_platform\x18\x05 \x01(\x0b\x32\x11.imgd.v1.Platform\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bimage_count\x18\x07 \x01(\x03\x12\x1e\n\x16running_transfer_count\x18\x08 \x01(\x03\x12\x30\n\x0fregistry_inside\x18\t \x01(\x0b\x32\x17.imgd.v1.RegistryInside\x12\x17\n\x0f\x64isk_free_bytes\x18\n \x01(\x03\x42+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPABILITIES']._serialized_start=146
   _globals['_CAPABILITIES']._serialized_end=273
   _globals['_LIMITS']._serialized_start=276
-  _globals['_LIMITS']._serialized_end=672
-  _globals['_DISKUSAGE']._serialized_start=674
-  _globals['_DISKUSAGE']._serialized_end=770
-  _globals['_STOREPROBLEM']._serialized_start=772
-  _globals['_STOREPROBLEM']._serialized_end=876
-  _globals['_COLLECTIONREPORT']._serialized_start=879
-  _globals['_COLLECTIONREPORT']._serialized_end=1111
-  _globals['_REGISTRYINSIDE']._serialized_start=1113
-  _globals['_REGISTRYINSIDE']._serialized_end=1177
-  _globals['_SYSTEMINFO']._serialized_start=1180
-  _globals['_SYSTEMINFO']._serialized_end=1493
+  _globals['_LIMITS']._serialized_end=703
+  _globals['_DISKUSAGE']._serialized_start=705
+  _globals['_DISKUSAGE']._serialized_end=801
+  _globals['_STOREPROBLEM']._serialized_start=803
+  _globals['_STOREPROBLEM']._serialized_end=907
+  _globals['_COLLECTIONREPORT']._serialized_start=910
+  _globals['_COLLECTIONREPORT']._serialized_end=1142
+  _globals['_REGISTRYINSIDE']._serialized_start=1144
+  _globals['_REGISTRYINSIDE']._serialized_end=1208
+  _globals['_SYSTEMINFO']._serialized_start=1211
+  _globals['_SYSTEMINFO']._serialized_end=1524
 # @@protoc_insertion_point(module_scope)

@@ -139,7 +139,8 @@ class TransferServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTransfer(self, request, context):
-        """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs).
+        """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs), and lets go of
+        what it left unfinished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

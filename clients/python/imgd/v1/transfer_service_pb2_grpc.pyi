@@ -57,7 +57,9 @@ class TransferServiceStub:
     ResumeTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.ResumeTransferRequest, _transfer_service_pb2.ResumeTransferResponse]
     """Runs an interrupted, failed or cancelled transfer again, with what is already here."""
     DeleteTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.DeleteTransferRequest, _transfer_service_pb2.DeleteTransferResponse]
-    """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs)."""
+    """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs), and lets go of
+    what it left unfinished.
+    """
     Pull: _grpc.UnaryStreamMultiCallable[_transfer_service_pb2.PullRequest, _transfer_service_pb2.PullResponse]
     """Pulls and watches in one call, for simple callers. Leaving it cancels this pull, resumably,
     unless `detach` is set; others that pull the same are not hurt.
@@ -94,7 +96,9 @@ class TransferServiceAsyncStub(TransferServiceStub):
     ResumeTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.ResumeTransferRequest, _transfer_service_pb2.ResumeTransferResponse]  # type: ignore[assignment]
     """Runs an interrupted, failed or cancelled transfer again, with what is already here."""
     DeleteTransfer: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.DeleteTransferRequest, _transfer_service_pb2.DeleteTransferResponse]  # type: ignore[assignment]
-    """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs)."""
+    """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs), and lets go of
+    what it left unfinished.
+    """
     Pull: _aio.UnaryStreamMultiCallable[_transfer_service_pb2.PullRequest, _transfer_service_pb2.PullResponse]  # type: ignore[assignment]
     """Pulls and watches in one call, for simple callers. Leaving it cancels this pull, resumably,
     unless `detach` is set; others that pull the same are not hurt.
@@ -163,7 +167,9 @@ class TransferServiceServicer:
         request: _transfer_service_pb2.DeleteTransferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_service_pb2.DeleteTransferResponse, _abc.Awaitable[_transfer_service_pb2.DeleteTransferResponse]]:
-        """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs)."""
+        """Forgets the record of a transfer that has ended (TRANSFER_STATE while it runs), and lets go of
+        what it left unfinished.
+        """
 
     def Pull(
         self,
