@@ -321,15 +321,17 @@ class LocalContentStore:
     def _strays_in(self, folder: str) -> Iterator[str]:
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
-                if not self._is_ours(folder, entry):
+                if not _is_ours(folder, entry.name, entry.is_file(follow_symlinks=False)):
                     yield f"{folder}/{entry.name}"
 
     def drop_stray(self, name: str) -> bool:
         """See ContentStore."""
-        folder = name.rpartition("/")[0]
-        if folder not in _FOLDERS or name not in self._strays_in(folder):
-            return False
+        folder, _, last = name.rpartition("/")
         path = self._root / name
+        if folder not in _FOLDERS or last in ("", ".", ".."):
+            return False
+        if _is_ours(folder, last, _regular(path) is not None):
+            return False
         try:
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
@@ -338,17 +340,6 @@ class LocalContentStore:
         except OSError:  # not empty, a mount, or gone
             return False
         return True
-
-    def _is_ours(self, folder: str, entry: os.DirEntry[str]) -> bool:
-        if folder == "blobs":
-            return entry.name in _ALGORITHMS
-        if not entry.is_file(follow_symlinks=False):
-            return False
-        if folder == "trash":
-            return True
-        if folder == "ingest":
-            return _KEY.fullmatch(entry.name) is not None
-        return _as_digest(f"{folder.rpartition('/')[2]}:{entry.name}") is not None
 
     def verify(self, digest: Digest) -> bool:
         """See ContentStore."""
@@ -484,6 +475,19 @@ class LocalContentStore:
         # Not a Path: making one takes longer than the call that it is for, and a collection takes
         # ten thousands.
         return f"{self._root}/blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _is_ours(folder: str, name: str, is_file: bool) -> bool:
+    """Whether what has this name in a folder of ours is what we put there."""
+    if folder == "blobs":
+        return name in _ALGORITHMS
+    if not is_file:
+        return False
+    if folder == "trash":
+        return True
+    if folder == "ingest":
+        return _KEY.fullmatch(name) is not None
+    return _as_digest(f"{folder.rpartition('/')[2]}:{name}") is not None
 
 
 def _hash_file(file: int, algorithm: str) -> Digest:

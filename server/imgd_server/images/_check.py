@@ -11,6 +11,7 @@ from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._collect import listed
 from imgd_server.images._describe import Only, describe
+from imgd_server.images._patterns import familiar
 from imgd_server.images._repair import drop_blob, forget_link, repair_image
 from imgd_server.images._snapshots import broken_snapshots
 from imgd_server.metadata import BlobRef, ImageRecord, MetadataStore, ReadSession
@@ -20,12 +21,16 @@ from imgd_server.rootfs import SnapshotStore
 __all__ = ["Problem", "check_store"]
 
 _PAGE = 500
+# So many of the images that a blob is of are named.
+_NAMED = 5
+_TO_DO = "repair the store, then pull an image that has it"
+_DONE = "deleted; pull an image that has it"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong; `subject` is a digest, a resource name, `metadata`, or a name in the content
-    store."""
+    store. Where it is an image's, the message says what people call it."""
 
     reason: Reason
     subject: str
@@ -57,7 +62,9 @@ async def check_store(
             yield 0, problems
     except Error as error:
         yield 0, [Problem(error.reason, "metadata", error.message)]
-    yield 0, await asyncio.to_thread(_check_strays, content, repair)
+    strays = content.strays()
+    while some := await asyncio.to_thread(lambda: [*itertools.islice(strays, _PAGE)]):
+        yield 0, await asyncio.to_thread(_check_strays, content, some, repair)
     if snapshots is not None:
         yield 0, await asyncio.to_thread(_check_snapshots, snapshots, repair)
     infos = await listed(content.blobs())
@@ -65,9 +72,11 @@ async def check_store(
         problems = []
         if verify_content:
             problems = await asyncio.to_thread(_check_blob, content, info.digest)
+        if problems and (users := await _users(metadata, info.digest)):
+            problems = [replace(one, message=f"{users}: {one.message}") for one in problems]
         if problems and repair and await drop_blob(metadata, content, info.digest):
             problems = [
-                replace(one, message="its bytes did not have its digest: deleted", repaired=True)
+                replace(one, message=one.message.replace(_TO_DO, _DONE), repaired=True)
                 for one in problems
             ]
         yield checked, problems
@@ -86,8 +95,9 @@ async def _check_images(
             if problems and repair:
                 await repair_image(metadata, content, record.uid)
                 left = await _check_one(metadata, content, record.uid)
+                done = await _outcome(metadata, record)
                 yield [
-                    replace(one, message=f"{one.message}: recorded as it is", repaired=True)
+                    replace(one, message=f"{one.message}: {done}", repaired=True)
                     for one in problems
                     if one not in left
                 ] + left
@@ -95,6 +105,13 @@ async def _check_images(
                 yield problems
         if len(rows) < _PAGE:
             return
+
+
+async def _outcome(metadata: MetadataStore, before: ImageRecord) -> str:
+    """What became of an image that was repaired, in words."""
+    now = await metadata.read(lambda session: session.image(before.uid))
+    lacks = now is not None and now.content_size < before.content_size
+    return "recorded as it is" + ("; pull it again for what it lacks" if lacks else "")
 
 
 async def _check_one(metadata: MetadataStore, content: ContentStore, uid: str) -> list[Problem]:
@@ -139,15 +156,34 @@ async def _check_links(
         after = digests[-1]
 
 
-def _check_strays(content: ContentStore, repair: bool) -> list[Problem]:
+async def _users(metadata: MetadataStore, digest: Digest) -> str:
+    """Which images have a blob, in words; empty where none does, or nobody can tell."""
+
+    def look(session: ReadSession) -> list[str]:
+        images = session.images_with_blob(digest)
+        found = [session.image(uid) for uid in images[:_NAMED]]
+        more = [f"{len(images) - _NAMED} more"] if len(images) > _NAMED else []
+        return [_called(one) for one in found if one] + more
+
+    try:
+        return ", ".join(await metadata.read(look))
+    except Error:  # told before
+        return ""
+
+
+def _check_strays(content: ContentStore, strays: list[str], repair: bool) -> list[Problem]:
     message = "is no blob, and imgd did not put it there"
-    strays = [*itertools.islice(content.strays(), _PAGE)]
-    return [
-        Problem(Reason.STORE_CORRUPT, one, f"{message}: deleted", repaired=True)
-        if repair and content.drop_stray(one)
-        else Problem(Reason.STORE_CORRUPT, one, f"{message}: move it away")
-        for one in strays
-    ]
+    problems = []
+    for one in strays:
+        # A file's name may be no text.
+        shown = one.encode(errors="backslashreplace").decode()
+        if repair and content.drop_stray(one):
+            gone = f"{message}: deleted"
+            problems.append(Problem(Reason.STORE_CORRUPT, shown, gone, repaired=True))
+        else:
+            left = f"{message}: move it away"
+            problems.append(Problem(Reason.STORE_CORRUPT, shown, left))
+    return problems
 
 
 def _check_snapshots(store: SnapshotStore, repair: bool) -> list[Problem]:
@@ -159,20 +195,21 @@ def _check_snapshots(store: SnapshotStore, repair: bool) -> list[Problem]:
 
 
 def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef]) -> list[Problem]:
-    name = f"images/{record.uid}"
+    name, called = f"images/{record.uid}", _called(record)
     problems = []
     for blob in blobs:
         if not blob.stored:
             continue
         found = content.find(blob.digest)
         if found is None:
-            problems.append(Problem(Reason.BLOB_NOT_FOUND, name, f"{blob.digest} is missing"))
+            missing = f"{called}: {blob.digest} is missing"
+            problems.append(Problem(Reason.BLOB_NOT_FOUND, name, missing))
         elif found.size != blob.size:
             problems.append(
                 Problem(
                     Reason.SIZE_MISMATCH,
                     name,
-                    f"{blob.digest} has {found.size} bytes instead of {blob.size}",
+                    f"{called}: {blob.digest} has {found.size} bytes instead of {blob.size}",
                 )
             )
     if problems:
@@ -182,12 +219,20 @@ def _check_image(content: ContentStore, record: ImageRecord, blobs: list[BlobRef
     try:
         seen = {blob.digest for blob in describe(recorded, record.target, Platform.host()).blobs}
     except Error as error:
-        return [Problem(error.reason, name, error.message)]
+        return [Problem(error.reason, name, f"{called}: {error.message}")]
     if lost := seen - {blob.digest for blob in blobs}:
-        return [Problem(Reason.STORE_CORRUPT, name, f"{sorted(lost)[0]} is used and not recorded")]
+        unknown = f"{called}: {sorted(lost)[0]} is used and not recorded"
+        return [Problem(Reason.STORE_CORRUPT, name, unknown)]
     if record.complete and any(not blob.stored for blob in blobs):
-        return [Problem(Reason.STORE_CORRUPT, name, "recorded as complete, and it is not")]
+        untrue = f"{called}: recorded as complete, and it is not"
+        return [Problem(Reason.STORE_CORRUPT, name, untrue)]
     return []
+
+
+def _called(record: ImageRecord) -> str:
+    """What lists show of an image: its first name, else the start of its ID."""
+    names = [one.name for one in record.names] or list(record.repo_digests)
+    return familiar(names[0]) if names else record.image_id.partition(":")[2][:12]
 
 
 def _check_blob(content: ContentStore, digest: Digest) -> list[Problem]:
@@ -201,6 +246,6 @@ def _check_blob(content: ContentStore, digest: Digest) -> list[Problem]:
             Reason.DIGEST_MISMATCH,
             digest,
             # A pull alone would find a file of that name and size, and be content with it.
-            "its bytes do not have its digest; repair the store, then pull an image that has it",
+            f"its bytes do not have its digest; {_TO_DO}",
         )
     ]

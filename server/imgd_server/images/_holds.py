@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from imgd_server.errors import HeldError, Reason
-from imgd_server.images._patterns import familiar_name
+from imgd_server.images._patterns import familiar
 from imgd_server.metadata import BlobRef, EventRecord, ImageRecord, ReadSession, WriteSession
 from imgd_server.oci import media
 
@@ -122,19 +122,18 @@ def image_event(action: str, record: ImageRecord, now: int, **attributes: str) -
     """An event about an image."""
     facts = {"digest": str(record.target.digest), "image_id": record.image_id, **attributes}
     if "name" in facts:
-        repository = facts["name"].partition("@")[0]
-        facts["familiar"] = facts["name"].replace(repository, familiar_name(repository), 1)
+        facts["familiar"] = familiar(facts["name"])
     facts |= label_facts(record.labels)
     return EventRecord("IMAGE", action, f"images/{record.uid}", now, facts)
 
 
 def label_facts(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels as attributes of an event, as many as fit."""
+    """Labels as attributes of an event: in their order, those that fit beside what came before."""
     facts: dict[str, str] = {}
     room = _MAX_LABELS
     for key, value in labels.items():
-        room -= len(key) + len(value)
-        if room < 0:
-            break
-        facts[f"{LABEL}{key}"] = value
+        size = len(key) + len(value)
+        if size <= room:
+            room -= size
+            facts[f"{LABEL}{key}"] = value
     return facts

@@ -61,6 +61,12 @@ def familiar_name(repository: str) -> str:
     return repository.removeprefix(_HUB)
 
 
+def familiar(name: str) -> str:
+    """A full name, with tag or digest, as people write it."""
+    repository = name.partition("@")[0]
+    return name.replace(repository, familiar_name(repository), 1)
+
+
 def _translate(text: str) -> tuple[re.Pattern[str], str]:
     """The pattern as a regular expression, and as a GLOB that takes at least as much.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from imgd_server.images import _check as room
 from imgd_server.metadata import ImageRecord, ReadSession, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Digest, Platform
 from tests.fake_images import FakeImage, make_image, make_index, make_layer
+from tests.records import tag
 from tests.unit.images.conftest import Shelf
 
 AMD64 = Platform("linux", "amd64")
@@ -31,6 +33,7 @@ INDEX = make_index(
         for one, name in zip(CHILDREN, ("amd64", "arm64"), strict=True)
     ]
 )
+INDEX_ID = CHILDREN[0].image_id
 LAYERS = [one.document["layers"][0]["digest"] for one in CHILDREN]
 
 
@@ -192,6 +195,62 @@ async def test_strays_are_told(metadata: SqliteMetadataStore, shelf: Shelf, tmp_
     [problem] = await check(metadata, shelf, verify_content=True)
     assert problem.reason is Reason.STORE_CORRUPT
     assert problem.subject == "blobs/sha256/notes.txt"
+
+
+@pytest.mark.parametrize("repair", [False, True])
+async def test_every_stray_is_told(
+    metadata: SqliteMetadataStore,
+    shelf: Shelf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    repair: bool,
+) -> None:
+    monkeypatch.setattr(room, "_PAGE", 2)
+    names = [b"1", b"2", b"3", b"4", b"5", b"no text: \xff"]
+    for name in names:
+        (tmp_path / "content" / "ingest" / os.fsdecode(b"a stray " + name)).touch()
+    problems: list[Problem] = []
+    async for _, some in check_store(metadata, shelf, verify_content=False, repair=repair):
+        assert len(some) <= 2
+        problems += some
+    assert sorted(one.subject for one in problems) == [
+        *(f"ingest/a stray {number}" for number in range(1, 6)),
+        "ingest/a stray no text: \\udcff",
+    ]
+    assert {one.repaired for one in problems} == {repair}
+    assert len([*shelf.strays()]) == (0 if repair else 6)
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        (("docker.io/library/web:1", "h.io/web:2"), "web:1: "),
+        (("h.io/a/web:2",), "h.io/a/web:2: "),
+        ((), f"{INDEX_ID[7:19]}: "),
+    ],
+)
+async def test_what_is_wrong_is_told_by_the_name_that_lists_show(
+    metadata: SqliteMetadataStore,
+    shelf: Shelf,
+    tmp_path: Path,
+    names: tuple[str, ...],
+    called: str,
+) -> None:
+    stored = await record(metadata, shelf, INDEX)
+    for name in names:
+        await metadata.write(lambda session: session.put_name(tag(name), stored.uid))  # noqa: B023
+    damage(shelf, tmp_path, LAYERS[1], flip)
+    [spoilt] = await check(metadata, shelf, verify_content=True)
+    assert spoilt.message.startswith(called)
+    shelf.delete(Digest(LAYERS[0]))
+    [missing] = await check(metadata, shelf)
+    assert missing.message == f"{called}{LAYERS[0]} is missing"
+    found = check_store(metadata, shelf, verify_content=True, repair=True)
+    mended = [problem.message async for _, problems in found for problem in problems]
+    assert mended == [
+        f"{called}{LAYERS[0]} is missing: recorded as it is; pull it again for what it lacks",
+        f"{called}its bytes do not have its digest; deleted; pull an image that has it",
+    ]
 
 
 async def test_damaged_metadata_are_told(

@@ -81,6 +81,15 @@ def test_a_container_tells_what_was_asked_for_and_what_it_uses(store: Session) -
     }
 
 
+def test_a_large_label_does_not_hide_the_others(store: Session) -> None:
+    create(store, 5, labels={"a": "b", "big": "x" * 200_000, "c": "d"})
+    facts = store.events(0, None, 10)[-1].attributes
+    assert {key: value for key, value in facts.items() if key.startswith("label:")} == {
+        "label:a": "b",
+        "label:c": "d",
+    }
+
+
 def test_a_name_is_made_up_where_none_is_given(store: Session) -> None:
     made = {create(store, container_id="").container_id for _ in range(3)}
     assert len(made) == 3
