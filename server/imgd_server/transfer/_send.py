@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Descriptor, Digest, Index, Reference, media, parse_manifest
 from imgd_server.registry import Credentials, RegistryPusher, Upload
-from imgd_server.transfer._flight import Flight
+from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._progress import NodeState
 from imgd_server.transfer._retry import RetryPolicy, is_transient, persist
@@ -43,6 +44,8 @@ class Sender:
     lanes: Lanes
     policy: RetryPolicy
     _uploads: OrderedDict[tuple[str, str, str], Upload] = field(default_factory=OrderedDict)
+    # From two sources the same blob may go to the same place: whoever is second finds it there.
+    _turns: Turns = field(default_factory=Turns)
 
     async def blob(
         self,
@@ -54,6 +57,7 @@ class Sender:
         credentials: Credentials | None,
     ) -> NodeState:
         """A blob into the reference's repository; says how it came there."""
+        flight.host = reference.domain
         key = reference.name, credentials.scope if credentials else "", target.digest
         upload = self._uploads.setdefault(key, Upload())
         self._uploads.move_to_end(key)
@@ -87,13 +91,20 @@ class Sender:
             if not is_transient(error):
                 upload.location = ""
 
+        lane = self.lanes.blobs
+
+        @asynccontextmanager
+        async def turn() -> AsyncIterator[None]:
+            async with self._turns.take(key), lane.take(reference.domain):
+                yield
+
         state = await persist(
             flight,
             attempt,
-            self.lanes.blobs.executor,
+            lane.executor,
             self.policy,
             judge,
-            lambda: self.lanes.blobs.take(reference.domain),
+            turn,
             # What was sent is safe when the registry says so, as the next attempt begins.
             reach=lambda: flight.resumed_bytes,
         )

@@ -25,7 +25,7 @@ from tests.unit.transfer.fakes import (
     size_of,
 )
 from tests.unit.transfer.images import APP, OTHER, child, for_platform, index_of
-from tests.unit.transfer.taking import TO, Taking, copy_spec, open_taker
+from tests.unit.transfer.taking import TO, Taking, copy_spec, open_taker, push_spec
 
 AMD64, ARM = "linux/amd64", "linux/arm64"
 IMAGE = layered(3500, 2500)
@@ -261,3 +261,27 @@ async def test_what_was_copied_can_be_pulled(taking: Taking) -> None:
     outcome = await taking.lab.outcome(TO, all_platforms=True)
     assert outcome.failure is None
     assert taking.lab.content.find(Digest(index.digest)) is not None
+
+
+async def test_one_blob_is_sent_once_to_one_place_whatever_its_source(taking: Taking) -> None:
+    await taking.store(IMAGE, TO)
+    taking.taker.registry.push(IMAGE, FROM)
+    gate = Gate()
+
+    def before(kind: str, about: str, offset: int, cancellation: Cancellation) -> None:
+        if (kind, about, offset) == ("send", LAYER, 2000):
+            gate.pass_through(cancellation)
+
+    taking.taker.before = before
+    push = await taking.lab.manager.start(push_spec())
+    await gate.reached()
+    copy = await taking.lab.manager.start(copy_spec(FROM))
+    await taking.lab.until(
+        copy.uid,
+        lambda progress: LAYER in progress.nodes and bool(progress.nodes[LAYER].activities),
+    )
+    gate.open()
+    for one in (push, copy):
+        assert outcome_of(await taking.lab.end(one.uid)).failure is None
+    assert taking.taker.order.count(LAYER) == 1
+    assert taking.taker.sent == sum(map(len, IMAGE.blobs.values()))
