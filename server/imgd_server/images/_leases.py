@@ -91,8 +91,7 @@ def take_lease(session: WriteSession, lease_id: str, ttl: int, image: str, now: 
 def find_lease(session: ReadSession, lease_id: str, now: int) -> LeaseRecord:
     """The lease. Raises LEASE_NOT_FOUND, also for one that has expired."""
     record = session.lease(lease_id)
-    # A colon marks leases of the daemon's own.
-    if record is None or record.expires <= now or ":" in lease_id:
+    if record is None or record.expires <= now or record.is_own:
         raise Error(
             Reason.LEASE_NOT_FOUND,
             f"no such lease: {lease_id}; it may have expired",
@@ -113,9 +112,7 @@ def delete_lease(session: WriteSession, lease_id: str, now: int) -> bool:
     record = session.lease(lease_id)
     if record is None:
         return False
-    session.delete_lease(lease_id)
-    _tell(session, "delete", record, now)
-    release(session, record.images, now)
+    _end(session, record, now)
     return True
 
 
@@ -123,12 +120,18 @@ def expire_leases(session: WriteSession, now: int, limit: int) -> int:
     """Ends leases whose time is over, at most so many; returns how many."""
     over = session.expired_leases(now, limit)
     for record in over:
-        delete_lease(session, record.lease_id, now)
+        _end(session, record, now)
     return len(over)
 
 
+def _end(session: WriteSession, record: LeaseRecord, now: int) -> None:
+    session.delete_lease(record.lease_id)
+    _tell(session, "delete", record, now)
+    release(session, record.images, now)
+
+
 def _tell(session: WriteSession, action: str, record: LeaseRecord, now: int) -> None:
-    if ":" not in record.lease_id:
+    if not record.is_own:
         facts = {"expires_us": str(record.expires)}
         subject = f"leases/{record.lease_id}"
         session.add_event(EventRecord("LEASE", action, subject, now, facts))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from imgd_server.metadata._database import Queries, dump
-from imgd_server.metadata._records import TRANSFER_LEASE, LeaseRecord
+from imgd_server.metadata._records import OWN_LEASE, TRANSFER_LEASE, LeaseRecord
 from imgd_server.oci import Digest
 
 __all__ = ["LeaseQueries"]
@@ -55,14 +55,16 @@ class LeaseQueries(Queries):
     def list_leases(self, after: str, now: int, limit: int) -> list[LeaseRecord]:
         """See ReadSession."""
         return self._leases(
-            "WHERE lease_id > ? AND instr(lease_id, ':') = 0 AND expires > ? "
+            "WHERE lease_id > ? AND instr(lease_id, ?) = 0 AND expires > ? "
             "ORDER BY lease_id LIMIT ?",
-            (after, now, limit),
+            (after, OWN_LEASE, now, limit),
         )
 
     def expired_leases(self, now: int, limit: int) -> list[LeaseRecord]:
         """See ReadSession."""
-        return self._leases("WHERE expires <= ? ORDER BY expires LIMIT ?", (now, limit))
+        return self._leases(
+            "WHERE expires <= ? ORDER BY expires LIMIT ?", (now, limit), digests=False
+        )
 
     def next_expiry(self) -> int | None:
         """See ReadSession."""
@@ -72,7 +74,9 @@ class LeaseQueries(Queries):
         ).fetchall()
         return min((one for one in (lease, container) if one is not None), default=None)
 
-    def _leases(self, condition: str, values: Sequence[object]) -> list[LeaseRecord]:
+    def _leases(
+        self, condition: str, values: Sequence[object], *, digests: bool = True
+    ) -> list[LeaseRecord]:
         rows = self._db.execute(
             f"SELECT lease_id, created, expires, labels FROM leases {condition}",
             values,
@@ -83,7 +87,7 @@ class LeaseQueries(Queries):
                 created,
                 expires,
                 json.loads(labels),
-                self._held(lease_id),
+                self._held(lease_id) if digests else (),
                 self._leased_images(lease_id),
             )
             for lease_id, created, expires, labels in rows

@@ -203,12 +203,13 @@ class ReadSession(Protocol):
         ...
 
     def list_leases(self, after: str, now: int, limit: int) -> list[LeaseRecord]:
-        """A page of callers' unexpired leases (no colon in their IDs) in the order of their IDs,
-        behind `after`."""
+        """A page of callers' unexpired leases (not `is_own`) in the order of their IDs, behind
+        `after`."""
         ...
 
     def expired_leases(self, now: int, limit: int) -> list[LeaseRecord]:
-        """Leases whose time is over, the oldest first, the daemon's own included."""
+        """Leases whose time is over, the oldest first, the daemon's own included. Their digests,
+        of which there may be many, are left out."""
         ...
 
     def next_expiry(self) -> int | None:

@@ -87,13 +87,18 @@ class ImageRecord:
     doomed: bool = False  # its removal was forced while it was held: it goes with the last hold
 
 
-TRANSFER_LEASE = "transfer:"
+OWN_LEASE = ":"
+TRANSFER_LEASE = f"transfer{OWN_LEASE}"
 """How the ID of a lease begins with which a transfer holds what it fetches; its uid follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A hold on images (by uid) and single blobs (by digest), until `expires`."""
+    """A hold on images (by uid) and single blobs (by digest), until `expires`.
+
+    A colon in its ID, which callers' have none of, marks one that the daemon takes for itself: what
+    kind of work it is for stands before it.
+    """
 
     lease_id: str
     created: int
@@ -101,6 +106,11 @@ class LeaseRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     digests: tuple[Digest, ...] = ()
     images: tuple[str, ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the daemon has it for itself, and callers don't see it."""
+        return OWN_LEASE in self.lease_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,12 @@ async def test_leases_are_listed_by_id_and_expire(store: MetadataStore) -> None:
         found = await store.read(lambda session: session.expired_leases(now, limit))
         return [one.lease_id for one in found]
 
+    many = lease_record("b", 20, digests=(ONE,), images=("UIDa",))
+    await store.write(lambda session: session.put_image(image_record("a"), (), ()))
+    await store.write(lambda session: session.put_lease(many))
+    [_, _, over] = await store.read(lambda session: session.expired_leases(20, 10))
+    assert over == replace(many, digests=())
+    assert await lease(store, "b") == many
     assert await listed("", 0) == "abcd"
     assert await listed("a", 0, 2) == "bc"
     assert await listed("", 10) == "abd"
