@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 
 from imgd.v1 import event_pb2, event_service_pb2, system_service_pb2
 from imgd.v1.event_service_pb2_grpc import EventServiceStub
-from imgd_server.metadata import EventRecord, WriteSession
+from imgd_server.metadata import EventFeed, EventRecord, WriteSession
 from imgd_server.oci import Digest
 from imgd_server.rpc import _events
 from imgd_server.transfer import now_us
@@ -172,6 +172,35 @@ async def test_from_one_time_to_another(api: Api) -> None:
     assert await between(1, 10) == []
     # Both bounds count.
     assert await between(10, 50, after_cursor=3) == ["40"]
+
+
+async def test_a_store_that_is_slow_is_read_to_the_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(api, *(EventRecord("IMAGE", "pull", f"images/{n}", 10) for n in range(1200)))
+    after = EventFeed.after
+
+    async def slowly(feed: EventFeed, cursor: int) -> list[EventRecord]:
+        # Longer than anybody waits whose time is over.
+        await asyncio.sleep(0.05)
+        return await after(feed, cursor)
+
+    monkeypatch.setattr(EventFeed, "after", slowly)
+    answers = await read(watch(api, since=stamp(10), until=stamp(20)))
+    assert sum(len(answer.events) for answer in answers) == 1200
+
+
+async def test_what_happens_before_the_time_is_not_shown(api: Api) -> None:
+    since = now_us() + 3_600_000_000
+    call = watch(api, since=stamp(since))
+    await begun(call)
+    # The last one: what follows the time follows it by whatever clock.
+    times = [since - 2, since - 1, since, since + 1, since - 1]
+    for time in times:
+        await add(api, EventRecord("IMAGE", "pull", f"images/{time - since}", time))
+    found = await shown(call, 3)
+    assert [one.subject for one in found] == ["images/0", "images/1", "images/-1"]
+    call.cancel()
 
 
 async def test_a_stream_ends_at_its_time_while_others_write(api: Api) -> None:

@@ -42,7 +42,7 @@ class EncodedAnswers:
             self._version, self._size = version, 0
             self._answers, self._making = {}, {}
         key = request.SerializeToString(deterministic=True)
-        if kept := self._answers.get(key):
+        if (kept := self._answers.get(key)) is not None:
             return kept
         making = self._making.get(key)
         if making is None:

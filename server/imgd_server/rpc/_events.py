@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import dropwhile
+from typing import Any, Self
 
 import grpc.aio
 
@@ -44,24 +45,31 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         """Streams events from a cursor or time on."""
         filters = _parse_filters(request.filters)
         since = _time(request.since) if request.HasField("since") else None
+        awaited = since or 0
         until = _time(request.until) if request.HasField("until") else sys.maxsize
         cursor = await self._begin(request.after_cursor, since)
         # Says at once where the history stands, so that a client knows where to attach again.
         yield event_service_pb2.WatchEventsResponse(cursor=cursor)
         told, heard = cursor, time.monotonic()
         end: int | None = None
-        while end is None or cursor < end:
-            found = await self._next(cursor, heard + self._heartbeat - time.monotonic(), until)
-            if end is None and now_us() >= until:
-                # What happens from now on is too late, however much it is.
-                end = (await self._bounds())[1]
-            cursor = found[-1].cursor if found else cursor
-            shown = [one for one in found if one.time < until and _fits(one, filters)]
-            # What nobody asked for is told of no more often than that there is nothing.
-            if shown or time.monotonic() >= heard + self._heartbeat:
-                for answer in _answers(shown, cursor):
-                    yield answer
-                told, heard = cursor, time.monotonic()
+        with _Reader(self._feed) as reader:
+            while end is None or cursor < end:
+                patience = heard + self._heartbeat - time.monotonic()
+                if end is None:
+                    patience = min(patience, (until - now_us()) / 1e6 + 0.01)
+                found = await reader.next(cursor, patience)
+                if end is None and now_us() >= until:
+                    # What happens from now on is too late, however much it is.
+                    end = (await self._bounds())[1]
+                cursor = found[-1].cursor if found else cursor
+                young = _since(awaited, found)
+                awaited = 0 if young else awaited
+                shown = [one for one in young if one.time < until and _fits(one, filters)]
+                # What nobody asked for is told of no more often than that there is nothing.
+                if shown or time.monotonic() >= heard + self._heartbeat:
+                    for answer in _answers(shown, cursor):
+                        yield answer
+                    told, heard = cursor, time.monotonic()
         if told < cursor:
             yield event_service_pb2.WatchEventsResponse(cursor=cursor)
 
@@ -87,14 +95,35 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
         return await self._metadata.read(find)
 
-    async def _next(self, cursor: int, patience: float, until: int) -> list[EventRecord]:
-        """The next events; none when it stays quiet for so long, or `until` comes."""
-        left = (until - now_us()) / 1e6 + 0.01
-        try:
-            async with asyncio.timeout(max(min(patience, left), 0.01)):
-                return await self._feed.after(cursor)
-        except TimeoutError:
+
+class _Reader:
+    """Reads a feed on for one stream. To be left with `with`."""
+
+    def __init__(self, feed: EventFeed) -> None:
+        self._feed = feed
+        self._reading: asyncio.Task[list[EventRecord]] | None = None
+
+    async def next(self, cursor: int, patience: float) -> list[EventRecord]:
+        """The next events behind a cursor; none when they are not there within `patience` seconds.
+
+        Then they must be asked for again: only the waiting ends, and what is being read is kept,
+        else a store that is slower than the patience would never be read to its end.
+        """
+        reading = self._reading = self._reading or asyncio.create_task(self._feed.after(cursor))
+        await asyncio.wait([reading], timeout=max(patience, 0.0))
+        if not reading.done():
             return []
+        self._reading = None
+        return reading.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._reading:
+            # Nobody hears how it ends.
+            self._reading.add_done_callback(lambda one: one.cancelled() or one.exception())
+            self._reading.cancel()
 
 
 def _parse_filters(texts: Any) -> dict[str, set[str]]:
@@ -117,6 +146,10 @@ def _parse_filters(texts: Any) -> dict[str, set[str]]:
         value = value.strip().lower() if key == "type" else value.strip()
         filters.setdefault(key, set()).add(value)
     return filters
+
+
+def _since(time: int, events: Iterable[EventRecord]) -> list[EventRecord]:
+    return [*dropwhile(lambda one: one.time < time, events)]
 
 
 def _fits(event: EventRecord, filters: Mapping[str, set[str]]) -> bool:

@@ -53,6 +53,17 @@ async def test_an_answer_is_kept_for_its_request_and_version(maker: Maker) -> No
     assert maker.made == 4
 
 
+async def test_an_empty_answer_is_one(maker: Maker) -> None:
+    async def make() -> bytes:
+        maker.made += 1
+        return b""
+
+    # Each taken for a new one would leave room for less and less.
+    for _ in range(1000):
+        assert await maker.kept.get(ListImagesRequest(), 1, make) == b""
+    assert maker.made == 1
+
+
 async def test_without_a_version_nothing_is_kept(maker: Maker) -> None:
     await maker.get("a")
     for size in (6, 7):
