@@ -35,7 +35,18 @@ class _AsyncClosable(Protocol):
         ...
 
 
-class Streams:
+class _Gate:
+    """Whether a client is closed. gRPC crashes when a closed channel is asked for a method."""
+
+    closed = False
+
+    def check(self) -> None:
+        """Raises ValueError after the client was closed."""
+        if self.closed:
+            raise ValueError("this client is closed: make another")
+
+
+class Streams(_Gate):
     """The streams of a client that are open, and the cancellations that are under way."""
 
     def __init__(self) -> None:
@@ -44,7 +55,8 @@ class Streams:
         self._leaving: set[grpc.Future[Any]] = set()
 
     def add(self, stream: _Closable) -> None:
-        """Remembers a stream for as long as somebody holds it."""
+        """Remembers a stream for as long as somebody holds it. Raises as `check`."""
+        self.check()
         with self._lock:
             self._open.add(stream)
 
@@ -65,9 +77,10 @@ class Streams:
             except (grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
                 # The daemon is gone, or knows.
                 continue
+        self.closed = True
 
 
-class AsyncStreams:
+class AsyncStreams(_Gate):
     """The streams of a client that are open, and the cancellations that are under way."""
 
     def __init__(self) -> None:
@@ -75,7 +88,8 @@ class AsyncStreams:
         self._leaving: set[asyncio.Task[None]] = set()
 
     def add(self, stream: _AsyncClosable) -> None:
-        """Remembers a stream for as long as somebody holds it."""
+        """Remembers a stream for as long as somebody holds it. Raises as `check`."""
+        self.check()
         self._open.add(stream)
 
     def leave(self, cancellation: Coroutine[object, object, None]) -> None:
@@ -92,16 +106,23 @@ class AsyncStreams:
         await asyncio.sleep(0)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=_PARTING)
+        self.closed = True
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
     """A channel and how long to wait on it."""
 
-    channel: grpc.Channel
+    open_channel: grpc.Channel
     timeout: float | None
     patience: float
     streams: Streams = field(default_factory=Streams)
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The channel. Raises ValueError after the client was closed."""
+        self.streams.check()
+        return self.open_channel
 
     def unary(
         self,
@@ -110,7 +131,9 @@ class Calls:
         *,
         at_most: float | None = None,
     ) -> _Response:
-        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError."""
+        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError, and
+        ValueError after the client was closed."""
+        self.streams.check()
         try:
             return method(request, timeout=_shorter(self.timeout, at_most))
         except grpc.RpcError as error:
@@ -121,10 +144,16 @@ class Calls:
 class AsyncCalls:
     """A channel and how long to wait on it, for asyncio."""
 
-    channel: grpc.aio.Channel
+    open_channel: grpc.aio.Channel
     timeout: float | None
     patience: float
     streams: AsyncStreams = field(default_factory=AsyncStreams)
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel. Raises ValueError after the client was closed."""
+        self.streams.check()
+        return self.open_channel
 
     async def unary(
         self,
@@ -133,7 +162,9 @@ class AsyncCalls:
         *,
         at_most: float | None = None,
     ) -> _Response:
-        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError."""
+        """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError, and
+        ValueError after the client was closed."""
+        self.streams.check()
         try:
             return await method(request, timeout=_shorter(self.timeout, at_most))
         except grpc.RpcError as error:

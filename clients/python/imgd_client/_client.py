@@ -61,9 +61,13 @@ class Client:
     ) -> None:
         self.address = address or default_address()
         """Where the daemon is."""
-        self.channel = grpc.insecure_channel(target(self.address), OPTIONS)
+        channel = grpc.insecure_channel(target(self.address), OPTIONS)
+        self._calls = Calls(channel, timeout, patience)
+
+    @property
+    def channel(self) -> grpc.Channel:
         """The gRPC channel, for services that this wrapper has no methods for."""
-        self._calls = Calls(self.channel, timeout, patience)
+        return self._calls.channel
 
     @cached_property
     def images(self) -> Images:
@@ -166,9 +170,12 @@ class Client:
         return found
 
     def close(self) -> None:
-        """Closes the connection, every watch, and every pull that is this client's. Idempotent."""
+        """Closes the connection, every watch, and every pull that is this client's. Idempotent.
+
+        What is called after that raises ValueError.
+        """
         self._calls.streams.close()
-        self.channel.close()
+        self._calls.open_channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -198,13 +205,14 @@ class AsyncClient:
         self.address = address or default_address()
         """Where the daemon is."""
         self._target = target(self.address)
+        self._closed = False
         self._timeout = timeout
         self._patience = patience
 
-    @cached_property
+    @property
     def channel(self) -> grpc.aio.Channel:
         """The gRPC channel, for services that this wrapper has no methods for."""
-        return grpc.aio.insecure_channel(self._target, OPTIONS)
+        return self._calls.channel
 
     @cached_property
     def images(self) -> AsyncImages:
@@ -292,13 +300,20 @@ class AsyncClient:
 
     @cached_property
     def _calls(self) -> AsyncCalls:
-        return AsyncCalls(self.channel, self._timeout, self._patience)
+        if self._closed:
+            raise ValueError("this client is closed: make another")
+        channel = grpc.aio.insecure_channel(self._target, OPTIONS)
+        return AsyncCalls(channel, self._timeout, self._patience)
 
     async def aclose(self) -> None:
-        """Closes the connection, every watch, and every pull that is this client's. Idempotent."""
-        if "channel" in self.__dict__:
+        """Closes the connection, every watch, and every pull that is this client's. Idempotent.
+
+        What is called after that raises ValueError.
+        """
+        self._closed = True
+        if "_calls" in self.__dict__:
             await self._calls.streams.aclose()
-            await self.channel.close()
+            await self._calls.open_channel.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -57,6 +57,44 @@ async def test_closing_the_client_ends_a_call(daemon: ScriptedDaemon) -> None:
         await within(waiting)
 
 
+@pytest.mark.parametrize("used", [False, True])
+async def test_a_closed_client_says_so(
+    daemon: ScriptedDaemon, connect: Connect, used: bool
+) -> None:
+    """gRPC crashes the process when a closed channel is asked for a method."""
+    face = connect()
+    client = face.client
+    daemon.answers["GetImage"] = [image_service_pb2.GetImageResponse()]
+    if used:
+        await face.call(client.images.get, "redis")
+    for _ in range(2):
+        await face.close(client)
+
+    async def pull() -> None:
+        await face.next(await face.call(client.pull, "redis"))
+
+    async def look() -> None:
+        await face.call(client.images.get, "redis")
+
+    async def watch() -> None:
+        await face.next(client.watch("T1"))
+
+    async def listen() -> None:
+        await face.next(client.events())
+
+    async def hold() -> None:
+        async with face.using(client.leases.hold(["redis"])):
+            pass
+
+    async def reach() -> None:
+        assert client.channel
+
+    for call in (pull, look, watch, listen, hold, reach):
+        with pytest.raises(ValueError, match="this client is closed"):
+            await call()
+    assert len(daemon.calls) == used
+
+
 async def test_a_cancelled_task_ends_a_call(daemon: ScriptedDaemon) -> None:
     daemon.answers["GetImage"] = [HOLD]
     async with AsyncClient(daemon.address) as client:
