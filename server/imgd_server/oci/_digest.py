@@ -65,11 +65,6 @@ class Digest(str):
         """The hexadecimal digits."""
         return self.partition(":")[2]
 
-    @property
-    def short(self) -> str:
-        """The first 12 hexadecimal digits, as tables show them."""
-        return self.hex[:12]
-
     def hasher(self) -> Hasher:
         """Return a fresh ``hashlib`` object of this digest's algorithm."""
         return hashlib.new(self.algorithm)

@@ -139,10 +139,6 @@ class Reference:
         """Return it with this tag; a digest stays. ``REFERENCE_INVALID`` for a bad tag."""
         return replace(self, tag=tag)
 
-    def with_digest(self, digest: Digest) -> Reference:
-        """Return it with this digest; a tag stays."""
-        return replace(self, digest=digest)
-
     def classify(self, own_hosts: Collection[str] = ()) -> ReferenceClass:
         """Say who stands behind the name; `own_hosts` are our own registry's ``host[:port]``."""
         domain = self.domain.lower()

@@ -33,7 +33,6 @@ __all__ = [
     "is_layer",
     "is_manifest",
     "is_schema1",
-    "layer_compression",
 ]
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -71,20 +70,20 @@ _INDEXES: Final = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
 _SCHEMA1: Final = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 _CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _FOREIGN_LAYERS: Final = {
-    OCI_LAYER_NONDIST: "",
-    OCI_LAYER_NONDIST_GZIP: "gzip",
-    OCI_LAYER_NONDIST_ZSTD: "zstd",
-    DOCKER_FOREIGN_LAYER: "gzip",
-    DOCKER_FOREIGN_LAYER_PLAIN: "",
+    OCI_LAYER_NONDIST,
+    OCI_LAYER_NONDIST_GZIP,
+    OCI_LAYER_NONDIST_ZSTD,
+    DOCKER_FOREIGN_LAYER,
+    DOCKER_FOREIGN_LAYER_PLAIN,
 }
 _LAYERS: Final = {
-    OCI_LAYER: "",
-    OCI_LAYER_GZIP: "gzip",
-    OCI_LAYER_ZSTD: "zstd",
-    DOCKER_LAYER: "gzip",
-    DOCKER_LAYER_PLAIN: "",
-    DOCKER_LAYER_ZSTD: "zstd",
-    **_FOREIGN_LAYERS,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    DOCKER_LAYER,
+    DOCKER_LAYER_PLAIN,
+    DOCKER_LAYER_ZSTD,
+    *_FOREIGN_LAYERS,
 }
 
 
@@ -121,8 +120,3 @@ def is_foreign_layer(media_type: str) -> bool:
 def is_image_config(media_type: str) -> bool:
     """Say whether this is an image's config, as opposed to an artifact's."""
     return essence(media_type) in _CONFIGS
-
-
-def layer_compression(media_type: str) -> str:
-    """Return how a layer is compressed: ``""``, ``"gzip"`` or ``"zstd"``; ``""`` for no layer."""
-    return _LAYERS.get(essence(media_type), "")

@@ -152,11 +152,11 @@ def test_made_directly_is_checked_and_normalised() -> None:
 
 def test_changes() -> None:
     plain = Reference.parse("redis")
-    digest = Digest.parse(D256)
     assert str(plain.with_default_tag()) == "docker.io/library/redis:latest"
     assert plain.with_tag("7").with_default_tag().tag == "7"
-    assert plain.with_digest(digest).with_default_tag().tag is None
-    assert plain.with_tag("7").with_digest(digest).familiar() == f"redis:7@{D256}"
+    by_digest = Reference.parse(f"redis@{D256}")
+    assert by_digest.with_default_tag().tag is None
+    assert by_digest.with_tag("7").familiar() == f"redis:7@{D256}"
     with pytest.raises(FormatError):
         plain.with_tag("a\n")
 
