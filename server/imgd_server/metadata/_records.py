@@ -12,6 +12,8 @@ from typing import Any
 from imgd_server.oci import Descriptor, Digest
 
 __all__ = [
+    "OWN_LEASE",
+    "TRANSFER_LEASE",
     "BlobRef",
     "ImageRecord",
     "LeaseRecord",
@@ -88,6 +90,7 @@ class ImageRecord:
 
 
 OWN_LEASE = ":"
+"""What the ID of a lease has that the daemon takes for itself (see LeaseRecord)."""
 TRANSFER_LEASE = f"transfer{OWN_LEASE}"
 """How the ID of a lease begins with which a transfer holds what it fetches; its uid follows."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from imgd_server.content import BlobInfo, LocalContentStore
+from imgd_server.content import _files as files
 from imgd_server.content import _local as local
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
@@ -154,7 +155,7 @@ def test_write_back_begins_early(store: LocalContentStore, monkeypatch: pytest.M
     begun = []
     monkeypatch.setattr(local, "_WRITE_BACK", 1000)
     monkeypatch.setattr(
-        local, "_begin_write_back", lambda _file, offset, length: begun.append((offset, length))
+        local, "begin_write_back", lambda _file, offset, length: begun.append((offset, length))
     )
     with store.ingest("key") as ingest:
         for size in (600, 600, 100, 1000):
@@ -170,7 +171,7 @@ def test_write_back_is_a_hint(
 ) -> None:
     monkeypatch.setattr(local, "_WRITE_BACK", 1000)
     if not known:
-        monkeypatch.setattr(local, "_sync_file_range", None)
+        monkeypatch.setattr(files, "_sync_file_range", None)
     put(store)
     assert store.verify(DIGEST)
 
