@@ -363,6 +363,25 @@ class TestTransfers:
         assert resumed.returncode == 0
         assert _transfer(daemon, name).attempt == 2
 
+    def test_those_that_ended_are_forgotten_with_what_they_left(
+        self, daemon: Daemon, front: Gate
+    ) -> None:
+        name = _begin(daemon, f"{front.address}/samples/python")
+        running = daemon.imgctl("transfers", "rm", name)
+        assert (running.returncode, running.stdout) == (1, "")
+        assert running.stderr.endswith("is running: cancel it first (TRANSFER_STATE)\n")
+        daemon.imgctl("cancel", name)
+        assert re.match(r"Deleted blobs: 0 of [1-9]", daemon.imgctl("gc").stdout)
+
+        done = daemon.imgctl("transfers", "rm", "NOSUCH", name)
+
+        assert (done.returncode, done.stdout) == (1, f"{name}\n")
+        assert "no such transfer: transfers/NOSUCH" in done.stderr
+        daemon.imgctl("gc")
+        assert daemon.imgctl("gc").stdout.startswith("Deleted blobs: 0 of 0\n")
+        assert daemon.imgctl("transfers", "--quiet=true").stdout == ""
+        assert daemon.imgctl("transfers", "nonsense").returncode == 125
+
     def test_one_argument_does_not_stop_the_others(self, daemon: Daemon, front: Gate) -> None:
         name = _begin(daemon, f"{front.address}/samples/python")
 
@@ -730,9 +749,11 @@ class TestCompletion:
         short = name.removeprefix("transfers/")
         assert self._bash(daemon, f"imgctl watch {short[:5]}") == [short]
         assert self._bash(daemon, "imgctl resume ") == []
+        assert self._bash(daemon, "imgctl transfers rm ") == []
         daemon.imgctl("cancel", name)
         assert self._bash(daemon, "imgctl resume ") == [name]
         assert self._bash(daemon, "imgctl cancel ") == []
+        assert self._bash(daemon, "imgctl transfers rm ") == [name]
 
     def test_without_a_daemon_there_is_nothing_to_offer(self, tmp_path: Path) -> None:
         nobody = f"unix:{tmp_path}/nobody.sock"

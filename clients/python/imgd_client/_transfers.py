@@ -136,7 +136,7 @@ class Transfers:
         return self._calls.unary(self._stub.ResumeTransfer, request).transfer
 
     def delete(self, name: str) -> None:
-        """Forgets the record of a transfer that has ended."""
+        """Forgets a transfer that has ended, and lets go of what it left unfinished."""
         request = transfer_service_pb2.DeleteTransferRequest(name=_requests.transfer_name(name))
         self._calls.unary(self._stub.DeleteTransfer, request)
 
@@ -296,7 +296,7 @@ class AsyncTransfers:
         return (await self._calls.unary(self._stub.ResumeTransfer, request)).transfer
 
     async def delete(self, name: str) -> None:
-        """Forgets the record of a transfer that has ended."""
+        """Forgets a transfer that has ended, and lets go of what it left unfinished."""
         request = transfer_service_pb2.DeleteTransferRequest(name=_requests.transfer_name(name))
         await self._calls.unary(self._stub.DeleteTransfer, request)
 

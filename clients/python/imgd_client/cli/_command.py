@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["Command", "command"]
+__all__ = ["Command", "Group", "command"]
 
 # Go's strconv.ParseBool.
 _BOOLEANS = {
@@ -47,6 +47,10 @@ class Command(click.Command):
             else:
                 # What has no opposite is off anyway.
                 yield from flags[name].secondary_opts[:1]
+
+
+class Group(Command, click.Group):
+    """A command that has others below it, and does something without one, too."""
 
 
 command: Callable[..., Callable[[Callable[..., Any]], Command]] = partial(

@@ -1,4 +1,4 @@
-"""imgctl transfers and cancel."""
+"""imgctl transfers, transfers rm and cancel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import click
 
 from imgd.v1 import transfer_pb2
 
-from ._command import command
+from ._arguments import change_each
+from ._command import Command, Group, command
 from ._complete import TransferName
 from ._connect import connect
 from ._format import format_option, is_table, to_dict, write_rows, write_table
@@ -40,7 +41,9 @@ _HEADER = {
     "Moved": "MOVED",
 }
 _COLUMNS = ("ID", "Kind", "Image", "State", "CreatedSince", "Took", "Moved")
-_RUNNING = TransferName(transfer_pb2.TRANSFER_STATE_PENDING, transfer_pb2.TRANSFER_STATE_RUNNING)
+_UNDER_WAY = (transfer_pb2.TRANSFER_STATE_PENDING, transfer_pb2.TRANSFER_STATE_RUNNING)
+_RUNNING = TransferName(*_UNDER_WAY)
+_ENDED = TransferName(*(number for number in _WORDS if number not in _UNDER_WAY))
 
 
 def _side(side: transfer_pb2.TransferSource | transfer_pb2.TransferDestination) -> str:
@@ -91,12 +94,15 @@ class _Row(NamedTuple):
         return Struct("transfer", self.facts(), html_safe=True)
 
 
-@command()
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("-q", "--quiet", is_flag=True, help="Only names.")
 @click.option("--state", "states", multiple=True, type=click.Choice([*_STATES]))
 @format_option(help="'json' for whole records, or a Go template such as '{{.ID}}'.")
-def transfers(quiet: bool, states: tuple[str, ...], form: str) -> None:
+@click.pass_context
+def transfers(ctx: click.Context, quiet: bool, states: tuple[str, ...], form: str) -> None:
     """Lists pulls and other transfers, newest first."""
+    if ctx.invoked_subcommand:
+        return
     with connect() as client:
         found = list(client.transfers.list(states=[_STATES[state] for state in states]))
     rows = [_Row(transfer, time.time()) for transfer in found]
@@ -110,6 +116,14 @@ def transfers(quiet: bool, states: tuple[str, ...], form: str) -> None:
             click.echo(transfer.name)
     else:
         write_table([_HEADER[column] for column in _COLUMNS], (row.cells() for row in rows))
+
+
+@transfers.command(cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="NAME…", type=_ENDED)
+def rm(names: tuple[str, ...]) -> None:
+    """Forgets transfers that have ended, and lets go of what they left unfinished."""
+    with connect() as client:
+        change_each(names, client.transfers.delete)
 
 
 @command()
