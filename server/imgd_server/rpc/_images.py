@@ -24,7 +24,7 @@ from imgd_server.oci import Platform, Reference
 from imgd_server.rpc import _convert
 from imgd_server.rpc._encoded import EncodedAnswers
 from imgd_server.rpc._image_changes import ImageChanges
-from imgd_server.rpc._limits import check_answer
+from imgd_server.rpc._limits import MAX_ANSWER_BYTES, check_answer
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import now_us
 
@@ -130,7 +130,9 @@ class ImageServicer(ImageChanges):
                 step.diff_id = pair[1]
         check_answer(answer, found.target.digest, found.manifest.config.digest)
         if answer.entries:
-            answer.entries[-1].tags.extend(name.name for name in record.names if not name.by_digest)
+            room = _convert.Room(MAX_ANSWER_BYTES - answer.ByteSize())
+            tags = (name.name for name in record.names if not name.by_digest)
+            answer.entries[-1].tags.extend(room.take(tags))
         return answer
 
     async def ParseReference(

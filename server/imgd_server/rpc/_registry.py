@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import grpc.aio
 
-from imgd.v1 import registry_pb2, registry_service_pb2, registry_service_pb2_grpc
+from imgd.v1 import descriptor_pb2, registry_pb2, registry_service_pb2, registry_service_pb2_grpc
 from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images import PatternError, ReferencePattern
-from imgd_server.oci import DEFAULT_DOMAIN, Platform, Reference
+from imgd_server.oci import DEFAULT_DOMAIN, Descriptor, Platform, Reference
 from imgd_server.registry import Cancellation, Credentials, Found, Lookups, RateBudget
 from imgd_server.rpc import _convert
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES
@@ -124,7 +124,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         behind = [one for one in found if one.digest > after]
         page = behind[: page_size(request.page_size)]
         answer = registry_service_pb2.ListReferrersResponse(
-            referrers=fitting(map(_convert.descriptor, page))
+            referrers=fitting(map(_referrer, page))
         )
         if len(answer.referrers) < len(behind):
             answer.next_page_token = encode_token(query, [answer.referrers[-1].digest])
@@ -237,6 +237,13 @@ def _names(names: list[str], last: str) -> tuple[list[str], str]:
         if size > MAX_ANSWER_BYTES:
             return names[:position], names[position - 1]
     return names, last
+
+
+def _referrer(one: Descriptor) -> descriptor_pb2.Descriptor:
+    """A referrer, without its annotations where no answer holds them: they are a stranger's."""
+    message = _convert.descriptor(one)
+    fits = message.ByteSize() <= MAX_ANSWER_BYTES
+    return message if fits else _convert.descriptor(one, brief=True)
 
 
 def _result(one: Found) -> registry_pb2.SearchResult:

@@ -13,6 +13,7 @@ from imgd.v1 import image_pb2, image_service_pb2
 from imgd_server.metadata import Name, WriteSession
 from tests.contract.api.served import AMD64, Api, refusal
 from tests.fake_images import FakeImage, make_image, make_index, make_layer
+from tests.records import tag
 
 MIB = 1 << 20
 FULL = image_pb2.IMAGE_VIEW_FULL
@@ -422,6 +423,22 @@ async def test_history(api: Api) -> None:
     assert all(one.diff_id for one in found.entries)
     assert not found.entries[0].HasField("create_time")
     assert not found.entries[0].HasField("unpacked_size")
+
+
+async def test_a_history_of_an_image_with_thousands_of_tags(api: Api) -> None:
+    record = await api.store(make_image(), "h.io/a:1")
+    tags = [tag(f"h.io/{'x' * 240}:{number:0128}") for number in range(3000)]
+
+    def name(session: WriteSession) -> None:
+        for one in tags:
+            session.put_name(one, record.uid)
+
+    await api.metadata.write(name)
+    found = await api.images.GetImageHistory(
+        image_service_pb2.GetImageHistoryRequest(image="h.io/a:1")
+    )
+    assert found.ByteSize() <= 1 << 20
+    assert 2000 < len(found.entries[-1].tags) < len(tags)
 
 
 async def test_a_config_that_no_answer_can_hold_is_refused_with_where_it_is(api: Api) -> None:

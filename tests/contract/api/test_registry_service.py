@@ -282,6 +282,19 @@ async def test_referrers_come_in_pages(api: Api, registry: HostileRegistry, by_a
     assert {one.artifact_type for one in found} == {"sig"}
 
 
+async def test_a_referrer_with_too_much_to_say(api: Api, registry: HostileRegistry) -> None:
+    name = registry.add("app", IMAGE, "1")
+    index = json.loads(referrers("sig", "sig"))
+    index["manifests"][0]["annotations"] = {"note": "x" * 2_000_000}
+    index["manifests"][1]["annotations"] = {"note": "short"}
+    registry.on("/referrers/", says(json.dumps(index).encode(), Content_Type=OCI_INDEX))
+    answer = await api.registry.ListReferrers(pb.ListReferrersRequest(reference=name))
+    assert answer.ByteSize() <= 1 << 20
+    found = {one.digest: one.annotations for one in answer.referrers}
+    long, short = (one["digest"] for one in index["manifests"])
+    assert found == {long: {}, short: {"note": "short"}}
+
+
 # --- search
 
 
