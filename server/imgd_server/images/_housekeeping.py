@@ -81,6 +81,8 @@ class Housekeeper:
         self._snapshots = snapshots
         self.config = config or HousekeepingConfig()
         self._collecting = asyncio.Lock()
+        # Collections that have not begun yet: one of each kind serves all who wait.
+        self._coming: dict[bool, asyncio.Task[Collection]] = {}
         self._removed = asyncio.Event()
         self._feed = EventFeed(metadata)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -114,12 +116,15 @@ class Housekeeper:
 
     async def collect(self, *, dry_run: bool = False) -> Collection:
         """Collects garbage; one collection at a time, which a caller who leaves does not stop.
+        Callers who come while one is under way share the next.
 
         Raises SHUTTING_DOWN.
         """
         work: asyncio.Task[Collection] | None = None
         if not self._closed:
-            work = self._own(self._collect(dry_run=dry_run))
+            work = self._coming.get(dry_run)
+            if work is None:
+                work = self._coming[dry_run] = self._own(self._collect(dry_run=dry_run))
             await asyncio.wait([work])
         if work is None or work.cancelled():
             raise Error(
@@ -129,6 +134,7 @@ class Housekeeper:
 
     async def _collect(self, *, dry_run: bool) -> Collection:
         async with self._collecting:
+            del self._coming[dry_run]
             report = await collect(
                 self._metadata,
                 self._content,

@@ -501,6 +501,39 @@ async def test_closing_does_not_wait_for_a_collection(
     goes_on.set()
 
 
+async def test_those_who_wait_for_a_collection_share_the_next(
+    metadata: SqliteMetadataStore,
+    disk: Disk,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    logs: list[Any],
+) -> None:
+    blobs, reached, goes_on = disk.blobs, threading.Event(), threading.Event()
+
+    def slow() -> Iterator[BlobInfo]:
+        reached.set()
+        assert goes_on.wait(PATIENCE)
+        yield from blobs()
+
+    monkeypatch.setattr(disk, "blobs", slow)
+    house = keeper(metadata, disk, clock)
+    first = asyncio.create_task(house.collect())
+    assert await asyncio.to_thread(reached.wait, PATIENCE)
+    real = [asyncio.create_task(house.collect()) for _ in range(20)]
+    dry = [asyncio.create_task(house.collect(dry_run=True)) for _ in range(20)]
+    await asyncio.sleep(0)
+    # One that leaves takes it from nobody.
+    real.pop(0).cancel()
+    goes_on.set()
+    await first
+    assert len({id(one) for one in await asyncio.gather(*real)}) == 1
+    assert len({id(one) for one in await asyncio.gather(*dry)}) == 1
+    assert [one["dry_run"] for one in logs if one["event"] == "collected"] == [False, False, True]
+    # And whoever comes later has one of his own, which sees what came since.
+    disk.put(b"garbage")
+    assert (await house.collect()).deleted_blobs == 1
+
+
 async def test_a_caller_who_leaves_does_not_stop_a_collection(
     metadata: SqliteMetadataStore, disk: Disk, clock: Clock
 ) -> None:
