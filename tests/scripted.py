@@ -185,6 +185,8 @@ class ScriptedDaemon:
     """What to wait for before a method is answered."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Every call: the method, and the request."""
+    deadlines: dict[str, list[float | None]] = field(default_factory=dict)
+    """The seconds that each call of a method had left when it came, by the method's name."""
     left: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     """The methods of the calls that their callers left."""
     # Held here: what nothing but a cycle refers to may be collected while it waits.
@@ -208,7 +210,7 @@ class ScriptedDaemon:
             ),
             (
                 container_service_pb2,
-                container_service_pb2_grpc.ContainerServiceServicer,
+                _Containers,
                 container_service_pb2_grpc.add_ContainerServiceServicer_to_server,
             ),
             (
@@ -259,7 +261,7 @@ class ScriptedDaemon:
     async def answer(self, method: str, request: Any, context: Any, usual: Message) -> Any:
         """Plays the next answer of a method."""
         script = self.answers.get(method, [usual])
-        step = script[min(await self._note(method, request), len(script) - 1)]
+        step = script[min(await self._note(method, request, context), len(script) - 1)]
         try:
             if gate := self.gates.get(method):
                 await gate.wait()
@@ -273,7 +275,7 @@ class ScriptedDaemon:
         self, method: str, scripts: Sequence[Sequence[Step]], request: Any, context: Any
     ) -> AsyncIterator[Any]:
         """Plays the next script of a method that streams."""
-        number = await self._note(method, request)
+        number = await self._note(method, request, context)
         try:
             for step in scripts[min(number, len(scripts) - 1)]:
                 if isinstance(step, asyncio.Event):
@@ -288,9 +290,10 @@ class ScriptedDaemon:
             self.left.put_nowait(method)
             raise
 
-    async def _note(self, method: str, request: Any) -> int:
+    async def _note(self, method: str, request: Any, context: Any) -> int:
         """Remembers a call; returns how many there were of that method before."""
         async with self._changed:
+            self.deadlines.setdefault(method, []).append(context.time_remaining())
             self.calls.append((method, request))
             self._changed.notify_all()
         return len(self.requests(method)) - 1
@@ -330,6 +333,16 @@ class _Transfers(transfer_service_pb2_grpc.TransferServiceServicer):
     async def WatchTransfer(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         scripts = self.daemon.watches
         async for response in self.daemon.stream("WatchTransfer", scripts, request, context):
+            yield response
+
+
+class _Containers(container_service_pb2_grpc.ContainerServiceServicer):
+    """Nothing was changed in any of them."""
+
+    daemon: ScriptedDaemon
+
+    async def DiffContainer(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        async for response in self.daemon.stream("DiffContainer", [[]], request, context):
             yield response
 
 

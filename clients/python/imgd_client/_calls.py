@@ -133,9 +133,18 @@ class Calls:
     ) -> _Response:
         """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError, and
         ValueError after the client was closed."""
+        return self.within(_shorter(self.timeout, at_most), method, request)
+
+    def within(
+        self,
+        timeout: float | None,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+    ) -> _Response:
+        """Calls a method with a timeout of its own; None for no bound. Raises as `unary`."""
         self.streams.check()
         try:
-            return method(request, timeout=_shorter(self.timeout, at_most))
+            return method(request, timeout=timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
@@ -164,9 +173,18 @@ class AsyncCalls:
     ) -> _Response:
         """Calls a method, `at_most` for so many seconds whatever the timeout. Raises ImgdError, and
         ValueError after the client was closed."""
+        return await self.within(_shorter(self.timeout, at_most), method, request)
+
+    async def within(
+        self,
+        timeout: float | None,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+    ) -> _Response:
+        """Calls a method with a timeout of its own; None for no bound. Raises as `unary`."""
         self.streams.check()
         try:
-            return await method(request, timeout=_shorter(self.timeout, at_most))
+            return await method(request, timeout=timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 

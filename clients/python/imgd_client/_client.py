@@ -45,7 +45,8 @@ class Client:
     Args:
         address: `unix:PATH`, `unix:///PATH` or `HOST:PORT`; None for `IMGD_ADDRESS`, else
             `unix:///run/imgd/imgd.sock` for root and `unix:$XDG_RUNTIME_DIR/imgd.sock` otherwise.
-        timeout: Seconds for each call that answers once; None for no bound. Watches have none.
+        timeout: Seconds for each call that answers once; None for no bound. Watches have none, and
+            methods that wait for a disk have a `timeout` of their own.
         patience: Seconds for which a watch that lost the daemon tries to attach again.
 
     Raises:

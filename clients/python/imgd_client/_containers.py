@@ -40,6 +40,7 @@ class Containers:
         heartbeat: float | None = None,
         prepare_rootfs: bool = False,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> container_pb2.Container:
         """Registers a use of an image, which holds the image until it is removed.
 
@@ -52,10 +53,13 @@ class Containers:
                 1. None for a container that needs none.
             prepare_rootfs: Make a writable root file system, for the caller to mount: `mounts`.
             request_id: For safe retries; generated, if not said.
+            timeout: Seconds; None for the client's timeout, and for no bound where a root file
+                system is prepared, which may unpack the image.
         """
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
         request.prepare_rootfs = prepare_rootfs
-        return self._calls.unary(self._stub.CreateContainer, request).container
+        bound = timeout if prepare_rootfs or timeout is not None else self._calls.timeout
+        return self._calls.within(bound, self._stub.CreateContainer, request).container
 
     def create_bundle(
         self,
@@ -67,17 +71,25 @@ class Containers:
         platform: str = "",
         heartbeat: float | None = None,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> container_service_pb2.CreateContainerResponse:
         """As `create`, with a bundle that an OCI runtime runs: its folder is `bundle_path`.
-        `bundle` says where it is to be, and what differs from the image's defaults."""
+        `bundle` says where it is to be, and what differs from the image's defaults. It may unpack
+        the image: the client's timeout does not apply, and `timeout` is None for no bound."""
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
         request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
-        return self._calls.unary(self._stub.CreateContainer, request)
+        return self._calls.within(timeout, self._stub.CreateContainer, request)
 
-    def diff(self, name: str) -> Iterator[container_pb2.FileChange]:
-        """What a container changed in its root file system, in the order of paths."""
+    def diff(
+        self, name: str, *, timeout: float | None = None
+    ) -> Iterator[container_pb2.FileChange]:
+        """What a container changed in its root file system, in the order of paths.
+
+        It comes as fast as it is read here and from the disk: the client's timeout does not apply.
+        `timeout` is in seconds, for all of it; None for no bound.
+        """
         request = container_service_pb2.DiffContainerRequest(name=_requests.container_name(name))
-        call = self._stub.DiffContainer(request, timeout=self._calls.timeout)
+        call = self._stub.DiffContainer(request, timeout=timeout)
         try:
             for answer in call:
                 yield from answer.changes
@@ -202,11 +214,13 @@ class AsyncContainers:
         heartbeat: float | None = None,
         prepare_rootfs: bool = False,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> container_pb2.Container:
         """Registers a use of an image; see `Containers.create`."""
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
         request.prepare_rootfs = prepare_rootfs
-        return (await self._calls.unary(self._stub.CreateContainer, request)).container
+        bound = timeout if prepare_rootfs or timeout is not None else self._calls.timeout
+        return (await self._calls.within(bound, self._stub.CreateContainer, request)).container
 
     async def create_bundle(
         self,
@@ -218,16 +232,19 @@ class AsyncContainers:
         platform: str = "",
         heartbeat: float | None = None,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> container_service_pb2.CreateContainerResponse:
         """As `create`, with a bundle; see `Containers.create_bundle`."""
         request = _creation(image, container_id, labels, platform, heartbeat, request_id)
         request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
-        return await self._calls.unary(self._stub.CreateContainer, request)
+        return await self._calls.within(timeout, self._stub.CreateContainer, request)
 
-    async def diff(self, name: str) -> AsyncIterator[container_pb2.FileChange]:
+    async def diff(
+        self, name: str, *, timeout: float | None = None
+    ) -> AsyncIterator[container_pb2.FileChange]:
         """What a container changed; see `Containers.diff`."""
         request = container_service_pb2.DiffContainerRequest(name=_requests.container_name(name))
-        call = self._stub.DiffContainer(request, timeout=self._calls.timeout)
+        call = self._stub.DiffContainer(request, timeout=timeout)
         try:
             async for answer in call:
                 for change in answer.changes:

@@ -94,12 +94,17 @@ class Images:
         filters: Iterable[str] = (),
         dry_run: bool = False,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> image_service_pb2.PruneImagesResponse:
-        """Removes dangling images, or with `all` every image that nothing holds."""
+        """Removes dangling images, or with `all` every image that nothing holds.
+
+        It takes as long as there are images: the client's timeout does not apply. `timeout` is in
+        seconds; None for no bound.
+        """
         request = image_service_pb2.PruneImagesRequest(
             all=all, filters=filters, dry_run=dry_run, request_id=request_id
         )
-        return self._calls.unary(self._stub.PruneImages, request)
+        return self._calls.within(timeout, self._stub.PruneImages, request)
 
     def pin(self, image: str) -> image_pb2.Image:
         """Keeps an image from prune and collection. Idempotent."""
@@ -190,12 +195,13 @@ class AsyncImages:
         filters: Iterable[str] = (),
         dry_run: bool = False,
         request_id: str = "",
+        timeout: float | None = None,
     ) -> image_service_pb2.PruneImagesResponse:
-        """Removes dangling images, or with `all` every image that nothing holds."""
+        """Removes images; see `Images.prune`."""
         request = image_service_pb2.PruneImagesRequest(
             all=all, filters=filters, dry_run=dry_run, request_id=request_id
         )
-        return await self._calls.unary(self._stub.PruneImages, request)
+        return await self._calls.within(timeout, self._stub.PruneImages, request)
 
     async def pin(self, image: str) -> image_pb2.Image:
         """Keeps an image from prune and collection. Idempotent."""

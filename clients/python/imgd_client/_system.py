@@ -31,10 +31,16 @@ class System:
         request = system_service_pb2.GetDiskUsageRequest()
         return self._calls.unary(self._stub.GetDiskUsage, request)
 
-    def collect(self, *, dry_run: bool = False) -> system_pb2.CollectionReport:
-        """Frees the content that nothing refers to, beside everything else that runs."""
+    def collect(
+        self, *, dry_run: bool = False, timeout: float | None = None
+    ) -> system_pb2.CollectionReport:
+        """Frees the content that nothing refers to, beside everything else that runs.
+
+        It takes as long as the disk does: the client's timeout does not apply. `timeout` is in
+        seconds; None for no bound.
+        """
         request = system_service_pb2.CollectGarbageRequest(dry_run=dry_run)
-        return self._calls.unary(self._stub.CollectGarbage, request).report
+        return self._calls.within(timeout, self._stub.CollectGarbage, request).report
 
 
 class AsyncSystem:
@@ -59,7 +65,9 @@ class AsyncSystem:
         request = system_service_pb2.GetDiskUsageRequest()
         return await self._calls.unary(self._stub.GetDiskUsage, request)
 
-    async def collect(self, *, dry_run: bool = False) -> system_pb2.CollectionReport:
-        """Frees the content that nothing refers to, beside everything else that runs."""
+    async def collect(
+        self, *, dry_run: bool = False, timeout: float | None = None
+    ) -> system_pb2.CollectionReport:
+        """Frees the content that nothing refers to; see `System.collect`."""
         request = system_service_pb2.CollectGarbageRequest(dry_run=dry_run)
-        return (await self._calls.unary(self._stub.CollectGarbage, request)).report
+        return (await self._calls.within(timeout, self._stub.CollectGarbage, request)).report

@@ -11,9 +11,9 @@ import pytest
 
 from imgd.v1 import image_pb2, image_service_pb2
 from imgd_server.metadata import Name, WriteSession
+from tests import records
 from tests.contract.api.served import AMD64, Api, refusal
 from tests.fake_images import FakeImage, make_image, make_index, make_layer
-from tests.records import tag
 
 MIB = 1 << 20
 FULL = image_pb2.IMAGE_VIEW_FULL
@@ -427,7 +427,7 @@ async def test_history(api: Api) -> None:
 
 async def test_a_history_of_an_image_with_thousands_of_tags(api: Api) -> None:
     record = await api.store(make_image(), "h.io/a:1")
-    tags = [tag(f"h.io/{'x' * 240}:{number:0128}") for number in range(3000)]
+    tags = [records.tag(f"h.io/{'x' * 240}:{number:0128}") for number in range(3000)]
 
     def name(session: WriteSession) -> None:
         for one in tags:

@@ -45,6 +45,50 @@ async def test_a_deadline_ends_a_call(daemon: ScriptedDaemon, connect: Connect) 
     await daemon.was_left("GetImage")
 
 
+_SLOW: dict[str, tuple[str, Callable[..., Any]]] = {
+    "collect": ("CollectGarbage", lambda client, **more: client.system.collect(**more)),
+    "prune": ("PruneImages", lambda client, **more: client.images.prune(**more)),
+    "bundle": (
+        "CreateContainer",
+        lambda client, **more: client.containers.create_bundle("redis", **more),
+    ),
+    "root file system": (
+        "CreateContainer",
+        lambda client, **more: client.containers.create("redis", prepare_rootfs=True, **more),
+    ),
+    "diff": ("DiffContainer", lambda client, **more: client.containers.diff("web", **more)),
+}
+
+
+@pytest.mark.parametrize("name", _SLOW)
+async def test_what_waits_for_a_disk_has_a_deadline_of_its_own(
+    daemon: ScriptedDaemon, connect: Connect, name: str
+) -> None:
+    method, call = _SLOW[name]
+    face = connect(timeout=100.0)
+    options: list[dict[str, float]] = [{}, {"timeout": 500.0}]
+    for more in options:
+        if name == "diff":
+            await within(face.rest(call(face.client, **more)))
+        else:
+            await within(face.call(call, face.client, **more))
+
+    unbound, bound = daemon.deadlines[method]
+    assert unbound is None
+    assert bound is not None
+    assert bound > 200
+
+
+async def test_a_record_alone_has_the_clients_deadline(
+    daemon: ScriptedDaemon, connect: Connect
+) -> None:
+    face = connect(timeout=500.0)
+    await within(face.call(face.client.containers.create, "redis"))
+    (bound,) = daemon.deadlines["CreateContainer"]
+    assert bound is not None
+    assert 200 < bound < 600
+
+
 async def test_closing_the_client_ends_a_call(daemon: ScriptedDaemon) -> None:
     daemon.answers["GetImage"] = [HOLD]
     face = SyncFace(daemon.address)
