@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -244,8 +245,8 @@ def _now() -> int:
 
 
 def _drop_leases(session: WriteSession) -> None:
-    """Of what a daemon before this one was preparing."""
-    for record in session.expired_leases(1 << 62, _PAGE):
+    """Of what a daemon before this one was preparing: among all leases, for they come by time."""
+    for record in session.expired_leases(1 << 62, sys.maxsize):
         if record.lease_id.startswith(_LEASE):
             delete_lease(session, record.lease_id, _now())
 

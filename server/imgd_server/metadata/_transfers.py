@@ -78,7 +78,9 @@ class TransferQueries(Queries):
                     dump(record.nodes),
                 ),
             )
-        except sqlite3.IntegrityError:
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                raise
             raise Error(
                 Reason.REQUEST_ID_REUSED,
                 f"request_id {record.request_id} was used before with another request",

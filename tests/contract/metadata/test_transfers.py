@@ -81,6 +81,13 @@ async def test_a_request_id_is_used_once(store: MetadataStore) -> None:
     await put(store, transfer_record("T2", request_id="request"))
 
 
+async def test_a_record_that_breaks_another_rule_is_a_defect(store: MetadataStore) -> None:
+    """And no news for the caller about his request ID."""
+    with pytest.raises(Exception, match=r"(?i)null") as caught:
+        await put(store, replace(FULL, state=None))  # type: ignore[arg-type]
+    assert not isinstance(caught.value, Error)
+
+
 async def test_no_request_id_is_none(store: MetadataStore) -> None:
     await put(store, transfer_record("T1"), transfer_record("T2"))
     assert await store.read(lambda session: session.transfer_by_request("")) is None

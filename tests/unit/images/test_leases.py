@@ -14,10 +14,11 @@ from imgd_server.images import (
     renew_lease,
     take_lease,
 )
+from imgd_server.images._preparing import _drop_leases
 from imgd_server.metadata import LeaseRecord
 from imgd_server.metadata._session import Session
 from imgd_server.oci import Digest
-from tests.records import image_record, tag
+from tests.records import image_record, lease_record, tag
 
 HOUR = 3600 * 1_000_000
 DIGEST = Digest.of(b"x")
@@ -123,3 +124,14 @@ def test_one_taken_inside_a_pull(store: Session) -> None:
     assert (again.created, again.expires) == (122, 122 + HOUR)
     assert find_lease(store, "l", 123).images == ("UIDb",)
     assert len(take_lease(store, "", 1, "UIDa", 100).lease_id) > 20
+
+
+def test_what_was_being_prepared_is_let_go_of_beside_any_number_of_leases(session: Session) -> None:
+    for number in range(1001):
+        session.put_lease(lease_record(f"transfer:{number}", number))
+    session.put_lease(lease_record("rootfs:x", 5000))
+    session.put_lease(lease_record("callers", 5000))
+    _drop_leases(session)
+    assert session.lease("rootfs:x") is None
+    assert session.lease("callers")
+    assert len(session.expired_leases(5000, 2000)) == 1002
