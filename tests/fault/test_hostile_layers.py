@@ -342,6 +342,44 @@ def test_walking_in_circles(tmp_path: Path, how: Whiteouts) -> None:
     assert "too many directories" in error.message
 
 
+LONG = b"/".join([b"d" * 200] * 18)
+
+
+@pytest.mark.parametrize(
+    ("how", "one"),
+    [
+        (Whiteouts.OVERLAY, lambda n: whiteout(b"l/%d" % n)),
+        (Whiteouts.OVERLAY, lambda n: directory(b"l/%d" % n)),
+        (Whiteouts.OVERLAY, lambda n: file(b"l/%d/f" % n)),
+        (Whiteouts.APPLY, lambda n: directory(b"l/%d" % n)),
+        (Whiteouts.APPLY, lambda n: file(b"l/%d/f" % n)),
+    ],
+)
+def test_paths_that_links_make_long(
+    tmp_path: Path, how: Whiteouts, one: Callable[[int], bytes]
+) -> None:
+    """What is remembered is bounded by its bytes, not by what the archive spends on them."""
+    entries = archive(
+        file(LONG[:200] + b"/x"),
+        pax({b"linkpath": LONG}) + symlink(b"l", b""),
+        *map(one, range(600)),
+    )
+    error = refusal(tmp_path / "r", entries, options(how, max_noted=1 << 20))
+    assert error.reason is TOO_LARGE
+    assert "links followed" in error.message
+    again = tmp_path / "r" / "again"
+    again.mkdir()
+    apply(again, entries, options(how, max_noted=8 << 20))
+
+
+def test_opaque_marks_that_links_make_long(tmp_path: Path) -> None:
+    """Each costs a directory's path twice."""
+    marks = [opaque(b"l/%d" % n) for n in range(200)]
+    entries = archive(pax({b"linkpath": LONG}) + symlink(b"l", b""), *marks)
+    noted = 2 * 200 * len(LONG)
+    assert refusal(tmp_path / "r", entries, options(max_noted=noted)).reason is TOO_LARGE
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
 def test_bytes_beyond_the_bounds(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     bomb = pack(archive(file(b"zeros", bytes(32 << 20))))

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -39,6 +40,9 @@ from imgd_server.rootfs import (
     settle,
     stored_layer,
 )
+from imgd_server.rootfs._pool import Parent
+from imgd_server.rootfs._wire import receive, send
+from imgd_server.rootfs._worker import parts
 from tests.overlay import need_overlay
 from tests.real_images import RealImages, run
 from tests.unit.rootfs.archives import (
@@ -817,6 +821,46 @@ def test_what_breaks_in_a_worker_is_no_error_of_the_layer(
     with pytest.raises(RuntimeError, match="ValueError"):
         unpacker.unpack([layer], quiet, Cancellation())
     assert left_over(store, tmp_path) == 0
+
+
+def test_messages_are_bounded_at_both_ends() -> None:
+    # JSON spends six bytes on each.
+    paths = [b"\xff" * (number % 4096 + 1) for number in range(3000)]
+    sent = [*parts(paths)]
+    assert [path for part in sent for path in part] == paths
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for part in sent:
+            message = {"paths": "whiteouts", "part": [path.decode("latin-1") for path in part]}
+            sending = threading.Thread(target=lambda: send(ours, message))  # noqa: B023
+            sending.start()
+            assert receive(theirs) == (message, [])
+            sending.join(PATIENCE)
+        ours.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises(OSError, match="too long"):
+            receive(theirs)
+
+
+@pytest.mark.parametrize("forking", [True, False])
+def test_workers_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch, *, forking: bool) -> None:
+    made: list[socket.socket] = []
+
+    def pair() -> tuple[socket.socket, socket.socket]:
+        both = original()
+        made.extend(both)
+        return both
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    original = socket.socketpair
+    monkeypatch.setattr(socket, "socketpair", pair)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    parent = Parent()
+    with pytest.raises(OSError, match="no more"):
+        parent.fork() if forking else parent.start()
+    assert len(made) == (4 if forking else 2)
+    assert [one.fileno() for one in made] == [-1] * len(made)
 
 
 def test_kinds_of_files_without_overlayfs(tmp_path: Path) -> None:

@@ -234,6 +234,8 @@ class _Applier(LayerTree):
             os.chmod(base, mode, dir_fd=parent.fd)
 
     def _note(self, entry: Entry, path: bytes, mode: int) -> None:
+        if path not in self._times:
+            self.charge(path)
         self._times[path] = times(entry)
         if mode != entry.mode:
             self._modes[path] = entry.mode

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgd_server.errors import Error, Reason
+from imgd_server.rootfs._protocol import Limits, show
 from imgd_server.rootfs._settle import Lower, is_whiteout
 
 __all__ = ["ChangeKind", "FileChange", "overlay_changes", "tree_changes"]
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_DEPTH = Limits().max_depth
 _OPAQUE = "trusted.overlay.opaque"
 
 
@@ -39,7 +42,8 @@ def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
     """What overlayfs's upper directory (a descriptor) changes of the layers `below`, the topmost
     first. Each directory comes before what is in it, and names in their order.
 
-    Whoever writes to it meanwhile may or may not be seen.
+    Raises UNSUPPORTED where folders are nested deeper than layers may be. Whoever writes to it
+    meanwhile may or may not be seen.
     """
     lower = Lower(below, _OPAQUE)
     walk = _Walk(upper)
@@ -58,24 +62,23 @@ def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
         inner = walk.enter(path, name, folder)
         if inner is None:
             continue
-        while hidden and next(reversed(hidden)) not in _above(path):
+        while not _is_below(path, next(reversed(hidden))):
             hidden.popitem()
-        hides = hidden[path.rpartition(b"/")[0]] or _is_opaque(inner)
+        hides = hidden[path.rpartition(b"/")[0]] or lower.is_opaque(inner)
         hidden[path] = hides
         if hides:
             walk.add(lower.names(path))
 
 
-def _above(path: bytes) -> set[bytes]:
-    """The folders that a path is in."""
-    parts = path.split(b"/")
-    return {b"/".join(parts[:count]) for count in range(len(parts))}
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return not folder or path.startswith(folder + b"/")
 
 
 def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
     """How a tree differs from what it was copied from (both descriptors), in the same order.
 
-    Files with the same kind, size, mode, owner and modification time count as the same.
+    Files with the same kind, size, mode, owner and modification time count as the same. Raises as
+    `overlay_changes` does.
     """
     walk = _Walk(tree)
     old: dict[bytes, int] = {b"": os.open(b".", _OPEN, dir_fd=before)}
@@ -95,8 +98,8 @@ def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
             if not stat.S_ISDIR(status.st_mode):
                 continue
             inner = walk.enter(path, name, folder)
-            for left in old.keys() - _above(path):
-                os.close(old.pop(left))
+            while not _is_below(path, next(reversed(old))):
+                os.close(old.popitem()[1])
             if inner is not None and known is not None and stat.S_ISDIR(known.st_mode):
                 old[path] = os.open(name, _OPEN, dir_fd=parent)
                 walk.add(_names(old[path]))
@@ -130,13 +133,6 @@ def _size(status: os.stat_result) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _is_opaque(folder: int) -> bool:
-    try:
-        return os.getxattr(folder, _OPAQUE) in (b"y", b"x")
-    except OSError:
-        return False
-
-
 class _Walk:
     """Goes through a tree by descriptors, without recursion: entries in order, each with its path,
     name, status (None for what is not there) and folder; what `enter` was called for comes next."""
@@ -161,7 +157,15 @@ class _Walk:
                 os.close(folder)
 
     def enter(self, path: bytes, name: bytes, folder: int) -> int | None:
-        """Goes through a directory next; None when it is none any more."""
+        """Goes through a directory next; None when it is none any more.
+
+        Each that is gone through is open, so how deep they are is bounded: as in layers."""
+        if path.count(b"/") >= _MAX_DEPTH:
+            raise Error(
+                Reason.UNSUPPORTED,
+                f"the container has folders nested deeper than {_MAX_DEPTH}, whose changes "
+                f"can't be told: {show(path)}",
+            )
         try:
             inner = os.open(name, _OPEN, dir_fd=folder)
         except OSError:

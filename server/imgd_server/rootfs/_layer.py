@@ -44,12 +44,13 @@ class LayerTree(Tree):
         self._options = options
         self._overlay = options.whiteouts is Whiteouts.OVERLAY
         self._privileged = options.privileged
-        self._count = 0
+        self._count = self._noted = 0
         # What directories get at the end, when nothing is created in them any more.
         self._times: dict[bytes, tuple[int, int]] = {}
         self._modes: dict[bytes, int] = {}
-        # APPLY: what this layer made, and the directories above it; its whiteouts spare them.
-        self._made: set[bytes] = set()
+        # APPLY: what this layer made, and the directories above it, by the directory they are in;
+        # its whiteouts spare them.
+        self._made: dict[bytes, set[bytes]] = {}
         # The directory of the last entry, as named there; None when that may be another one by now.
         self._folder: bytes | None = None
         self._marking = False
@@ -68,6 +69,14 @@ class LayerTree(Tree):
             raise too_large(f"it makes more than {self.limits.max_entries} files")
         self.steps += _STEPS
 
+    def charge(self, path: bytes) -> None:
+        """Counts a path that is remembered."""
+        self._noted += len(path)
+        if self._noted > self.limits.max_noted:
+            raise too_large(
+                f"its paths have more than {self.limits.max_noted} bytes, links followed"
+            )
+
     # --- directories (see Tree)
 
     def forget(self) -> None:
@@ -84,6 +93,7 @@ class LayerTree(Tree):
         if parent.setgid or not self._exact:
             os.chmod(name, _IMPLIED, dir_fd=parent.fd)
         path = parent.join(name)
+        self.charge(path)
         self._times[path] = (0, 0)
         self._modes.pop(path, None)
         self.implied[path] = None
@@ -107,6 +117,7 @@ class LayerTree(Tree):
             Path(os.fsdecode(directory.proc())).chmod(mode | 0o700)
             self._modes.setdefault(directory.path, mode)
         if directory.path not in self._times:
+            self.charge(directory.path)
             self._times[directory.path] = (status.st_atime_ns, status.st_mtime_ns)
             self.implied[directory.path] = None
 
@@ -130,7 +141,8 @@ class LayerTree(Tree):
         described = directory.path not in self.implied
         if self._overlay:
             self._make_opaque(directory)
-            if not described:
+            if not described and directory.path not in self.renewed:
+                self.charge(directory.path)
                 self.renewed[directory.path] = None
         elif not described:
             # It was there, and this layer has no entry for it.
@@ -146,6 +158,7 @@ class LayerTree(Tree):
         if directory.path not in self.opaque:
             name = f"{self._options.overlay_prefix}overlay.opaque"
             os.setxattr(directory.proc(), name, b"y")
+            self.charge(directory.path)
             self.opaque[directory.path] = None
 
     # --- marks of removal
@@ -188,11 +201,12 @@ class LayerTree(Tree):
         status = lstat(parent, name)
         if self._overlay:
             if status is None:
+                self.charge(path)
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent.fd)
                 self.whiteouts[path] = None
             elif stat.S_ISDIR(status.st_mode):
                 self.begin_anew(parent, name)
-        elif path not in self._made:
+        elif not self._is_made(parent, name):
             self.clear(parent, name)
         elif status is not None and stat.S_ISDIR(status.st_mode):
             self.begin_anew(parent, name)
@@ -205,21 +219,30 @@ class LayerTree(Tree):
             directory = waiting.pop()
             if directory.path in self.opaque:
                 continue  # once is enough, however often it is asked for
+            self.charge(directory.path)
             self.opaque[directory.path] = None
             for name in _names(directory):
-                path = directory.join(name)
-                if path not in self._made:
+                if not self._is_made(directory, name):
                     self.clear(directory, name)
                 elif stat.S_ISDIR(os.lstat(name, dir_fd=directory.fd).st_mode):
                     self.begin_anew(directory, name)
-                    waiting.append(self.directory(path))
+                    waiting.append(self.directory(directory.join(name)))
 
     def spare(self, parent: Directory, base: bytes) -> None:
-        self._made.add(parent.join(base))
-        path = parent.path
-        while path and path not in self._made:
-            self._made.add(path)
-            path = path.rpartition(b"/")[0]
+        folder, name = parent.path, base
+        while name:
+            names = self._made.get(folder)
+            if names is None:
+                self.charge(folder)
+                names = self._made[folder] = set()
+            elif name in names:
+                break
+            self.charge(name)
+            names.add(name)
+            folder, _, name = folder.rpartition(b"/")
+
+    def _is_made(self, parent: Directory, name: bytes) -> bool:
+        return name in self._made.get(parent.path, ())
 
     # --- the end
 

@@ -100,7 +100,11 @@ def mount_overlay(target: int, overlay: Overlay, start: Path) -> None:
         if _libc.unshare(_CLONE_FS):
             failed.append(ctypes.get_errno())
             return
-        os.chdir(start)
+        try:
+            os.chdir(start)
+        except OSError as error:
+            failed.append(error.errno or 0)
+            return
         where = b"/proc/self/fd/%d" % target
         if _libc.mount(b"overlay", where, b"overlay", flags, data):
             failed.append(ctypes.get_errno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -47,15 +48,17 @@ class Parent:
     def fork(self) -> tuple[int, socket.socket]:
         """A new worker: its process, and what to talk to it with."""
         ours, theirs = socket.socketpair()
-        with theirs, self._lock:
-            for _ in range(2):
-                if self._peer is None:
-                    self._start()
-                answer = self._ask({"fork": True}, [theirs.fileno()])
-                if answer is not None:
-                    return answer["pid"], ours
-                self._stop()
-        ours.close()
+        with contextlib.ExitStack() as left:
+            left.enter_context(ours)
+            with theirs, self._lock:
+                for _ in range(2):
+                    if self._peer is None:
+                        self._start()
+                    answer = self._ask({"fork": True}, [theirs.fileno()])
+                    if answer is not None:
+                        left.pop_all()
+                        return answer["pid"], ours
+                    self._stop()
         raise Error(Reason.INTERNAL, "the process that unpacks layers does not start")
 
     def end(self, pid: int) -> None:
@@ -76,7 +79,8 @@ class Parent:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as left, theirs:
+            left.enter_context(ours)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -84,6 +88,7 @@ class Parent:
                 pass_fds=[theirs.fileno()],
                 cwd="/",
             )
+            left.pop_all()
         self._peer = ours
 
     def _stop(self) -> None:

@@ -91,8 +91,10 @@ class Limits:
         max_ratio: Unpacked bytes for each stored one, once `ratio_floor` is passed. deflate ends
             at 1,032; real layers stay below 20, but a file of zeros is no crime.
         ratio_floor: Unpacked bytes that need no excuse.
-        max_entries: Of the archive, and directories that it has no entry for; what is remembered of
-            each is bounded by it.
+        max_entries: Of the archive, and directories that it has no entry for.
+        max_noted: Bytes of the paths that are remembered until the layer's end: of directories and
+            whiteouts, and of every file for APPLY. Links make a path long that an archive names in
+            a few bytes; real layers stay below 20 MiB.
         max_file_bytes: Of one file with its holes: a sparse file's length costs no byte on disk,
             but those who copy it later.
         max_path: Bytes of a name; Linux's PATH_MAX, with its end.
@@ -105,6 +107,7 @@ class Limits:
     max_ratio: int = 500
     ratio_floor: int = 1 << 30
     max_entries: int = 2_000_000
+    max_noted: int = 128 << 20
     max_file_bytes: int = 1 << 40
     max_path: int = 4095
     max_depth: int = 256

@@ -200,11 +200,13 @@ class Lower:
             if not stat.S_ISDIR(status.st_mode):
                 break
             found.append(directory)
-            if self._is_opaque(directory):
+            if self.is_opaque(directory):
                 break
         return found
 
-    def _is_opaque(self, directory: bytes) -> bool:
+    def is_opaque(self, directory: bytes | int) -> bool:
+        """Whether a directory hides those of its name below. Not so with `x`: its whiteouts are
+        attributes (overlayfs.rst)."""
         try:
             return os.getxattr(directory, self.opaque) == b"y"
         except OSError:

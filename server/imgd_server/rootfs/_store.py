@@ -126,6 +126,10 @@ class SnapshotStore:
         try:
             record = json.loads((folder / "snapshot.json").read_bytes())
         except (FileNotFoundError, ValueError):
+            with self._condition:
+                now = self._shown.get(chain_id)
+            if now != entry:  # hidden meanwhile, and perhaps made again
+                return self.find(chain_id)
             raise Error(
                 Reason.STORE_CORRUPT,
                 f"the snapshot {chain_id} is damaged; remove it, and unpack again",
@@ -234,7 +238,7 @@ class SnapshotStore:
                 lowest = min(self._unsynced | {draft.number for draft in self._drafts.values()})
                 self._write_mark(lowest)
             else:
-                self._mark.unlink(missing_ok=True)
+                self._drop_mark()
 
     # --- removing
 
@@ -293,20 +297,21 @@ class SnapshotStore:
                 _sync(self._chains / algorithm)  # before the mark goes
         self._next = max(self._numbers(), default=0)
         if not self._unsynced:
-            self._mark.unlink(missing_ok=True)
+            self._drop_mark()
 
     def _lost(self) -> float:
         """The number from which on nothing is trusted, for the machine went down unsynced."""
         try:
-            boot, lowest = self._mark.read_text().split()
+            boot, text = self._mark.read_text().split()
+            lowest = int(text)
         except FileNotFoundError:
             return float("inf")
         except ValueError:
-            return 0  # the mark itself was cut short: it is written before anything is shown
+            return 0  # damaged: nobody knows what may be trusted
         if boot == self._boot:
-            self._unsynced = {number for number in self._numbers() if number >= int(lowest)}
+            self._unsynced = {number for number in self._numbers() if number >= lowest}
             return float("inf")
-        return int(lowest)
+        return lowest
 
     def _numbers(self) -> Iterator[int]:
         with os.scandir(self._layers) as entries:
@@ -321,6 +326,14 @@ class SnapshotStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._mark)
+        _sync(self._root)
+
+    def _drop_mark(self) -> None:
+        """Durably: a later boot would throw away all that has been made since."""
+        try:
+            self._mark.unlink()
+        except FileNotFoundError:
+            return
         _sync(self._root)
 
     def _link(self, chain_id: Digest) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,8 @@ Message = dict[str, Any]
 # Descriptors with one message: a layer's directory and its source.
 _MAX_FDS = 2
 _PREFIX = 4
+# Bytes of a message; `_worker` cuts what would be longer.
+_MAX_MESSAGE = 1 << 20
 
 
 def send(peer: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
@@ -27,7 +31,7 @@ def send(peer: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
 
 def receive(peer: socket.socket) -> tuple[Message, list[int]] | None:
     """Waits for a message and its descriptors, which are the caller's then; None once the peer is
-    gone."""
+    gone. Raises OSError for a message that is too long."""
     fds: list[int] = []
     head = b""
     while len(head) < _PREFIX:
@@ -36,7 +40,12 @@ def receive(peer: socket.socket) -> tuple[Message, list[int]] | None:
         if not more:
             return None
         head += more
-    data = bytearray(int.from_bytes(head, "big"))
+    size = int.from_bytes(head, "big")
+    if size > _MAX_MESSAGE:
+        for fd in fds:
+            os.close(fd)
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    data = bytearray(size)
     view = memoryview(data)
     while view:
         received = peer.recv_into(view)

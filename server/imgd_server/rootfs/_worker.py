@@ -28,6 +28,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +38,7 @@ from imgd_server.rootfs._apply import apply_layer
 from imgd_server.rootfs._protocol import AppliedLayer, ApplyOptions, Limits, Whiteouts
 from imgd_server.rootfs._wire import receive, send
 
-__all__ = ["main", "work"]
+__all__ = ["main", "parts", "work"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT = -1, -3, 64 << 20  # mallopt(3)
@@ -48,8 +49,10 @@ _IDLE = 30.0
 _PROGRESS = 2 << 20
 # How often a source may say that there are bytes and have none.
 _TRIES = 10
-# Paths in a message.
-_PATHS = 1000
+# Bytes of the paths in a message, which JSON may make six times as many.
+_PART = 100_000
+# Characters of a trace in a message: its end.
+_TRACE = 20_000
 
 
 class _Source:
@@ -147,11 +150,24 @@ def _apply(daemon: _Daemon, job: dict[str, Any], fds: list[int]) -> AppliedLayer
 
 def _tell(daemon: _Daemon, applied: AppliedLayer) -> None:
     for kind in ("implied", "renewed", "whiteouts", "opaque"):
-        paths: tuple[bytes, ...] = getattr(applied, kind)
-        for start in range(0, len(paths), _PATHS):
-            part = [path.decode("latin-1") for path in paths[start : start + _PATHS]]
-            daemon.say({"paths": kind, "part": part})
+        for part in parts(getattr(applied, kind)):
+            daemon.say({"paths": kind, "part": [path.decode("latin-1") for path in part]})
     daemon.say({"done": {"diff_id": applied.diff_id, "stats": asdict(applied.stats)}})
+
+
+def parts(paths: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Paths as messages take them."""
+    part: list[bytes] = []
+    size = 0
+    for path in paths:
+        # Quotes and a comma are bytes, too.
+        size += len(path) + 4
+        if part and size > _PART:
+            yield part
+            part, size = [], len(path) + 4
+        part.append(path)
+    if part:
+        yield part
 
 
 def work(peer: socket.socket) -> None:
@@ -167,7 +183,7 @@ def work(peer: socket.socket) -> None:
         except OSError as error:
             daemon.say({"os_error": error.errno or 0})
         except Exception:  # noqa: BLE001 - a bug; the daemon logs it, and this process works on
-            daemon.say({"broken": traceback.format_exc()})
+            daemon.say({"broken": traceback.format_exc()[-_TRACE:]})
         else:
             _tell(daemon, applied)
 

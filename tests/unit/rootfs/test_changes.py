@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from imgd_server.rootfs import copy_tree, overlay_changes, read_inside, tree_changes
+from imgd_server.errors import Error, Reason
+from imgd_server.rootfs import (
+    FileChange,
+    Limits,
+    Overlay,
+    copy_tree,
+    mount_overlay,
+    overlay_changes,
+    read_inside,
+    tree_changes,
+)
 from tests.unit.rootfs.archives import ROOT
 
 needs_root = pytest.mark.skipif(not ROOT, reason="whiteouts are root's to make")
@@ -105,6 +115,70 @@ def test_no_link_of_a_container_is_followed(tmp_path: Path) -> None:
     (low / "l").symlink_to(outside)
     make(upper, "l/")
     assert in_overlay(upper, low) == ["C d", "C l"]
+
+
+@needs_root
+def test_a_folder_that_only_may_have_whiteouts_in_attributes_hides_nothing(tmp_path: Path) -> None:
+    low = make(tmp_path / "low", "d/kept")
+    upper = make(tmp_path / "upper", "d/new")
+    os.setxattr(upper / "d", "trusted.overlay.opaque", b"x")
+    assert in_overlay(upper, low) == ["C d", "A d/new"]
+
+
+def deep(root: Path, levels: int) -> Path:
+    root.mkdir()
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    return root
+
+
+@pytest.mark.parametrize("way", ["overlay", "copy"])
+def test_how_deep_a_container_goes_is_bounded(tmp_path: Path, way: str) -> None:
+    """Each folder that is gone through costs a descriptor or two."""
+    empty = make(tmp_path / "empty")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - as text
+
+    def changed(tree: Path) -> list[FileChange]:
+        found: list[FileChange] = []
+        with opened(tree) as now, opened(empty) as old:
+            changes = overlay_changes(now, [empty]) if way == "overlay" else tree_changes(now, old)
+            found.extend(changes)
+        return found
+
+    most = Limits().max_depth
+    assert [one.path.count(b"/") for one in changed(deep(tmp_path / "most", most))] == [
+        *range(most)
+    ]
+    with pytest.raises(Error) as caught:
+        changed(deep(tmp_path / "more", most + 1))
+    assert caught.value.reason is Reason.UNSUPPORTED
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@needs_root
+def test_what_is_hidden_is_hidden_in_its_folder_alone(tmp_path: Path) -> None:
+    """Also beside a folder whose name begins like it."""
+    low = make(tmp_path / "low", "a/x/kept", "a/x/lost", "ab/x/kept", "a/z/kept", "b/y")
+    upper = make(tmp_path / "upper", "a/x/kept", "ab/x/kept", "a/z/kept", "b/y")
+    opaque(upper / "a" / "x")
+    assert in_overlay(upper, low) == [
+        "C a",
+        "C a/x",
+        "C a/x/kept",
+        "D a/x/lost",
+        "C a/z",
+        "C a/z/kept",
+        "C ab",
+        "C ab/x",
+        "C ab/x/kept",
+        "C b",
+        "C b/y",
+    ]
 
 
 def between(tree: Path, before: Path) -> list[str]:
@@ -240,3 +314,11 @@ def test_reading_inside(path: bytes, wanted: bytes | None, tmp_path: Path) -> No
     (root / "large").write_bytes(bytes(101))
     with opened(root) as descriptor:
         assert read_inside(descriptor, path, 100) == wanted
+
+
+def test_a_mount_that_can_not_begin_is_none(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", "file")
+    target = make(tmp_path / "target")
+    with opened(target) as descriptor, pytest.raises(FileNotFoundError):
+        mount_overlay(descriptor, Overlay((layer,)), tmp_path / "nowhere")
+    assert [*target.iterdir()] == []

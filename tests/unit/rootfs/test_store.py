@@ -200,6 +200,27 @@ def test_a_damaged_record(tmp_path: Path) -> None:
     assert store.hide([CHAINS[0]])
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_snapshot_that_goes_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, again: bool
+) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    make(store, 0)
+    read = Path.read_bytes
+
+    def late(path: Path) -> bytes:
+        monkeypatch.setattr(Path, "read_bytes", read)
+        assert store.hide([CHAINS[0]])
+        assert store.collect() == 1
+        if again:
+            make(store, 0, size=7)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", late)
+    found = store.find(CHAINS[0])
+    assert (found.stats.unpacked_bytes if found else None) == (7 if again else None)
+
+
 # --- durability
 
 
@@ -280,4 +301,41 @@ def test_a_disk_that_can_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match="Input/output"):
         store.sync()
     reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == []
+
+
+def test_that_all_is_synced_is_durable_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power cut brings the mark back, of a boot that is none any more."""
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    mark = root / "overlay" / "unsynced"
+    store = SnapshotStore(root, "overlay")
+    make(store, 0)
+    durable: list[bool] = []
+    sync = module._sync
+
+    def watch(folder: Path) -> None:
+        sync(folder)
+        if folder == mark.parent:
+            durable.append(mark.exists())
+
+    monkeypatch.setattr(module, "_sync", watch)
+    store.sync()
+    assert durable == [False]
+    make(store, 1)
+    assert durable == [False, True]
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
+    assert durable == [False, True, False]
+
+
+@pytest.mark.parametrize("text", ["", "first", "first many", "first 1 2"])
+def test_a_damaged_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Nothing that it may have spoken of is trusted."""
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    make(SnapshotStore(root, "overlay"), 0)
+    (root / "overlay" / "unsynced").write_text(text)
     assert SnapshotStore(root, "overlay").snapshots() == []
