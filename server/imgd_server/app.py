@@ -110,7 +110,7 @@ def lock_root(root: Path) -> int:
         root.mkdir(parents=True, exist_ok=True, mode=0o711)
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Error(Reason.FIELD_INVALID, f"root: {error}") from None
+        raise Error(Reason.FIELD_INVALID, f"root: {error.filename}: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -99,6 +99,13 @@ def test_the_registry_inside_is_refused_likewise(tmp_path: Path, address: str) -
     assert not socket_path.exists()
 
 
+def test_a_root_that_can_not_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = refused("--root", f"{tmp_path}/file/root", "--listen", f"unix:{tmp_path}/imgd.sock")
+    assert f"root: {tmp_path}/file/root: Not a directory" in line
+    assert "Errno" not in line
+
+
 @pytest.mark.parametrize(
     ("flags", "key"),
     [

@@ -165,7 +165,10 @@ async def test_a_bug_is_logged_and_not_shown(
         answer = await inside.call("GET", f"/v2/app/blobs/{digest}")
     assert (answer.status, answer.code) == (500, "UNSUPPORTED")
     assert b"secret" not in answer.body
-    assert [one["event"] for one in logs] == ["registry request failed"]
+    (line,) = logs
+    assert line["event"] == "registry request failed"
+    assert isinstance(line["exc_info"], RuntimeError)
+    assert f"incident {line['incident']}" in answer.json["errors"][0]["message"]
 
 
 async def test_a_failure_of_the_store_is_logged_and_not_shown(
@@ -180,7 +183,9 @@ async def test_a_failure_of_the_store_is_logged_and_not_shown(
         answer = await inside.call("GET", f"/v2/app/blobs/{digest}")
     assert answer.status == 500
     assert b"secret" not in answer.body
-    assert [one["error"] for one in logs] == ["a secret"]
+    (line,) = logs
+    assert str(line["exc_info"]) == "a secret"
+    assert f"incident {line['incident']}" in answer.json["errors"][0]["message"]
 
 
 # --- where it listens

@@ -10,7 +10,7 @@ from aiohttp import web
 from imgd_server.errors import Error, Kind, Reason
 from imgd_server.oci import Digest, FormatError
 
-__all__ = ["Refusal", "parse_digest", "refuse", "refuse_all", "refuse_error"]
+__all__ = ["Refusal", "parse_digest", "refuse", "refuse_all", "refuse_defect", "refuse_error"]
 
 # OCI distribution 1.1, "Error Codes". UNSUPPORTED and DENIED are about the method here: what may
 # not be done to what the URL names.
@@ -87,7 +87,7 @@ def refuse_all(code: str, messages: Iterable[tuple[str, Digest]]) -> Refusal:
 
 
 def refuse_error(error: Error) -> Refusal:
-    """One of our errors in the specification's form; 500 without a word for what is no caller's
+    """One of our errors in the specification's form. Raises it again where it is no caller's
     business."""
     if error.reason is Reason.DISK_FULL:
         return refuse("DENIED", error.message, 507)
@@ -96,7 +96,12 @@ def refuse_error(error: Error) -> Refusal:
         return refuse(code, error.message, headers={"Retry-After": _RETRY_AFTER} if busy else None)
     if error.kind in (Kind.FAILED_PRECONDITION, Kind.INVALID_ARGUMENT):
         return refuse("MANIFEST_INVALID", error.message)
-    return refuse("UNSUPPORTED", "the registry failed; its log says why", 500)
+    raise error
+
+
+def refuse_defect(incident: str) -> Refusal:
+    """The answer where the log alone says what failed, with the ID to look for there."""
+    return refuse("UNSUPPORTED", f"the registry failed; its log explains incident {incident}", 500)
 
 
 def parse_digest(text: str) -> Digest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection
@@ -18,7 +19,7 @@ from imgd_server.distribution import _blobs, _discovery, _manifests, _pushes
 from imgd_server.distribution._access import CATALOG, GRANT, Access, OpenAccess
 from imgd_server.distribution._cache import Cache
 from imgd_server.distribution._headers import page
-from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
+from imgd_server.distribution._protocol import Refusal, refuse, refuse_defect, refuse_error
 from imgd_server.distribution._repository import READABLE, RESOLVE, Backing, Repository
 from imgd_server.distribution._samples import SAMPLES, SAMPLES_HOST, SampleStore
 from imgd_server.distribution._uploads import Uploads
@@ -276,17 +277,11 @@ class RegistryServer:
             return refusal.response()
         except web.HTTPException as error:
             return _plain(error).response()
-        except Error as error:
-            answer = refuse_error(error)
-            if answer.status == 500:
-                _log.error("registry request failed", path=request.path, error=error.message)
-            return answer.response()
         except (ConnectionError, web.RequestPayloadError):
             # The client has left, or sent no proper body.
             return refuse("BLOB_UPLOAD_INVALID", "the request's body broke off").response()
-        except Exception:  # noqa: BLE001 - the translator
-            _log.exception("registry request failed", path=request.path)
-            return refuse("UNSUPPORTED", "the registry failed; its log says why", 500).response()
+        except Exception as error:  # noqa: BLE001 - the translator
+            return _translate(error, request).response()
 
     def _check_host(self, request: web.Request) -> None:
         """A web page must not reach the store: neither by pointing a name of its own here (Host),
@@ -330,6 +325,16 @@ def _is_everywhere(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def _translate(error: Exception, request: web.Request) -> Refusal:
+    """The answer for what a handler raised; what is no caller's business is logged instead."""
+    with suppress(Error):
+        if isinstance(error, Error):
+            return refuse_error(error)
+    incident = secrets.token_hex(6)
+    _log.error("registry request failed", path=request.path, incident=incident, exc_info=error)
+    return refuse_defect(incident)
 
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:

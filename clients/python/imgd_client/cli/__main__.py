@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message())
     except ImgdError as error:
-        return _fail(str(error))
+        from ._names import plain_error
+
+        return _fail(plain_error(error))
     except OSError as error:
         # The only files here are what is printed to.
         _give_up_output()

@@ -16,7 +16,7 @@ from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
 from ._format import format_option, write_object
-from ._names import familiar
+from ._names import familiar, plain_error
 
 if TYPE_CHECKING:
     from .gotemplate import Struct
@@ -40,7 +40,7 @@ def each(names: Sequence[str], look_up: Callable[[str], _Found]) -> tuple[list[_
             if not error.reason:
                 raise
             complete = False
-            click.echo(f"imgctl: {error}", err=True)
+            click.echo(f"imgctl: {plain_error(error)}", err=True)
     return found, complete
 
 

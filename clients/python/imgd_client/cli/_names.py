@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imgd_client import ImgdError
+
 __all__ = [
     "domain_of",
     "familiar",
     "has_version",
+    "plain_error",
     "pulling_from",
     "repository",
     "short_id",
@@ -68,3 +74,12 @@ def pulling_from(reference: str) -> str:
 def short_id(digest: str) -> str:
     """Twelve digits of a digest."""
     return digest.partition(":")[2][:12] if ":" in digest else digest[:12]
+
+
+def plain_error(error: ImgdError) -> str:
+    """What an error says, with the last word alone of the place in the request that it names."""
+    text = str(error)
+    for one in error.field_violations:
+        if text.startswith(f"{one.field}: "):
+            return text[one.field.rfind(".") + 1 :]
+    return text

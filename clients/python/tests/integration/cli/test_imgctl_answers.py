@@ -59,6 +59,27 @@ class TestInspecting:
         assert (done.status, done.printed, done.told) == (0, "sha256:aa\n", "")
 
 
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("field", "shown"),
+        [("source.registry.reference", "reference: too long"), ("ttl", "ttl: too long")],
+    )
+    async def test_a_field_is_named_without_its_place_in_the_request(
+        self, daemon: ScriptedDaemon, imgctl: Run, field: str, shown: str
+    ) -> None:
+        bad = error_details_pb2.BadRequest()
+        bad.field_violations.add(field=field, description="too long")
+        info = error_details_pb2.ErrorInfo(domain="imgd.dev", reason="FIELD_INVALID")
+        refused = Abort(grpc.StatusCode.INVALID_ARGUMENT, f"{field}: too long", details(info, bad))
+        daemon.answers["StartTransfer"] = [refused]
+        daemon.answers["InspectImage"] = [refused]
+
+        for words in (["pull", "redis"], ["inspect", "redis"]):
+            done = await imgctl(*words)
+            assert done.status == 1
+            assert done.told.endswith(f"imgctl: {shown} (FIELD_INVALID)\n")
+
+
 class TestFilters:
     @pytest.mark.parametrize("words", [["images"], ["prune"], ["ps"], ["events"], ["image", "ls"]])
     async def test_help_says_what_they_take(self, imgctl: Run, words: list[str]) -> None:
