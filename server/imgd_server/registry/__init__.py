@@ -9,6 +9,7 @@ from imgd_server.registry._protocol import (
     Cancellation,
     Credentials,
     FetchedManifest,
+    PausedError,
     PushedBlob,
     PushedManifest,
     RegistryClient,
@@ -16,7 +17,13 @@ from imgd_server.registry._protocol import (
     Resolved,
     Upload,
 )
+from imgd_server.registry._proxies import Proxies
 from imgd_server.registry._push import HttpRegistryPusher
+from imgd_server.registry._settings import (
+    RegistrySettings,
+    parse_registries,
+    read_hosts_folder,
+)
 
 __all__ = [
     "BlobSource",
@@ -29,12 +36,17 @@ __all__ = [
     "HttpRegistryPusher",
     "Lookups",
     "NamePage",
+    "PausedError",
+    "Proxies",
     "PushedBlob",
     "PushedManifest",
     "RateBudget",
     "RegistryClient",
     "RegistryConfig",
     "RegistryPusher",
+    "RegistrySettings",
     "Resolved",
     "Upload",
+    "parse_registries",
+    "read_hosts_folder",
 ]

@@ -20,7 +20,7 @@ from imgd_server.registry._protocol import Cancellation, Credentials
 from imgd_server.registry._transport import Request, Transport
 from imgd_server.registry._url import Url
 
-__all__ = ["Authenticator", "Challenge", "parse_challenges"]
+__all__ = ["Authenticator", "Challenge", "held", "parse_challenges"]
 
 # Real answers have 1 to 8 KiB; the token goes into a header.
 _MAX_TOKEN_ANSWER = 64 << 10
@@ -105,7 +105,7 @@ class Authenticator:
             return ""
         met = {one.scheme: one for one in reversed(parse_challenges(challenges))}
         grant = self._grant(registry, scope, credentials)
-        with _held(grant.asking, cancellation):
+        with held(grant.asking, cancellation):
             if grant.value != refused and time.monotonic() < grant.until:
                 return grant.value
             life = float("inf")
@@ -239,6 +239,7 @@ class _TokenFlow:
             {"Accept": "application/json"},
             _basic(self.credentials) if self.credentials and self.credentials.user else "",
             self.registry.host,
+            account=self.credentials.scope if self.credentials else "",
         )
 
     def _post(self, realm: Url, form: list[tuple[str, str]]) -> Request:
@@ -253,7 +254,12 @@ class _TokenFlow:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         return Request(
-            "POST", realm, headers, named=self.registry.host, body=urlencode(form).encode()
+            "POST",
+            realm,
+            headers,
+            named=self.registry.host,
+            body=urlencode(form).encode(),
+            account=self.credentials.scope,
         )
 
 
@@ -293,7 +299,8 @@ def _fits_header(text: str) -> bool:
 
 
 @contextmanager
-def _held(lock: threading.Lock, cancellation: Cancellation) -> Iterator[None]:
+def held(lock: threading.Lock, cancellation: Cancellation) -> Iterator[None]:
+    """Holds a lock, and waits for it no longer than its caller wants. Raises CANCELLED."""
     while not lock.acquire(timeout=_LOOK_UP):
         cancellation.check()
     try:

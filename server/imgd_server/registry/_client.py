@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Final, Self
-from urllib.parse import quote
+from dataclasses import dataclass, field, replace
+from typing import Final, Self, TypeVar
+from urllib.parse import quote, urlencode
 
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.oci import (
@@ -22,7 +21,6 @@ from imgd_server.oci import (
     parse_manifest,
 )
 from imgd_server.registry._answers import (
-    blob_offset,
     described,
     failure,
     header_digest,
@@ -35,6 +33,8 @@ from imgd_server.registry._answers import (
 from imgd_server.registry._auth import Authenticator
 from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._connection import TransportConfig
+from imgd_server.registry._credentials import DaemonCredentials
+from imgd_server.registry._hosts import Host, Hosts
 from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import (
     BlobStream,
@@ -43,10 +43,14 @@ from imgd_server.registry._protocol import (
     FetchedManifest,
     Resolved,
 )
+from imgd_server.registry._settings import RegistrySettings
+from imgd_server.registry._streams import open_stream
 from imgd_server.registry._transport import MAX_ERROR_BODY, Request, Transport
 from imgd_server.registry._url import Url
 
 __all__ = ["Call", "HttpRegistryClient", "RegistryConfig"]
+
+T = TypeVar("T")
 
 # Where names on Docker Hub are served.
 _SERVED_BY = {"docker.io": "registry-1.docker.io"}
@@ -62,63 +66,15 @@ _MAX_URLS = 4
 
 @dataclass(frozen=True, slots=True)
 class RegistryConfig(TransportConfig):
-    """Adds which registries are called without TLS.
+    """Adds which registries are called without TLS, what is configured of them one by one, and
+    where docker keeps credentials (empty for nowhere).
 
-    Those on loopback are too, unless they turn out to speak TLS.
+    Those on loopback are called without TLS too, unless they turn out to speak it.
     """
 
     plain_http: Collection[str] = frozenset()
-
-
-class _Body:
-    """A blob's bytes (`BlobStream`)."""
-
-    def __init__(self, response: Response, offset: int, target: Descriptor) -> None:
-        self._response = response
-        self._target = target
-        self._left = target.size - offset
-        self.offset = offset
-        self.host = response.host
-        if response.length is not None and response.length != self._left:
-            raise self._wrong_size()
-
-    def readinto(self, buffer: memoryview) -> int:
-        got = self._response.readinto(buffer)
-        self._left -= got
-        if self._left < 0 or (got == 0 and self._left > 0 and self._response.complete):
-            raise self._wrong_size()
-        if got == 0 and self._left > 0:
-            raise Error(
-                Reason.REGISTRY_UNREACHABLE,
-                f"{self.host} ended {self._target.digest} {self._left} bytes too early",
-                host=self.host,
-                digest=self._target.digest,
-            )
-        return got
-
-    def _wrong_size(self) -> Error:
-        return Error(
-            Reason.SIZE_MISMATCH,
-            f"{self.host} sends another length for {self._target.digest} than the "
-            f"{self._target.size} bytes that its descriptor says",
-            host=self.host,
-            digest=self._target.digest,
-        )
-
-    def close(self) -> None:
-        self._response.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None:
-        self.close()
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    docker_config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +83,8 @@ class Call:
 
     `domain` is as references have it, `target` a path and query there, `scope` what a token must
     allow (distribution, spec/auth/scope; several with blanks between them, empty for nothing), and
-    failures say what it is `about`.
+    failures say what it is `about`. It `needs` a capability of a mirror, or is for the registry's
+    own server (empty); `host` is which one of them is asked now.
     """
 
     domain: str
@@ -136,6 +93,8 @@ class Call:
     credentials: Credentials | None
     cancellation: Cancellation
     about: Reference | str
+    needs: str = ""
+    host: Host | None = None
 
     @classmethod
     def of(
@@ -148,16 +107,28 @@ class Call:
         """What is read of a reference's repository; `tail` is the end of the path."""
         path = reference.path
         target, scope = f"/v2/{quote(path)}/{tail}", f"repository:{path}:pull"
-        return cls(reference.domain, target, scope, credentials, cancellation, reference)
+        kind, _, name = tail.partition("/")
+        needs = ""
+        if kind in ("blobs", "manifests"):
+            # Only a digest has a colon.
+            needs = "pull" if ":" in name else "resolve"
+        return cls(reference.domain, target, scope, credentials, cancellation, reference, needs)
 
 
 class HttpRegistryClient:
-    """A `RegistryClient` over HTTP/1.1. Safe to use from many threads."""
+    """A `RegistryClient` over HTTP/1.1. Safe to use from many threads.
+
+    Raises FIELD_INVALID that names the key when what is configured can't be used.
+    """
 
     def __init__(self, config: RegistryConfig | None = None) -> None:
         config = config or RegistryConfig()
         self._plain_http = frozenset(one.lower() for one in config.plain_http)
-        self._transport = Transport(config)
+        self._hosts = Hosts(config.registries, _named)
+        self._credentials = DaemonCredentials(config.docker_config)
+        for settings in self._hosts:
+            self._credentials.check(settings)
+        self._transport = Transport(replace(config, origins=self._hosts.origins))
         self._auth = Authenticator(self._transport)
         # The schemes that registries on loopback turned out to speak, by domain.
         self._speaks: dict[str, str] = {}
@@ -185,12 +156,22 @@ class HttpRegistryClient:
             target = replace(target, digest=reference.digest)
         return replace(resolved, target=target)
 
+    def _from_hosts(self, call: Call, work: Callable[[Call], T]) -> T:
+        """What `work` gets of the first host that has it."""
+        return self._hosts.first(
+            call.domain, call.needs, lambda host: work(replace(call, host=host))
+        )
+
     def _head_manifest(self, call: Call, digest: Digest | None) -> Resolved | None:
         """What a HEAD tells; None when a GET must."""
-        try:
+
+        def look(call: Call) -> Resolved | None:
             with self.ask(call, "HEAD", _ACCEPT_MANIFESTS) as head:
                 target = described(head, digest)
                 return Resolved(target, head.host) if target else None
+
+        try:
+            return self._from_hosts(call, look)
         except Error as error:
             # Odd registries refuse HEAD (docker and crane ask again, too), and one that refuses a
             # GET as well says why in its body.
@@ -223,6 +204,9 @@ class HttpRegistryClient:
 
     def _get_manifest(self, call: Call, wanted: Digest | None) -> FetchedManifest:
         """A manifest, with the digest that is wanted, if one is."""
+        return self._from_hosts(call, lambda call: self._get_manifest_of_host(call, wanted))
+
+    def _get_manifest_of_host(self, call: Call, wanted: Digest | None) -> FetchedManifest:
         with self.ask(call, "GET", _ACCEPT_MANIFESTS) as response:
             kind, host = manifest_kind(response), response.host
             if is_encoded(response):
@@ -256,7 +240,15 @@ class HttpRegistryClient:
         """See RegistryClient."""
         call = Call.of(reference, f"blobs/{target.digest}", credentials, cancellation)
         try:
-            return _open(lambda headers: self.ask(call, "GET", headers, _BLOB), target, offset)
+            return self._from_hosts(
+                call,
+                lambda call: open_stream(
+                    lambda headers: self.ask(call, "GET", headers, _BLOB),
+                    target,
+                    offset,
+                    call.host,
+                ),
+            )
         except Error as error:
             if error.reason is not Reason.REMOTE_NOT_FOUND or not target.urls:
                 raise
@@ -277,10 +269,14 @@ class HttpRegistryClient:
     ) -> int:
         """See RegistryClient."""
         call = Call.of(reference, f"blobs/{digest}", credentials, cancellation)
-        with self.ask(call, "HEAD", {"Accept": "*/*"}) as response:
-            if response.length is None or is_encoded(response):
-                raise protocol_error(response, "does not say how large a blob is")
-            return response.length
+
+        def look(call: Call) -> int:
+            with self.ask(call, "HEAD", {"Accept": "*/*"}) as response:
+                if response.length is None or is_encoded(response):
+                    raise protocol_error(response, "does not say how large a blob is")
+                return response.length
+
+        return self._from_hosts(call, look)
 
     def _open_foreign(
         self, text: str, target: Descriptor, offset: int, cancellation: Cancellation
@@ -298,7 +294,7 @@ class HttpRegistryClient:
                 return response
             raise failure(response, _rest(response), "the layer's URL")
 
-        return _open(ask, target, offset)
+        return open_stream(ask, target, offset)
 
     @property
     def rate_budgets(self) -> list[RateBudget]:
@@ -328,7 +324,7 @@ class HttpRegistryClient:
                 response.read(MAX_ERROR_BODY)
         if response.status == 200:
             return ""
-        registry = replace(self._registry(call), target=call.target)
+        registry = self._url(call)
         if response.url.origin != registry.origin:
             raise failure(response, b"", domain)
         sent, identity = self._auth.prove(registry, challenges, credentials, cancellation)
@@ -349,23 +345,38 @@ class HttpRegistryClient:
 
     # --- requests
 
+    def _asked(self, call: Call) -> Host:
+        return call.host or self._hosts.server(call.domain)
+
     def _registry(self, call: Call) -> Url:
-        """The registry's root, with the scheme that it is called by now."""
-        domain = call.domain
-        host = _SERVED_BY.get(domain, domain)
-        try:
-            secure, plain = (Url.parse(f"{scheme}://{host}/v2/") for scheme in ("https", "http"))
-        except ValueError:
-            raise Error(
-                Reason.REFERENCE_INVALID,
-                f"{domain} is no address of a registry: check the port",
-                reference=str(call.about),
-            ) from None
+        """Where the host is that a call is for, with the path that stands for `/v2`, and the scheme
+        that it is called by now."""
+        if url := self._asked(call).url:
+            return url
+        secure, plain = _named(call.domain)
         if plain.names(self._plain_http):
             return plain
         if is_loopback_host(plain.host):
-            return secure if self._speaks.get(domain) == "https" else plain
+            return secure if self._speaks.get(call.domain) == "https" else plain
         return secure
+
+    def _url(self, call: Call) -> Url:
+        """What a call asks its host for."""
+        registry, target = self._registry(call), call.target
+        if not target.startswith("/v2/"):
+            return replace(registry, target=target)
+        target = registry.target + target.removeprefix("/v2")
+        # As containerd tells a mirror whose repository it is.
+        if registry.label != _named(call.domain)[0].label and "ns=" not in target:
+            sign = "&" if "?" in target else "?"
+            target += sign + urlencode({"ns": call.domain})
+        return replace(registry, target=target)
+
+    def target_of(self, call: Call, target: str) -> str:
+        """The target of a call for what its host has at such a path and query; empty for what is
+        not below its `/v2`."""
+        base = f"{self._registry(call).target}/"
+        return f"/v2/{target.removeprefix(base)}" if target.startswith(base) else ""
 
     def ask(
         self,
@@ -379,15 +390,10 @@ class HttpRegistryClient:
 
         Raises what `Transport.send` raises, and the error that `failure` makes of other answers.
         """
-        registry = self._registry(call)
-        request = Request(
-            method,
-            replace(registry, target=call.target),
-            headers,
-            named=registry.host,
-            body=body,
-        )
-        if is_loopback_host(registry.host) and not registry.names(self._plain_http):
+        url = self._url(call)
+        request = Request(method, url, headers, named=url.host, body=body)
+        sure = self._asked(call).url or url.names(self._plain_http)
+        if is_loopback_host(url.host) and not sure:
             return self._ask_loopback(call, request, accepted)
         return self._authorized(call, request, accepted)
 
@@ -436,7 +442,9 @@ class HttpRegistryClient:
 
     def _authorized(self, call: Call, request: Request, accepted: Collection[int]) -> Response:
         registry, scope, cancellation = request.url, call.scope, call.cancellation
-        sent = self._auth.header(registry, scope, call.credentials)
+        who = self._who(call)
+        sent = self._auth.header(registry, scope, who)
+        request = replace(request, account=who.scope if who else "")
         asked = 0
         while True:
             response = self._transport.send(replace(request, authorization=sent), cancellation)
@@ -449,13 +457,34 @@ class HttpRegistryClient:
                 break
             asked += 1
             challenges = response.headers.get("www-authenticate", "")
-            answer = self._auth.answer(
-                registry, challenges, scope, call.credentials, sent, cancellation
-            )
+            answer = self._auth.answer(registry, challenges, scope, who, sent, cancellation)
             if not answer:
                 break
             sent = answer
         raise failure(response, body, call.about)
+
+    def _who(self, call: Call) -> Credentials | None:
+        """The credentials for the host that a call is for. A caller's are for the registry, and no
+        mirror gets them."""
+        host, given = self._asked(call), call.credentials
+        if given is not None and (given.anonymous or not host.mirror):
+            return given
+        name = host.url.label if host.mirror and host.url else call.domain
+        return self._credentials.find(name, host.settings, call.cancellation)
+
+
+def _named(domain: str) -> tuple[Url, Url]:
+    """Where a registry is that nothing is configured of: with TLS, and without."""
+    host = _SERVED_BY.get(domain, domain)
+    try:
+        secure, plain = (Url.parse(f"{scheme}://{host}/v2") for scheme in ("https", "http"))
+    except ValueError:
+        raise Error(
+            Reason.REFERENCE_INVALID,
+            f"{domain} is no address of a registry: check the port",
+            reference=domain,
+        ) from None
+    return secure, plain
 
 
 def _misunderstood(error: Error) -> bool:
@@ -474,24 +503,6 @@ def _rest(response: Response) -> bytes:
             return response.read(MAX_ERROR_BODY)
         except Error:
             return b""
-
-
-def _open(
-    ask: Callable[[Mapping[str, str]], Response], target: Descriptor, offset: int
-) -> BlobStream:
-    headers = {"Accept": "*/*", **({"Range": f"bytes={offset}-"} if offset else {})}
-    response = ask(headers)
-    try:
-        start = blob_offset(response, offset, target.size)
-        if start is not None:
-            if is_encoded(response):
-                raise protocol_error(response, "sends a blob in a Content-Encoding")
-            return _Body(response, start, target)
-    except BaseException:
-        response.close()
-        raise
-    response.close()
-    return _open(ask, target, 0)
 
 
 def _kind(raw: bytes, host: str) -> str:

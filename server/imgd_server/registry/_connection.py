@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import ssl
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from imgd_server.errors import Error, Reason
-from imgd_server.registry._egress import dial
+from imgd_server.registry._egress import dial, judge
 from imgd_server.registry._protocol import Cancellation
+from imgd_server.registry._proxies import Proxies, Proxy
 from imgd_server.registry._url import Url
 
-__all__ = ["Connection", "ProtocolError", "TransportConfig", "translated"]
+__all__ = [
+    "Connection",
+    "OriginSettings",
+    "ProtocolError",
+    "TransportConfig",
+    "make_context",
+    "translated",
+]
 
 # A header's line; registries' longest ones are challenges and signed locations of some 2 KiB.
 _MAX_LINE = 16 << 10
 _READ_AHEAD = 8 << 10
+# Lines of a proxy's answer; real ones have a handful.
+_MAX_LINES = 100
+_PROXY_STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: .*)?", re.DOTALL)
 
 
 class ProtocolError(Exception):
     """What a peer sends is not HTTP/1.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """What holds for one origin alone; None for what holds for all. Times in seconds.
+
+    `context` is its TLS, `headers` go with each request to it, and `answer_timeout` is for an
+    answer's head.
+    """
+
+    context: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_timeout: float | None = None
+    answer_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +59,37 @@ class TransportConfig:
 
     `connect_timeout` is for connecting, and again for TLS. `read_timeout` is for an answer's head,
     and for what of a body has to come in such a time (see `Response`); registries that sign blobs
-    on the fly take seconds to begin.
+    on the fly take seconds to begin. `host_requests` is how many requests a host gets at once.
     """
 
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     allowed_hosts: Collection[str] = frozenset()
+    proxies: Proxies = field(default_factory=Proxies)
+    host_requests: int = 64
+    origins: Mapping[tuple[str, str, int], OriginSettings] = field(default_factory=dict)
+
+    def origin(self, url: Url) -> OriginSettings:
+        """What holds for a URL's origin alone."""
+        return self.origins.get(url.origin) or _NOTHING
+
+    def connecting(self, url: Url) -> float:
+        """How long a URL's host may take to accept."""
+        return self.origin(url).connect_timeout or self.connect_timeout
+
+    def answering(self, url: Url) -> float:
+        """How long it may take to answer."""
+        return self.origin(url).answer_timeout or self.read_timeout
+
+
+_NOTHING = OriginSettings()
+
+
+def make_context() -> ssl.SSLContext:
+    """TLS that trusts whom the system trusts, and speaks HTTP/1.1."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Connection:
@@ -62,18 +113,25 @@ class Connection:
         context: ssl.SSLContext | None,
         cancellation: Cancellation,
     ) -> None:
-        """Connects, with TLS where there is a context."""
+        """Connects, through a proxy where one is configured, and with TLS where there is a
+        context."""
         allowed = frozenset(one.lower() for one in config.allowed_hosts)
+        patience, named, configured = config.connecting(url), self.origin[1], url.names(allowed)
+        proxy = config.proxies.of(url)
+        if proxy:
+            judge(url, named=named, configured=configured, cancellation=cancellation)
         self._sock = sock = dial(
-            url,
-            named=self.origin[1],
-            configured=url.names(allowed),
-            patience=config.connect_timeout,
+            proxy.url if proxy else url,
+            named=named or proxy is not None,
+            configured=configured or proxy is not None,
+            patience=patience,
             cancellation=cancellation,
         )
         # Who cancelled before the socket was known here had nothing to shut down.
         cancellation.check()
-        sock.settimeout(config.connect_timeout)
+        if proxy and context:
+            self._tunnel(url, proxy, patience)
+        sock.settimeout(patience)
         if context:
             # Not in one step: a handshake under way is to be shut down, too.
             self._sock = secure = context.wrap_socket(
@@ -81,6 +139,27 @@ class Connection:
             )
             cancellation.check()
             secure.do_handshake()
+
+    def _tunnel(self, url: Url, proxy: Proxy, patience: float) -> None:
+        """Has the proxy connect it to a host (RFC 9110, 9.3.6)."""
+        self.deadline = time.monotonic() + patience
+        self.send(proxy.connect(url))
+        status = _PROXY_STATUS.fullmatch(self.line())
+        if status is None:
+            raise ProtocolError(f"the proxy {proxy.url.label} answers no HTTP")
+        for _ in range(_MAX_LINES):
+            if not self.line():
+                break
+        # What a server would say before it is asked is none of TLS's.
+        if status[1].startswith(b"2") and not self._ahead:
+            return
+        refused = status[1].startswith(b"4")
+        raise Error(
+            Reason.EGRESS_DENIED if refused else Reason.REGISTRY_UNREACHABLE,
+            f"the proxy {proxy.url.label} {'refuses' if refused else 'fails'} to connect to "
+            f"{url.label}: HTTP {status[1].decode()}",
+            host=url.label,
+        )
 
     def shut(self) -> None:
         """Wakes a thread that waits in it; from any thread. Closing would free a number that
@@ -101,7 +180,7 @@ class Connection:
 
     # --- bytes
 
-    def send(self, data: bytes | memoryview) -> None:
+    def send(self, data: bytes) -> None:
         """Sends all of it before `deadline`."""
         self._patient().sendall(data)
 
@@ -110,21 +189,29 @@ class Connection:
         """Whether bytes go out as they are, so that the kernel can take them from a file."""
         return not isinstance(self._sock, ssl.SSLSocket)
 
-    def send_file(self, descriptor: int, offset: int, length: int) -> int:
-        """Sends some bytes of a file before `deadline`; returns how many, 0 at the file's end."""
+    def send_file(self, descriptor: int, offset: int, length: int) -> int | None:
+        """Sends some bytes of a file before `deadline`, without TLS; returns how many, 0 at the
+        file's end, and None when the peer has said something, or hung up."""
         sock = self._patient()
-        poller = select.poll()
-        poller.register(sock, select.POLLOUT)
-        while poller.poll((self.deadline - time.monotonic()) * 1000):
-            with contextlib.suppress(BlockingIOError):
-                return os.sendfile(sock.fileno(), descriptor, offset, length)
-        raise TimeoutError
+        return self._send_some(sock, lambda: os.sendfile(sock.fileno(), descriptor, offset, length))
 
-    @property
-    def answered(self) -> bool:
-        """Whether the peer has said something, or hung up, as far as that can be told: below TLS
-        it may be about TLS alone."""
-        return self.can_send_files and self._sock is not None and _readable(self._sock)
+    def send_some(self, data: memoryview) -> int | None:
+        """Sends some bytes before `deadline`; returns how many, and None when the peer has said
+        something, or hung up. With TLS that can't be told: it may be about TLS alone."""
+        sock = self._patient()
+        if self.can_send_files:
+            return self._send_some(sock, lambda: sock.send(data))
+        return sock.send(data)
+
+    def _send_some(self, sock: socket.socket, send: Callable[[], int]) -> int | None:
+        poller = select.poll()
+        poller.register(sock, select.POLLIN | select.POLLOUT)
+        while found := poller.poll(max(self.deadline - time.monotonic(), 0.0) * 1000):
+            if found[0][1] != select.POLLOUT:
+                return None
+            with contextlib.suppress(BlockingIOError):
+                return send()
+        raise TimeoutError
 
     def readinto(self, buffer: memoryview) -> int:
         """Some bytes, without waiting twice; 0 at the end."""

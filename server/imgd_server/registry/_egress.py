@@ -21,7 +21,7 @@ from imgd_server.oci import is_loopback_host
 from imgd_server.registry._protocol import Cancellation
 from imgd_server.registry._url import Url
 
-__all__ = ["dial"]
+__all__ = ["dial", "judge"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -32,6 +32,8 @@ _METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.10
 _EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 # Neither a look-up nor a connection under way can be woken, so the wait for them looks up so often.
 _LOOK_UP = 0.1
+# Behind a proxy there may be no name server for the world, and silence instead of an answer.
+_PROXIED_LOOK_UP = 2.0
 
 
 def dial(
@@ -47,11 +49,7 @@ def dial(
     failure = _unreachable(url, f"no address for {url.host}")
     for position, (family, kind, protocol, _, address) in enumerate(found):
         if not configured and (denied := _denied(url.host, str(address[0]), named=named)):
-            failure = Error(
-                Reason.EGRESS_DENIED,
-                f"{url.label} is {denied}; allow it with allowed_hosts if that is meant",
-                host=url.label,
-            )
+            failure = _refused(url, denied)
             continue
         # Each address gets a fair share of what is left, as in Go's dialler.
         left = (deadline - time.monotonic()) / (len(found) - position)
@@ -73,6 +71,33 @@ def dial(
         else:
             return connection
     raise failure
+
+
+def judge(url: Url, *, named: bool, configured: bool, cancellation: Cancellation) -> None:
+    """Judges a host that a proxy is to connect to, as far as its addresses are known here.
+
+    Where only the proxy knows them, they are its matter. Raises EGRESS_DENIED, CANCELLED.
+    """
+    if configured:
+        return
+    try:
+        found = _look_up(url, time.monotonic() + _PROXIED_LOOK_UP, cancellation)
+    except Error as error:
+        if error.reason is Reason.CANCELLED:
+            raise
+        return
+    for *_, address in found:
+        # Nobody knows which of them the proxy takes.
+        if denied := _denied(url.host, str(address[0]), named=named):
+            raise _refused(url, denied)
+
+
+def _refused(url: Url, why: str) -> Error:
+    return Error(
+        Reason.EGRESS_DENIED,
+        f"{url.label} is {why}; allow it with allowed_hosts if that is meant",
+        host=url.label,
+    )
 
 
 def _look_up(url: Url, deadline: float, cancellation: Cancellation) -> list[Any]:

@@ -54,10 +54,16 @@ class Head:
 
 
 def request_head(
-    method: str, url: Url, headers: Mapping[str, str], body: bytes | None = None
+    method: str,
+    url: Url,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    *,
+    absolute: bool = False,
 ) -> bytes:
-    """A request, ready to be sent. Header values must be ASCII and printable."""
-    lines = [f"{method} {url.target} HTTP/1.1", f"Host: {url.label}"]
+    """A request, ready to be sent; `absolute` is for proxies. Header values must be ASCII and
+    printable."""
+    lines = [f"{method} {url if absolute else url.target} HTTP/1.1", f"Host: {url.label}"]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     lines += [f"{name}: {value}" for name, value in headers.items()]

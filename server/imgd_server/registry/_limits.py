@@ -11,8 +11,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from imgd_server.errors import Error, Reason
-from imgd_server.registry._protocol import Cancellation
+from imgd_server.registry._protocol import Cancellation, PausedError
 from imgd_server.registry._url import Url
 
 __all__ = ["HostLimits", "Turn"]
@@ -96,9 +95,8 @@ class HostLimits:
     ) -> Turn:
         """Waits until the host may be asked once more.
 
-        While the host wants no requests of an account, raises REGISTRY_RATE_LIMITED with the time
-        that is left, no HTTP status, and without asking it. What is not `counted` waits for nobody.
-        Raises CANCELLED.
+        What is not `counted` waits for nobody. Raises PausedError while the host wants no requests
+        of an account, and CANCELLED.
         """
         with self._lock:
             host = self._host(url)
@@ -107,12 +105,7 @@ class HostLimits:
                 while True:
                     cancellation.check()
                     if (left := host.until.get(account, 0.0) - time.monotonic()) > 0:
-                        raise Error(
-                            Reason.REGISTRY_RATE_LIMITED,
-                            f"{url.label} limits requests, and wants none for {left:.0f} s",
-                            host=url.label,
-                            retry_after=left,
-                        )
+                        raise PausedError(url.label, left)
                     if not counted:
                         break
                     if host.running < int(host.limit):

@@ -61,7 +61,7 @@ def walk(
             page = read(response)
         host = response.host
         yield page
-        linked = _next(response)
+        linked = _next(response, lambda target: client.target_of(call, target))
         target = linked or beyond(page)
         if linked in visited:
             raise protocol_error(response, "leads from page to page in a circle")
@@ -129,8 +129,8 @@ def parse_object(response: Response, raw: bytes) -> dict[str, Any]:
     return found
 
 
-def _next(response: Response) -> str:
-    """The path and query of the next page; empty where no Link leads to one."""
+def _next(response: Response, target_of: Callable[[str], str]) -> str:
+    """The target of the next page; empty where no Link leads to one."""
     for match in _LINK.finditer(response.headers.get("link", "")):
         relations = {
             word
@@ -144,7 +144,8 @@ def _next(response: Response) -> str:
         except ValueError:
             raise protocol_error(response, "gives a next page that is no usable URL") from None
         # Not by the scheme: a registry behind a proxy may not know of its TLS, and ours is kept.
-        if found.label != response.url.label or not found.target.startswith("/v2/"):
+        target = target_of(found.target)
+        if found.label != response.url.label or not target:
             raise protocol_error(response, "gives a next page that is not its own")
-        return found.target
+        return target
     return ""

@@ -21,6 +21,7 @@ __all__ = [
     "Cancellation",
     "Credentials",
     "FetchedManifest",
+    "PausedError",
     "PushedBlob",
     "PushedManifest",
     "RegistryClient",
@@ -28,6 +29,18 @@ __all__ = [
     "Resolved",
     "Upload",
 ]
+
+
+class PausedError(Error):
+    """A host was not asked, because it wants no requests for some time (`retry_after`)."""
+
+    def __init__(self, host: str, seconds: float) -> None:
+        super().__init__(
+            Reason.REGISTRY_RATE_LIMITED,
+            f"{host} limits requests, and wants none for {seconds:.0f} s",
+            host=host,
+            retry_after=seconds,
+        )
 
 
 class Cancellation:
@@ -130,6 +143,11 @@ class BlobStream(Protocol):
         Raises SIZE_MISMATCH when the server sends another length than it announced or than the
         descriptor says, REGISTRY_TIMEOUT on a stall, REGISTRY_UNREACHABLE on a reset.
         """
+        ...
+
+    def distrust(self) -> None:
+        """Says that the bytes were not those of the digest: a mirror that sent them is left out for
+        a while."""
         ...
 
     def close(self) -> None:

@@ -359,10 +359,10 @@ class _Part:
     def _send_file(self, connection: Connection, patience: float, descriptor: int) -> bool:
         position, end = self.offset, self.offset + self.length
         while position < end:
-            if connection.answered:
-                return False
             connection.deadline = time.monotonic() + patience
             length = connection.send_file(descriptor, position, min(_PIECE, end - position))
+            if length is None:
+                return False
             if not length:
                 raise self._too_short()
             self.source.sent(position, length)
@@ -385,13 +385,14 @@ class _Part:
     def _write(
         self, connection: Connection, patience: float, position: int, data: memoryview
     ) -> bool:
-        for start in range(0, len(data), _TLS_PIECE):
-            if connection.answered:
-                return False
-            piece = data[start : start + _TLS_PIECE]
+        done = 0
+        while done < len(data):
             connection.deadline = time.monotonic() + patience
-            connection.send(piece)
-            self.source.sent(position + start, len(piece))
+            length = connection.send_some(data[done : done + _TLS_PIECE])
+            if length is None:
+                return False
+            self.source.sent(position + done, length)
+            done += length
         return True
 
     def _too_short(self) -> Error:

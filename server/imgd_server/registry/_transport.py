@@ -12,9 +12,16 @@ from typing import Protocol
 
 from imgd_server import __version__
 from imgd_server.errors import Error, Reason
+from imgd_server.registry._answers import retry_after
 from imgd_server.registry._budgets import RateBudgets
-from imgd_server.registry._connection import Connection, TransportConfig, translated
+from imgd_server.registry._connection import (
+    Connection,
+    TransportConfig,
+    make_context,
+    translated,
+)
 from imgd_server.registry._http import Head, Response, read_head, request_head
+from imgd_server.registry._limits import HostLimits, Turn
 from imgd_server.registry._protocol import Cancellation
 from imgd_server.registry._url import Url
 
@@ -30,6 +37,8 @@ _MAX_IDLE = 8
 _MAX_IDLE_IN_ALL = 64
 # Servers and middleboxes forget idle connections after a minute or so.
 _IDLE_SECONDS = 45.0
+# Seconds for what should be there already.
+_GLANCE = 0.1
 # How a kept connection fails that the peer has given up.
 _STALE = {Reason.REGISTRY_UNREACHABLE, Reason.REGISTRY_PROTOCOL}
 _COMMON = {"User-Agent": f"imgd/{__version__}", "Accept-Encoding": "identity"}
@@ -54,7 +63,7 @@ class Request:
     `authorization` goes to the URL's own origin, and along no redirect to another. `named` is the
     host that the caller's reference named: no other one may have a private address. A request with
     a body is not redirected: it may hold a secret. The answer to `content` may take `patience`
-    seconds more than others.
+    seconds more than others. Limits hold for an `account` at a host.
     """
 
     method: str
@@ -65,6 +74,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     content: Content | None = field(default=None, repr=False)
     patience: float = 0.0
+    account: str = ""
 
     @property
     def has_body(self) -> bool:
@@ -78,6 +88,7 @@ class Transport:
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
         self.budgets = RateBudgets()
+        self._limits = HostLimits(config.host_requests)
         self._lock = threading.Lock()
         # The longest unused first.
         self._idle: list[Connection] = []
@@ -88,7 +99,7 @@ class Transport:
         """The answer that is no redirect; its `url` says who gave it.
 
         Raises REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT, REGISTRY_TLS, REGISTRY_PROTOCOL,
-        EGRESS_DENIED, CANCELLED.
+        REGISTRY_RATE_LIMITED, EGRESS_DENIED, CANCELLED.
         """
         url = request.url
         redirects = 0
@@ -106,12 +117,21 @@ class Transport:
                     response.read(MAX_ERROR_BODY)
 
     def _exchange(self, request: Request, url: Url, cancellation: Cancellation) -> Response:
-        headers = {**_COMMON, **request.headers}
-        if request.authorization and url.origin == request.url.origin:
-            headers["Authorization"] = request.authorization
-        if request.content:
-            headers["Content-Length"] = str(request.content.length)
-        message = request_head(request.method, url, headers, request.body)
+        # Who copies within one host reads from it while it writes to it: to wait for a turn there
+        # could be to wait for oneself.
+        turn = self._limits.enter(
+            url, request.account, cancellation, counted=request.content is None
+        )
+        try:
+            return self._exchange_in_turn(request, url, cancellation, turn)
+        except BaseException:
+            turn.leave()
+            raise
+
+    def _exchange_in_turn(
+        self, request: Request, url: Url, cancellation: Cancellation, turn: Turn
+    ) -> Response:
+        message = self._message(request, url)
         named = url.host == request.named
         while True:
             cancellation.check()
@@ -122,7 +142,7 @@ class Transport:
                 with translated(url.label, cancellation):
                     if idle is None:
                         connection.open(url, self._config, self._tls(url), cancellation)
-                    connection.deadline = time.monotonic() + self._config.read_timeout
+                    connection.deadline = time.monotonic() + self._config.answering(url)
                     connection.send(message)
                     head = self._answer(connection, request)
             except BaseException as error:
@@ -136,12 +156,28 @@ class Transport:
                 raise
 
             self.budgets.record(url.label, head.status, head.headers)
+            turn.answered(head.status, retry_after(head.headers.get("retry-after", "")))
 
             def release(keep: bool, connection: Connection = connection) -> None:
+                turn.leave()
                 forget()  # noqa: B023 - of the attempt that is returned
                 self._give_back(connection, keep=keep and not cancellation.cancelled)
 
             return Response(connection, head, url, self._config.read_timeout, cancellation, release)
+
+    def _message(self, request: Request, url: Url) -> bytes:
+        """A request's head, and its body if that is small."""
+        headers = {**_COMMON, **request.headers, **self._config.origin(url).headers}
+        if request.authorization and url.origin == request.url.origin:
+            headers["Authorization"] = request.authorization
+        if request.content:
+            headers["Content-Length"] = str(request.content.length)
+        proxy = self._config.proxies.of(url) if url.scheme == "http" else None
+        if proxy is None:
+            return request_head(request.method, url, headers, request.body)
+        headers |= proxy.headers
+        # RFC 9112, 3.2.2: a proxy is told the whole URL.
+        return request_head(request.method, url, headers, request.body, absolute=True)
 
     def _answer(self, connection: Connection, request: Request) -> Head:
         """Sends the content, if there is any, and reads the head of what is answered: also of an
@@ -149,13 +185,14 @@ class Transport:
         if request.content is None:
             return read_head(connection, request.method)
         timeout, failed, whole = self._config.read_timeout, None, False
+        patience = timeout + request.patience
         try:
             whole = request.content.send(connection, timeout)
-        except TimeoutError:
-            raise
         except OSError as error:
             failed = error
-        connection.deadline = time.monotonic() + timeout + request.patience
+            # Who takes no more has said why by now, if at all.
+            patience = _GLANCE if isinstance(error, TimeoutError) else patience
+        connection.deadline = time.monotonic() + patience
         try:
             head = read_head(connection, request.method)
         except OSError:
@@ -169,10 +206,11 @@ class Transport:
     def _tls(self, url: Url) -> ssl.SSLContext | None:
         if url.scheme != "https":
             return None
+        if own := self._config.origin(url).context:
+            return own
         with self._lock:
             if self._context is None:
-                self._context = ssl.create_default_context()
-                self._context.set_alpn_protocols(["http/1.1"])
+                self._context = make_context()
             return self._context
 
     def _take(self, url: Url, named: bool) -> Connection | None:

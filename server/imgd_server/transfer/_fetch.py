@@ -37,6 +37,16 @@ def blame(error: Error) -> Error:
     return error
 
 
+def _commit(ingest: Ingest, stream: BlobStream | None) -> None:
+    """Makes the bytes of a stream, or of an earlier one, a blob."""
+    try:
+        ingest.commit()
+    except Error as error:
+        if stream and error.reason is Reason.DIGEST_MISMATCH:
+            stream.distrust()
+        raise
+
+
 def is_here(content: ContentStore, target: Descriptor) -> bool:
     """Whether the store has the content. Raises SIZE_MISMATCH when the descriptor lies about it."""
     found = content.find(target.digest)
@@ -164,6 +174,7 @@ class Fetcher:
                 filled += got
         raw = bytes(data[:filled])
         if Digest.of(raw, target.digest.algorithm) != target.digest:
+            stream.distrust()
             raise Error(
                 Reason.DIGEST_MISMATCH,
                 f"the bytes of {target.digest} have another digest",
@@ -183,6 +194,7 @@ class Fetcher:
         def fetch() -> None:
             if is_here(self.content, target):
                 return
+            stream: BlobStream | None = None
             with self.content.ingest(target.digest, target.digest, target.size) as ingest:
                 flight.resumed_bytes = flight.done_bytes = ingest.offset
                 if target.data is not None:
@@ -195,7 +207,7 @@ class Fetcher:
                     ) as stream:
                         self._pour(flight, stream, ingest)
                 flight.done_bytes = ingest.offset
-                ingest.commit()
+                _commit(ingest, stream)
 
         await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from imgd_server.errors import Error, Reason
+from imgd_server.registry import PausedError
 from imgd_server.threads import in_thread
 from imgd_server.transfer._flight import Flight
 from imgd_server.transfer._progress import Retry, now_us
@@ -22,6 +23,10 @@ T = TypeVar("T")
 # An attempt that gains less than this gained nothing: a registry that hands a layer out byte by
 # byte, one connection each, is not worth the connections.
 _GAIN = 64 << 10
+
+# Of attempts that found their host to be left in peace: others wait for it too, and each of them
+# may use up what the host then takes.
+_MAX_HELD = 50
 
 _TRANSIENT = {
     Reason.REGISTRY_UNREACHABLE,
@@ -51,7 +56,7 @@ class RetryPolicy:
 
     def delay(self, failures: int, wanted: float | None) -> float:
         """The pause after so many failures in a row: exponential, jittered, at least `wanted`."""
-        pause = min(self.first * self.factor ** (failures - 1), self.ceiling)
+        pause = min(self.first * self.factor ** max(failures - 1, 0), self.ceiling)
         return max(pause * random.uniform(0.5, 1.0), wanted or 0.0)  # noqa: S311 - no secret
 
 
@@ -75,7 +80,7 @@ async def persist(
         return work()
 
     safe = reach or (lambda: flight.done_bytes)
-    failures, number, spoilt, furthest = 0, 1, 0, 0
+    failures, number, spoilt, held, furthest = 0, 1, 0, 0, 0
     while True:
         try:
             async with turn():
@@ -85,7 +90,12 @@ async def persist(
             flight.cancellation.check()
             judge(error)
             # Bytes that were moved before are no gain: a server may start over each time.
-            failures = 1 if safe() >= furthest + _GAIN else failures + 1
+            if safe() >= furthest + _GAIN:
+                failures = 1
+            elif isinstance(error, PausedError) and held < _MAX_HELD:
+                held += 1
+            else:
+                failures += 1
             spoilt += error.reason in _SPOILT
             wait = _pause(policy, error, failures, spoilt)
             if wait is None:

@@ -417,6 +417,9 @@ class _Inline:
         self._left = self._left[length:]
         return length
 
+    def distrust(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -444,12 +447,19 @@ class _Passing:
             if not got:
                 return 0
             start, self._at = self._at, self._at + got
-            self._note(start, buffer[:got])
+            try:
+                self._note(start, buffer[:got])
+            except Error:
+                self.distrust()
+                raise
             if self._at > self.offset:
                 before = max(self.offset - start, 0)
                 if before:
                     buffer[: got - before] = bytes(buffer[before:got])
                 return got - before
+
+    def distrust(self) -> None:
+        self._stream.distrust()
 
     def close(self) -> None:
         self._stream.close()

@@ -158,6 +158,9 @@ class _Stream:
         self.registry.count(self.digest, got)
         return got
 
+    def distrust(self) -> None:
+        pass
+
     def close(self) -> None:
         self.registry.stream(-1)
 
