@@ -258,6 +258,10 @@ class HostileRegistry:
 
     # --- answering
 
+    def early(self, method: str, path: str) -> Answer | None:
+        """What is answered before a request's body is read, which then never is."""
+        return None
+
     def receive(self, method: str, path: str, stream: BufferedIOBase, length: int) -> bytes:
         """A request's body. What is raised as OSError ends the connection."""
         return stream.read(length)
@@ -420,6 +424,11 @@ class _Handler(BaseHTTPRequestHandler):
         registry = self.server.registry
         length = int(self.headers.get("Content-Length", "0"))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if early := registry.early(self.command, self.path):
+            self._send(early, registry._log(Request(self.command, self.path, {})))
+            self.close_connection = True
+            registry.held.wait()
+            return
         body = registry.receive(self.command, self.path, self.rfile, length)
         request = Request(self.command, self.path, headers, body)
         exchange = registry._log(request)

@@ -50,6 +50,8 @@ class TakingRegistry(HostileRegistry):
         """Which repository has which blob."""
         self.received = 0
         """Bytes of blobs that came."""
+        self.early_answers: dict[str, Answer] = {}
+        """By method: what is answered before a body is read, which then never is."""
         self.order: list[str] = []
         """What was completed, in that order: digests of blobs, and names of manifests."""
         self._begun = 0
@@ -101,6 +103,10 @@ class TakingRegistry(HostileRegistry):
         return found[1] if found else None
 
     # --- answering
+
+    def early(self, method: str, path: str) -> Answer | None:
+        """See HostileRegistry."""
+        return self.early_answers.get(method)
 
     def receive(self, method: str, path: str, stream: BufferedIOBase, length: int) -> bytes:
         """See HostileRegistry."""

@@ -319,6 +319,41 @@ async def test_a_manifest_that_fails_leaves_the_tag_where_it_was(
     assert registry.tagged("team/app", "1") == before.raw
 
 
+@pytest.mark.parametrize("kind", ["push", "copy"])
+async def test_an_answer_that_comes_before_all_is_sent_is_heard(
+    pusher: Pusher, registry: TakingRegistry, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The registry reads none of it; the layer is larger than what sockets hold."""
+    monkeypatch.setattr("imgd_server.registry._push._CHUNK", 1 << 30)
+    image = make_image([noise(16 << 20)], layer_type=PLAIN)
+    body = b'{"errors": [{"code": "SIZE_INVALID_HERE", "message": "too large"}]}'
+    registry.early_answers["PUT"] = Answer(413, {"Content-Type": "application/json"}, body)
+    name = f"{registry.host}/team/app:1"
+    if kind == "push":
+        await pusher.store(image, name)
+        failure = await pusher.fail(push_spec(name))
+    else:
+        with HostileRegistry() as source:
+            read = source.add("from/app", image, "1")
+            failure = await pusher.fail(copy_spec(read, name))
+    assert (failure.reason, failure.origin) == (Reason.REGISTRY_PROTOCOL, Origin.DESTINATION)
+    assert (failure.http_status, failure.registry_code) == (413, "SIZE_INVALID_HERE")
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_an_upload_that_moves_is_followed(
+    pusher: Pusher, registry: TakingRegistry, method: str
+) -> None:
+    """With its body: that is not lost on the way."""
+    image = IMAGE if method == "PATCH" else make_image([noise(90_000)], layer_type=PLAIN)
+    place = registry.url
+    registry.refuse(
+        f"{method} .*/blobs/uploads/1", 307, Location=f"{place}/v2/team/app/blobs/uploads/1"
+    )
+    await pusher.push(await stored(pusher, registry, image))
+    assert registry.holds("team/app", image, "1")
+
+
 # --- copies
 
 
