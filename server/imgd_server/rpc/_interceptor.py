@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from imgd_server.errors import Error, Reason, from_format
 from imgd_server.oci import FormatError
 from imgd_server.rpc._encoded import serializer
+from imgd_server.rpc._limits import MAX_OPEN_CALLS
 from imgd_server.rpc._rules import check_rules
 from imgd_server.rpc._status import abort_arguments
 
@@ -35,11 +36,12 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Checks requests before handlers see them, and turns what handlers raise into statuses.
 
     `methods` are those that are implemented, each `Service/Method`; others are refused whatever
-    they are asked.
+    they are asked. No more than `most` calls are open at once.
     """
 
-    def __init__(self, methods: Collection[str]) -> None:
+    def __init__(self, methods: Collection[str], most: int = MAX_OPEN_CALLS) -> None:
         self._methods = frozenset(methods)
+        self._most = most
         self._open = 0
         self._stopping = False
         self._idle = asyncio.Event()
@@ -104,6 +106,12 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             raise Error(
                 Reason.SHUTTING_DOWN,
                 "the daemon is shutting down; call again soon",
+                retry_after=1.0,
+            )
+        if self._open >= self._most:
+            raise Error(
+                Reason.TOO_BUSY,
+                f"{self._open} calls are open, and the daemon serves no more at once; call later",
                 retry_after=1.0,
             )
         self._open += 1

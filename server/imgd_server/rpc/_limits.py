@@ -4,7 +4,13 @@ from google.protobuf.message import Message
 
 from imgd_server.errors import Error, Reason
 
-__all__ = ["MAX_ANSWER_BYTES", "MAX_MESSAGE_BYTES", "MIN_KEEPALIVE_SECONDS", "check_answer"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_OPEN_CALLS",
+    "MIN_KEEPALIVE_SECONDS",
+    "check_answer",
+]
 
 # gRPC's own default for received messages; no request of ours comes near it.
 MAX_MESSAGE_BYTES = 4 << 20
@@ -12,6 +18,9 @@ MAX_MESSAGE_BYTES = 4 << 20
 # The content of an answer: with its framing it stays below 1 MiB, so that no client needs a larger
 # limit than its library's default, and none has to hold much.
 MAX_ANSWER_BYTES = 1_000_000
+
+# Far above what the daemon is measured with (a thousand watchers), and little memory all the same.
+MAX_OPEN_CALLS = 8192
 
 # Clients behind address translation ping to keep a quiet watch alive. gRPC's default permits one
 # ping in five minutes and then closes the connection (`too_many_pings`); ours are cheap.

@@ -27,7 +27,7 @@ from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_MANIFEST_BYTES, Platform
 from imgd_server.rootfs import SnapshotStore
 from imgd_server.rpc import _convert
-from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
+from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MAX_OPEN_CALLS, MIN_KEEPALIVE_SECONDS
 from imgd_server.rpc._transfers import TRANSFERS
 from imgd_server.transfer import TransferManager, now_us
 
@@ -89,6 +89,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                 max_running_transfers=config.max_running,
                 max_concurrent_blobs=config.max_concurrent_blobs,
                 max_pending_transfers=config.max_pending,
+                max_open_calls=MAX_OPEN_CALLS,
             ),
         )
         return system_service_pb2.GetCapabilitiesResponse(capabilities=capabilities)

@@ -317,3 +317,30 @@ async def test_a_stop_refuses_new_calls_with_a_reason_and_waits_for_the_open_one
     assert not drained.done()
     assert [answer async for answer in answers] == ["second"]
     await drained
+
+
+async def test_no_more_calls_are_open_than_may_be() -> None:
+    goes_on = asyncio.Event()
+
+    async def inner(request: Any, context: Any) -> AsyncIterator[str]:
+        yield "first"
+        await goes_on.wait()
+
+    async def made(_: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(inner)
+
+    guard = GuardInterceptor(["ImageService/GetImage"], most=2)
+    details = SimpleNamespace(method="/imgd.v1.ImageService/GetImage")
+    handler: Any = await guard.intercept_service(made, details)
+    streams = [handler.unary_stream(GET(image="a"), Context()) for _ in range(2)]
+    for stream in streams:
+        assert await anext(stream) == "first"
+    context = Context()
+    with pytest.raises(grpc.aio.AbortError):
+        await anext(handler.unary_stream(GET(image="a"), context))
+    assert (context.code, context.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY")
+    # Whoever leaves makes room, and who was refused has taken none.
+    await streams[0].aclose()
+    assert await anext(handler.unary_stream(GET(image="a"), Context())) == "first"
+    goes_on.set()
+    assert [one async for one in streams[1]] == []

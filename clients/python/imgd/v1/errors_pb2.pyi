@@ -142,7 +142,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DISK_FULL: _ErrorReason.ValueType  # 100
     """RESOURCE_EXHAUSTED. The disk has not enough room; the metadata says how much is missing."""
     ERROR_REASON_TOO_BUSY: _ErrorReason.ValueType  # 101
-    """RESOURCE_EXHAUSTED. The daemon runs as many transfers or streams as it may; try later."""
+    """RESOURCE_EXHAUSTED. The daemon serves as many transfers or calls as it may; try later."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 102
     """UNAVAILABLE. The daemon is shutting down; RetryInfo says when to come back."""
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 103
@@ -272,7 +272,7 @@ ERROR_REASON_REMOTE_CHANGED: ErrorReason.ValueType  # 91
 ERROR_REASON_DISK_FULL: ErrorReason.ValueType  # 100
 """RESOURCE_EXHAUSTED. The disk has not enough room; the metadata says how much is missing."""
 ERROR_REASON_TOO_BUSY: ErrorReason.ValueType  # 101
-"""RESOURCE_EXHAUSTED. The daemon runs as many transfers or streams as it may; try later."""
+"""RESOURCE_EXHAUSTED. The daemon serves as many transfers or calls as it may; try later."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 102
 """UNAVAILABLE. The daemon is shutting down; RetryInfo says when to come back."""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 103

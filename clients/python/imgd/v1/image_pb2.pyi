@@ -576,7 +576,7 @@ class HistoryEntry(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The image's tags, where this step's result is an image in the store."""
+        """The image's tags, where this step's result is an image in the store: as many as fit."""
 
     def __init__(
         self,
