@@ -50,7 +50,9 @@ from imgd_server.registry import (
     HttpRegistryClient,
     HttpRegistryPusher,
     Lookups,
+    Proxies,
     RegistryConfig,
+    read_hosts_folder,
 )
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside, check_address
@@ -209,12 +211,17 @@ def _raise_file_limit() -> None:
 
 
 def _registry_client(config: Config) -> HttpRegistryClient:
+    in_folder = read_hosts_folder(config.hosts_dir) if config.hosts_dir else {}
     return HttpRegistryClient(
         RegistryConfig(
             connect_timeout=config.connect_timeout,
             read_timeout=config.read_timeout,
             plain_http=frozenset(config.plain_http),
             allowed_hosts=frozenset(config.allowed_hosts),
+            proxies=Proxies.from_environment(os.environ),
+            host_requests=config.max_host_requests,
+            registries={**in_folder, **config.registries},
+            docker_config=config.docker_config,
         )
     )
 

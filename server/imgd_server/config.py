@@ -20,6 +20,7 @@ from typing import Any
 
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import FormatError, Reference
+from imgd_server.registry import RegistrySettings, parse_registries
 
 __all__ = ["Config", "add_flags", "load", "water"]
 
@@ -265,6 +266,18 @@ class Config:
     )
     search_host: str = _key(
         _registry, str, "the registry to search instead of Docker Hub", "HOST[:PORT]"
+    )
+    registries: dict[str, RegistrySettings] = _key(
+        parse_registries, dict, "what holds for single registries: mirrors, TLS, users", "TOML"
+    )
+    hosts_dir: str = _key(
+        _path, str, "the same in containerd's form: a folder of HOST/hosts.toml", "DIR"
+    )
+    docker_config: str = _key(
+        _path, str, "take credentials from here, and from the helpers that it names", "FILE"
+    )
+    max_host_requests: int = _key(
+        _integer(1, 10_000), lambda: 64, "how many requests one host gets at once", "N"
     )
     connect_timeout: float = _key(
         _number(0.1, 300), lambda: 10.0, "how long a registry may take to accept", "SECONDS"

@@ -11,6 +11,8 @@ import pytest
 
 from imgd_server.config import Config, add_flags, load, water
 from imgd_server.errors import Error, Reason
+from imgd_server.registry import RegistrySettings
+from imgd_server.registry._settings import HostSettings
 
 # For every key a value that is not its default: as a flag or variable, in TOML, and as it is then.
 VALUES: dict[str, tuple[str, str, Any]] = {
@@ -38,6 +40,14 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "plain_http": ("10.0.0.1:5000", '["10.0.0.1:5000"]', ["10.0.0.1:5000"]),
     "allowed_hosts": ("auth", '["auth"]', ["auth"]),
     "search_host": ("10.0.0.1:5000", '"10.0.0.1:5000"', "10.0.0.1:5000"),
+    "registries": (
+        '"h.io" = {user = "u", password_env = "P"}',
+        '{"h.io" = {user = "u", password_env = "P"}}',
+        {"h.io": RegistrySettings(HostSettings('"h.io"', user="u", password_env="P"))},
+    ),
+    "hosts_dir": ("/d", '"/d"', "/d"),
+    "docker_config": ("/c", '"/c"', "/c"),
+    "max_host_requests": ("2", "2", 2),
     "connect_timeout": ("1.5", "1.5", 1.5),
     "read_timeout": ("7", "7", 7.0),
     "max_running_transfers": ("3", "3", 3),
