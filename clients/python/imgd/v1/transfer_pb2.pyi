@@ -357,7 +357,7 @@ class RegistryEndpoint(_message.Message):
     all_tags: _builtins.bool
     """As a source: every tag of the repository. `reference` then names a repository only. As the
     destination of a push: every tag that the store has of the repository that its `image` names.
-    At most 1,000.
+    No more than 1,000 tags.
     """
     include_referrers: _builtins.bool
     """As a destination: also push referrers (signatures, attestations). As a source: also fetch them;
