@@ -39,6 +39,7 @@ __all__ = [
     "children",
     "describe",
     "describe_held",
+    "is_document",
 ]
 
 # Real indexes are one deep, two where builders nest them; the rest is an attack or a mistake.
@@ -73,6 +74,15 @@ class Description:
 def children(node: Manifest | Index) -> tuple[Descriptor, ...]:
     """What a manifest (config first, then layers) or an index refers to; not its subject."""
     return node.manifests if isinstance(node, Index) else (node.config, *node.layers)
+
+
+def is_document(media_type: str) -> bool:
+    """Whether a blob of this type is read to know what an image is: a manifest, index or config."""
+    return (
+        media.is_manifest(media_type)
+        or media.is_index(media_type)
+        or media.is_image_config(media_type)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from imgd_server.errors import HeldError, Reason
+from imgd_server.images._describe import is_document
 from imgd_server.images._patterns import familiar
 from imgd_server.metadata import BlobRef, EventRecord, ImageRecord, ReadSession, WriteSession
 from imgd_server.oci import media
@@ -93,18 +94,13 @@ def delete_image(session: WriteSession, record: ImageRecord, now: int) -> Deleti
 def deletion_of(record: ImageRecord, alone: Iterable[BlobRef]) -> Deletion:
     """What goes with an image that has these blobs alone."""
     blobs = list(alone)
-    layers = sorted(blob.digest for blob in blobs if not _is_frame(blob.media_type))
-    return Deletion((record.image_id, *layers), sum(blob.size for blob in blobs))
-
-
-def _is_frame(media_type: str) -> bool:
-    """Whether a blob is what holds an image's layers together, which Docker does not name."""
-    return (
-        media.is_manifest(media_type)
-        or media.is_index(media_type)
-        or media.is_image_config(media_type)
-        or media_type == media.OCI_EMPTY
+    # What holds an image's layers together Docker does not name.
+    layers = sorted(
+        blob.digest
+        for blob in blobs
+        if not (is_document(blob.media_type) or blob.media_type == media.OCI_EMPTY)
     )
+    return Deletion((record.image_id, *layers), sum(blob.size for blob in blobs))
 
 
 def release(session: WriteSession, images: Iterable[str], now: int) -> None:

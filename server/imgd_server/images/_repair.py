@@ -11,9 +11,9 @@ from collections.abc import Collection
 
 from imgd_server.content import BlobInfo, ContentStore
 from imgd_server.errors import Error
-from imgd_server.images._describe import Description, describe
+from imgd_server.images._describe import Description, describe, is_document
 from imgd_server.metadata import BlobRef, MetadataStore, ReadSession, WriteSession
-from imgd_server.oci import Descriptor, Digest, Platform, media
+from imgd_server.oci import Descriptor, Digest, Platform
 
 __all__ = ["drop_blob", "forget_link", "repair_image"]
 
@@ -53,19 +53,11 @@ def _sort(content: ContentStore, blobs: Collection[BlobRef]) -> tuple[set[Digest
         found = content.find(blob.digest) if blob.stored else None
         if found is None:
             lost.add(blob.digest)
-        elif (found.size != blob.size or _is_document(blob.media_type)) and not _is_whole(
+        elif (found.size != blob.size or is_document(blob.media_type)) and not _is_whole(
             content, blob.digest
         ):
             spoilt.append(found)
     return lost, spoilt
-
-
-def _is_document(media_type: str) -> bool:
-    return (
-        media.is_manifest(media_type)
-        or media.is_index(media_type)
-        or media.is_image_config(media_type)
-    )
 
 
 def _is_whole(content: ContentStore, digest: Digest) -> bool:
