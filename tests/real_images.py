@@ -71,7 +71,11 @@ class RealImages:
 def run(program: str, *words: str | Path) -> bytes:
     """Runs a peer to its end; returns what it prints. Raises RuntimeError with what it said."""
     command = [str(require(program)), *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
+    # buildah refuses to begin where the configuration that is named does not exist.
+    environment = {name: value for name, value in os.environ.items() if name != "DOCKER_CONFIG"}
+    ended = subprocess.run(
+        command, capture_output=True, check=False, timeout=PATIENCE, env=environment
+    )
     if ended.returncode:
         raise RuntimeError(f"{command!r} ended with {ended.returncode}: {ended.stderr.decode()}")
     return ended.stdout

@@ -213,7 +213,7 @@ def test_completion_knows_containers_and_leases(daemon: Daemon, image: str) -> N
     for name in ("web-1", "web-2"):
         _do(daemon, "container", "create", "--name", name, image)
     _do(daemon, "container", "start", "web-1")
-    _do(daemon, "lease", "create", "--name", "mine")
+    _do(daemon, "lease", "create", "--name", "mine", "--image", image)
     try:
         assert offered("imgctl container rm w") == ["web-2", "web-1"]
         assert offered("imgctl container start ") == ["web-2"]
