@@ -19,17 +19,14 @@ import structlog
 
 from imgd_server.distribution._protocol import Refusal, refuse, refuse_error
 from imgd_server.distribution._repository import HOLD_US, Found, Repository
-from imgd_server.errors import Error, Reason, from_format
-from imgd_server.images import children, describe_held, tag_image
+from imgd_server.errors import Error, Reason
+from imgd_server.images import children, describe_held, read_manifest, tag_image
 from imgd_server.metadata import ReadSession, WriteSession
 from imgd_server.oci import (
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Digest,
-    FormatError,
     Platform,
     Reference,
-    parse_manifest,
 )
 from imgd_server.registry import Resolved
 from imgd_server.threads import in_thread
@@ -242,14 +239,7 @@ class Cache:
         """Remembers how large a manifest's blobs are, and renews its hold where that gets old."""
         content, metadata = repository.backing.content, repository.backing.metadata
 
-        def read() -> Sequence[Descriptor]:
-            raw = content.read(target.digest, MAX_MANIFEST_BYTES)
-            try:
-                return children(parse_manifest(raw, target.media_type))
-            except FormatError as error:
-                raise from_format(error, digest=target.digest) from error
-
-        parts = await in_thread(read)
+        parts = children(await in_thread(lambda: read_manifest(content, target)))
         for part in parts:
             self._sizes[repository.full, part.digest] = part.size
         digests = [part.digest for part in parts]

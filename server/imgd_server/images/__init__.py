@@ -21,6 +21,7 @@ from imgd_server.images._describe import (
     children,
     describe,
     describe_held,
+    read_manifest,
 )
 from imgd_server.images._details import Details, details_of, fitting_images
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
@@ -111,6 +112,7 @@ __all__ = [
     "parse_filters",
     "pause_container",
     "prune_images",
+    "read_manifest",
     "record_unpacked",
     "remove_container",
     "remove_image",

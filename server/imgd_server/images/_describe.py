@@ -40,6 +40,7 @@ __all__ = [
     "describe",
     "describe_held",
     "is_document",
+    "read_manifest",
 ]
 
 # Real indexes are one deep, two where builders nest them; the rest is an attack or a mistake.
@@ -136,7 +137,7 @@ class _Walk:
         if not stored:
             self.note_absent(target)
             return
-        node = _parse(self.content, target)
+        node = read_manifest(self.content, target)
         if isinstance(node, Index):
             self.artifact_type = self.artifact_type if depth else node.artifact_type
             for child in node.manifests:
@@ -175,7 +176,8 @@ class _Walk:
         )
 
 
-def _parse(content: Blobs, target: Descriptor) -> Manifest | Index:
+def read_manifest(content: Blobs, target: Descriptor) -> Manifest | Index:
+    """A stored manifest or index. Blocks. Raises BLOB_NOT_FOUND, MANIFEST_*."""
     raw = content.read(target.digest, MAX_MANIFEST_BYTES)
     try:
         return parse_manifest(raw, target.media_type)

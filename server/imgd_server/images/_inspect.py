@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason, from_format
+from imgd_server.images._describe import read_manifest
 from imgd_server.metadata import ImageRecord, PlatformRecord
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Digest,
     FormatError,
@@ -20,7 +20,6 @@ from imgd_server.oci import (
     Platform,
     media,
     parse_config,
-    parse_manifest,
     select_platforms,
 )
 
@@ -70,19 +69,15 @@ def inspect(
     Blocks. Raises PLATFORM_NOT_FOUND when nothing of that platform is stored.
     """
     target = choose_target(record, platforms, wanted)
-    try:
-        manifest = parse_manifest(
-            content.read(target.digest, MAX_MANIFEST_BYTES), target.media_type
-        )
-        if isinstance(manifest, Index):
-            raise _absent(record, platforms, wanted)
-        config = None
-        if media.is_image_config(manifest.config.media_type) and content.find(
-            manifest.config.digest
-        ):
-            config = parse_config(content.read(manifest.config.digest, MAX_CONFIG_BYTES))
-    except FormatError as error:
-        raise from_format(error, digest=target.digest) from error
+    manifest = read_manifest(content, target)
+    if isinstance(manifest, Index):
+        raise _absent(record, platforms, wanted)
+    config, described = None, manifest.config
+    if media.is_image_config(described.media_type) and content.find(described.digest):
+        try:
+            config = parse_config(content.read(described.digest, MAX_CONFIG_BYTES))
+        except FormatError as error:
+            raise from_format(error, digest=described.digest) from error
     return Inspection(target, manifest, config)
 
 

@@ -11,20 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error, Origin, Reason, from_format
-from imgd_server.images import Description, Unpacked, describe_held
+from imgd_server.errors import Error, Origin, Reason
+from imgd_server.images import Description, Unpacked, describe_held, read_manifest
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES,
     Descriptor,
-    FormatError,
     Index,
     Manifest,
     Platform,
     Reference,
     is_attestation,
     media,
-    parse_manifest,
 )
 from imgd_server.registry import Credentials
 from imgd_server.transfer._fetch import Fetcher, blame, is_here
@@ -209,14 +206,10 @@ class Pull:
             self.unpacking.plan(target.digest, manifest)
 
     async def _parse(self, node: Node, target: Descriptor) -> Manifest | Index:
-        def read() -> Manifest | Index:
-            raw = self._content.read(target.digest, MAX_MANIFEST_BYTES)
-            return parse_manifest(raw, target.media_type)
-
         try:
-            return await asyncio.to_thread(read)
-        except FormatError as error:
-            raise self._refuse(node, from_format(error, digest=target.digest)) from error
+            return await asyncio.to_thread(read_manifest, self._content, target)
+        except Error as error:
+            raise self._refuse(node, error) from error
 
     def _refuse(self, node: Node, error: Error) -> Error:
         """Marks a node as failed, and returns the error to raise."""

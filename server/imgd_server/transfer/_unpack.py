@@ -17,11 +17,11 @@ from imgd_server.images import (
     choose_target,
     is_unpackable,
     layers_of,
+    read_manifest,
 )
 from imgd_server.metadata import ImageRecord, ReadSession
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Digest,
     FormatError,
@@ -30,7 +30,6 @@ from imgd_server.oci import (
     Manifest,
     Platform,
     parse_config,
-    parse_manifest,
 )
 from imgd_server.rootfs import Cancellation, Layer, LayerSource, chain_ids
 from imgd_server.transfer._progress import (
@@ -270,7 +269,7 @@ async def unpack_stored(
     """Unpacks what is stored already. Raises as `Unpacking.run`, and BLOB_NOT_FOUND."""
     for target in targets:
         await hold([target.digest])
-        parsed = await asyncio.to_thread(_read_manifest, content, target)
+        parsed = await asyncio.to_thread(read_manifest, content, target)
         if isinstance(parsed, Index):
             continue
         await hold([child.digest for child in children(parsed)])
@@ -290,11 +289,3 @@ async def unpack_stored(
     progress.planned = True
     await unpacking.run()
     return tuple(unpacking.unpacked)
-
-
-def _read_manifest(content: ContentStore, target: Descriptor) -> Manifest | Index:
-    raw = content.read(target.digest, MAX_MANIFEST_BYTES)
-    try:
-        return parse_manifest(raw, target.media_type)
-    except FormatError as error:
-        raise from_format(error, digest=target.digest) from error

@@ -286,7 +286,7 @@ class Walk:
         )
         raw = await self.ground.load_config(child, config)
         try:
-            return parse_config(raw).platform
+            return (await asyncio.to_thread(parse_config, raw)).platform
         except FormatError as error:
             raise self.refuse(node, from_format(error, digest=config.digest)) from error
 

@@ -179,4 +179,4 @@ def test_content_that_is_damaged(shelf: Shelf, which: str, tmp_path: Any) -> Non
     with pytest.raises(Error) as caught:
         look(shelf, described)
     assert caught.value.reason in (Reason.MANIFEST_INVALID, Reason.CONFIG_INVALID)
-    assert caught.value.digest == image.digest
+    assert caught.value.digest == digest
