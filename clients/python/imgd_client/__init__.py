@@ -3,43 +3,43 @@
 Methods answer with the messages of `imgd.v1`. Every failure is an `ImgdError`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._address import default_address
-from ._client import AsyncClient, Client
-from ._errors import (
-    Aborted,
-    AlreadyExists,
-    Cancelled,
-    DataLoss,
-    DeadlineExceeded,
-    FailedPrecondition,
-    FieldViolation,
-    ImgdError,
-    Internal,
-    InUse,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-    PermissionDenied,
-    Precondition,
-    Resource,
-    ResourceExhausted,
-    TransferFailed,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-    from_rpc_error,
-    transfer_failed,
-)
-from ._hold import AsyncHold, Hold
-from ._progress import ProgressState
-from ._pull import AsyncPullStream, PullStream
-from ._requests import CopyOptions, PullOptions, PushOptions
-from ._watch import AsyncWatch, Watch
-
 if TYPE_CHECKING:
+    from ._address import default_address
+    from ._client import AsyncClient, Client
+    from ._errors import (
+        Aborted,
+        AlreadyExists,
+        Cancelled,
+        DataLoss,
+        DeadlineExceeded,
+        FailedPrecondition,
+        FieldViolation,
+        ImgdError,
+        Internal,
+        InUse,
+        InvalidArgument,
+        NotFound,
+        OutOfRange,
+        PermissionDenied,
+        Precondition,
+        Resource,
+        ResourceExhausted,
+        TransferFailed,
+        Unauthenticated,
+        Unavailable,
+        Unimplemented,
+        from_rpc_error,
+        transfer_failed,
+    )
     from ._events import AsyncEventStream, EventStream
+    from ._hold import AsyncHold, Hold
+    from ._progress import ProgressState
+    from ._pull import AsyncPullStream, PullStream
+    from ._requests import CopyOptions, PullOptions, PushOptions
+    from ._watch import AsyncWatch, Watch
 
 __all__ = [
     "Aborted",
@@ -82,11 +82,31 @@ __all__ = [
     "transfer_failed",
 ]
 
+# Imported at their first use: nobody pays for what they don't use, and imgctl tells gRPC to be
+# silent before it is imported.
+_HOMES = {
+    "AsyncClient": "_client",
+    "AsyncEventStream": "_events",
+    "AsyncHold": "_hold",
+    "AsyncPullStream": "_pull",
+    "AsyncWatch": "_watch",
+    "Client": "_client",
+    "CopyOptions": "_requests",
+    "EventStream": "_events",
+    "Hold": "_hold",
+    "ProgressState": "_progress",
+    "PullOptions": "_requests",
+    "PullStream": "_pull",
+    "PushOptions": "_requests",
+    "Watch": "_watch",
+    "default_address": "_address",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Start-up time: few programs watch the store.
-    if name in ("AsyncEventStream", "EventStream"):
-        from . import _events
-
-        return getattr(_events, name)
+    if name in __all__:
+        # The others are errors.
+        home = import_module(f".{_HOMES.get(name, '_errors')}", __name__)
+        found = globals()[name] = getattr(home, name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

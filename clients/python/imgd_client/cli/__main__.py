@@ -12,8 +12,6 @@ from typing import NoReturn
 
 import click
 
-from imgd_client import ImgdError
-
 from ._app import app
 
 __all__ = ["main"]
@@ -27,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    # Its core writes lines of its own, and reads this when it is imported: nothing here may import
+    # it any earlier.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from imgd_client import ImgdError
+
     for stream in (sys.stdout, sys.stderr):
         # As docker: UTF-8 in any locale, and bytes that are none as they are.
         if isinstance(stream, io.TextIOWrapper):

@@ -186,7 +186,7 @@ def create(
             click.echo(f"{mount.fs_type} {mount.source} {','.join(mount.options)}")
         return
     spec = container_service_pb2.BundleSpec(
-        path="" if bundle == "auto" else str(Path(bundle).absolute()),
+        path="" if bundle == "auto" else _full_path(bundle),
         args=of_bundle["args"],
         env=of_bundle["env"],
         working_dir=of_bundle["workdir"],
@@ -199,6 +199,15 @@ def create(
     click.echo(answer.container.name.removeprefix("containers/"))
     if bundle == "auto":
         click.echo(answer.bundle_path)
+
+
+def _full_path(folder: str) -> str:
+    try:
+        return str(Path(folder).absolute())
+    except FileNotFoundError:
+        raise click.ClickException(
+            "the working directory is gone: name the bundle's folder by its full path"
+        ) from None
 
 
 class _Filters(NamedTuple):
