@@ -219,7 +219,7 @@ def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
     user, password = words.get("username", ""), words.get("password", "")
     if "auth" in words:
         try:
-            user, _, password = base64.b64decode(words["auth"]).decode().partition(":")
+            user, password = base64.b64decode(words["auth"]).decode().split(":", 1)
         except (binascii.Error, ValueError):
             raise ValueError("an auth is malformed") from None
     return Credentials(user, password.rstrip("\0")) if user else None

@@ -119,7 +119,7 @@ def _domain(name: str) -> str:
         domain = Reference.parse(f"{name}/x").domain
     except FormatError:
         domain = ""
-    if not domain or domain not in (name, "docker.io"):
+    if domain != name and name != "index.docker.io":
         raise ValueError(f"{name!r} is no registry's HOST[:PORT]")
     Url.parse(f"https://{domain}/")
     return domain.lower()
