@@ -364,5 +364,17 @@ async def test_a_check_that_repairs(api: Api) -> None:
     assert await check(repair=False) == []
 
 
+async def test_a_check_that_finds_nothing_says_how_far_it_is(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        api.put(f"{number}".encode())
+    monkeypatch.setattr("imgd_server.rpc._system._PROGRESS_SECONDS", 0.0)
+    answers = await read(api.system.CheckStore(system_service_pb2.CheckStoreRequest()))
+    assert not any(one.problems for one in answers)
+    assert [one.checked_blobs for one in answers if one.checked_blobs] == [1, 2, 3, 4, 5, 5]
+    assert [one.total_blobs for one in answers if one.HasField("total_blobs")] == [5]
+
+
 def test_the_kinds_are_those_of_the_api() -> None:
     assert {"IMAGE", "CONTAINER", "LEASE", "TRANSFER", "COLLECTION"} == _events._KINDS

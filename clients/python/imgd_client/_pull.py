@@ -126,6 +126,7 @@ class AsyncPullStream:
         self._forget = forget
         self._owned = not detach
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Future[transfer_pb2.Transfer] | None = None
 
     @property
     def name(self) -> str:
@@ -136,9 +137,12 @@ class AsyncPullStream:
         """Starts it unless it is started, and returns its record."""
         if self._watch is None:
             self._loop = asyncio.get_running_loop()
-            starting = asyncio.ensure_future(self._start())
+            starting = self._starting = self._starting or asyncio.ensure_future(self._start())
             try:
                 self.transfer = await asyncio.shield(starting)
+            except ImgdError:
+                self._starting = None
+                raise
             except asyncio.CancelledError:
                 # The daemon may have accepted it. The wait is bounded by the client's timeout.
                 with suppress(ImgdError):
@@ -147,8 +151,13 @@ class AsyncPullStream:
                         await self._leave(self.name)
                 self._owned = False
                 raise
-            self._watch = self._open_watch(self.name)
+            self._attach()
         return self.transfer
+
+    def _attach(self) -> None:
+        # Several tasks may have waited for the same start.
+        if self._watch is None:
+            self._watch = self._open_watch(self.name)
 
     def __aiter__(self) -> Self:
         return self
@@ -178,6 +187,10 @@ class AsyncPullStream:
 
     async def aclose(self) -> None:
         """Stops watching, and cancels the transfer when it has not ended. Idempotent."""
+        if self._starting is not None:
+            # By another task, maybe, and the daemon may accept it.
+            with suppress(ImgdError):
+                await self.start()
         if self._watch is not None:
             await self._watch.aclose()
             if self._owned:

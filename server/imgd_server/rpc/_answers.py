@@ -16,7 +16,7 @@ from imgd_server.transfer import now_us
 
 __all__ = ["change", "change_in_steps", "known_answer"]
 
-_Answer = TypeVar("_Answer")
+_Answer = TypeVar("_Answer", bound=Message)
 
 # As TagImageRequest promises.
 _KEPT_US = 24 * 3600 * 1_000_000
@@ -78,9 +78,9 @@ def _known(session: ReadSession, request: Any, now: int) -> Any:
     return _parse_answer(request, known.answer)
 
 
-def _keep(session: WriteSession, request: Any, answer: Any, now: int) -> None:
+def _keep(session: WriteSession, request: Any, answer: Message, now: int) -> None:
     if request_id := getattr(request, "request_id", ""):
-        raw = cast(Message, answer).SerializeToString()
+        raw = answer.SerializeToString()
         session.keep_answer(KeptAnswer(request_id, _fingerprint(request), raw, now + _KEPT_US))
 
 

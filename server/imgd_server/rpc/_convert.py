@@ -127,11 +127,11 @@ def failure(error: Error) -> errors_pb2.Failure:
         reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.name}"),
         message=cut(error.message, _MAX_TEXT),
         origin=errors_pb2.FailureOrigin.Name(error.origin.value),  # type: ignore[arg-type]
-        reference=error.reference,
-        digest=error.digest,
-        host=error.host,
+        reference=cut(error.reference, _MAX_TEXT),
+        digest=cut(error.digest, _MAX_TEXT),
+        host=cut(error.host, _MAX_TEXT),
         http_status=error.http_status,
-        registry_code=error.registry_code,
+        registry_code=cut(error.registry_code, _MAX_TEXT),
         metadata={key: cut(value, _MAX_TEXT) for key, value in error.metadata.items()},
     )
     if error.retry_after is not None:

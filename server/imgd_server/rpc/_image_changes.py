@@ -92,29 +92,35 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
         self, request: image_service_pb2.PinImageRequest, context: Context
     ) -> image_service_pb2.PinImageResponse:
         """Pins an image."""
-        record = await self._pin(request, pinned=True)
-        return image_service_pb2.PinImageResponse(image=_convert.image(record))
+
+        def pin(session: WriteSession, now: int) -> image_service_pb2.PinImageResponse:
+            record = _pin(session, request.image, now, pinned=True)
+            return image_service_pb2.PinImageResponse(image=_convert.image(record))
+
+        return await change(self._metadata, request, pin)
 
     async def UnpinImage(
         self, request: image_service_pb2.UnpinImageRequest, context: Context
     ) -> image_service_pb2.UnpinImageResponse:
         """Takes a pin away."""
-        record = await self._pin(request, pinned=False)
-        return image_service_pb2.UnpinImageResponse(image=_convert.image(record))
 
-    async def _pin(self, request: Any, *, pinned: bool) -> ImageRecord:
-        def pin(session: WriteSession, now: int) -> ImageRecord:
-            record = find_image(session, request.image)
-            if record.pinned == pinned:
-                return record
-            session.set_pinned(record.uid, pinned)
-            if pinned:
-                # Whoever pins it wants it kept, also behind a removal that waits for its holders.
-                session.set_doomed(record.uid, False)
-            session.add_event(image_event("pin" if pinned else "unpin", record, now))
-            return find_image(session, f"images/{record.uid}")
+        def unpin(session: WriteSession, now: int) -> image_service_pb2.UnpinImageResponse:
+            record = _pin(session, request.image, now, pinned=False)
+            return image_service_pb2.UnpinImageResponse(image=_convert.image(record))
 
-        return await change(self._metadata, request, pin)
+        return await change(self._metadata, request, unpin)
+
+
+def _pin(session: WriteSession, text: str, now: int, *, pinned: bool) -> ImageRecord:
+    record = find_image(session, text)
+    if record.pinned == pinned:
+        return record
+    session.set_pinned(record.uid, pinned)
+    if pinned:
+        # Whoever pins it wants it kept, also behind a removal that waits for its holders.
+        session.set_doomed(record.uid, False)
+    session.add_event(image_event("pin" if pinned else "unpin", record, now))
+    return find_image(session, f"images/{record.uid}")
 
 
 def _removed(removals: list[Removal]) -> image_service_pb2.RemoveImageResponse:

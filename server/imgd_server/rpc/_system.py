@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 import json
 import platform
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -34,6 +35,10 @@ from imgd_server.transfer import TransferManager, now_us
 __all__ = ["RegistryInside", "SystemServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+# How long a check that finds nothing is silent: it may read a disk for hours.
+_PROGRESS_SECONDS = 1.0
 
 
 class RegistryInside:
@@ -153,7 +158,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: system_service_pb2.CheckStoreRequest, context: Context
     ) -> AsyncIterator[system_service_pb2.CheckStoreResponse]:
         """Streams what a check finds."""
-        checked = 0
+        checked, told = 0, time.monotonic()
         async for checked, problems in check_store(
             self._metadata,
             self._content,
@@ -161,7 +166,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             repair=request.repair,
             snapshots=self._snapshots,
         ):
-            if problems:
+            if problems or time.monotonic() >= told + _PROGRESS_SECONDS:
                 yield system_service_pb2.CheckStoreResponse(
                     checked_blobs=checked,
                     problems=[
@@ -174,6 +179,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                         for one in problems
                     ],
                 )
+                told = time.monotonic()
         yield system_service_pb2.CheckStoreResponse(checked_blobs=checked, total_blobs=checked)
 
 

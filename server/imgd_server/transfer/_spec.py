@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from imgd_server.errors import from_format
+from imgd_server.errors import FieldError, from_format
 from imgd_server.oci import FormatError, Platform, Reference
 from imgd_server.registry import Credentials
 
@@ -107,7 +107,15 @@ class TransferSpec:
     def with_credentials(
         self, source: Credentials | None, destination: Credentials | None
     ) -> TransferSpec:
-        """The spec with credentials for its registries."""
+        """The spec with credentials for its registries. Raises FIELD_INVALID for credentials for
+        the store."""
+        for side, endpoint, given in (
+            ("source", self.source, source),
+            ("destination", self.destination, destination),
+        ):
+            if given and isinstance(endpoint, StoreEndpoint):
+                field = f"{side}_credentials"
+                raise FieldError(field, f"{field}: the {side} is the store, which needs none")
         return replace(
             self,
             source=_authorized(self.source, source),

@@ -279,6 +279,10 @@ async def test_cancel_resume_delete(api: Api, held: HostileRegistry) -> None:
     # The watch that was open ends well, with the end.
     assert (await read(watch))[-1].event.finished.transfer == cancelled
     held.behave()
+    useless = transfer_service_pb2.ResumeTransferRequest(name=name)
+    useless.destination_credentials.registry_token = "secret"
+    found = await refusal(api.transfers.ResumeTransfer(useless))
+    assert (found.reason, found.field) == ("FIELD_INVALID", "destination_credentials")
     resumed = (
         await api.transfers.ResumeTransfer(transfer_service_pb2.ResumeTransferRequest(name=name))
     ).transfer

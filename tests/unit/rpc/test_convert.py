@@ -145,6 +145,14 @@ def test_a_failure_says_all_that_is_known() -> None:
     assert not _convert.failure(Error(Reason.CANCELLED, "x")).HasField("retry_delay")
 
 
+def test_a_failure_is_never_long() -> None:
+    long = "x" * MIB
+    error = Error(
+        Reason.REGISTRY_DENIED, long, reference=long, digest=long, host=long, registry_code=long
+    )
+    assert _convert.failure(error).ByteSize() < 8000
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_can_be_a_failure(reason: Reason) -> None:
     found = _convert.failure(Error(reason, "x" * MIB + "\ud800", metadata={"a": "\udc80" * MIB}))

@@ -10,7 +10,14 @@ import grpc
 import pytest
 
 from imgd.v1 import errors_pb2, transfer_pb2, transfer_service_pb2
-from imgd_client import AsyncClient, Cancelled, Client, InvalidArgument, TransferFailed
+from imgd_client import (
+    AsyncClient,
+    Cancelled,
+    Client,
+    InvalidArgument,
+    ResourceExhausted,
+    TransferFailed,
+)
 from tests.scripted import (
     HOLD,
     NAME,
@@ -302,6 +309,38 @@ class TestAsyncio:
                 await within(task)
             # The daemon had accepted it.
             assert daemon.requests("CancelTransfer")[0].name == NAME
+
+    async def test_closing_it_while_it_starts_elsewhere_cancels_the_pull(
+        self, daemon: ScriptedDaemon
+    ) -> None:
+        go_on = asyncio.Event()
+        daemon.gates["StartTransfer"] = go_on
+        async with AsyncClient(daemon.address) as client:
+            pull = client.pull(_REFERENCE)
+            tasks = [asyncio.ensure_future(pull.result()) for _ in range(2)]
+            await daemon.called("StartTransfer")
+            closing = asyncio.ensure_future(pull.aclose())
+            await asyncio.sleep(0)
+            go_on.set()
+            await within(closing)
+
+            for task in tasks:
+                with pytest.raises(Cancelled):
+                    await within(task)
+            assert len(daemon.requests("StartTransfer")) == 1
+            assert len(daemon.requests("CancelTransfer")) == 1
+
+    async def test_a_start_that_failed_can_be_tried_again(self, daemon: ScriptedDaemon) -> None:
+        daemon.answers["StartTransfer"] = [
+            Abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy"),
+            transfer_service_pb2.StartTransferResponse(transfer=transfer_pb2.Transfer(name=NAME)),
+        ]
+        async with AsyncClient(daemon.address) as client:
+            pull = client.pull(_REFERENCE)
+            with pytest.raises(ResourceExhausted):
+                await pull.start()
+            assert (await pull.start()).name == NAME
+            await pull.aclose()
 
     async def test_two_faces_share_no_loop(self, daemon: ScriptedDaemon) -> None:
         daemon.watches = [_script()]
