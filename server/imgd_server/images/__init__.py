@@ -40,7 +40,7 @@ from imgd_server.images._leases import (
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
 from imgd_server.images._patterns import PatternError, ReferencePattern
-from imgd_server.images._preparing import Prepared, RootfsManager
+from imgd_server.images._preparing import RootfsManager, View
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
 from imgd_server.images._rootfs import Rootfs, RootfsStore
@@ -72,7 +72,6 @@ __all__ = [
     "NewContainer",
     "NewLease",
     "PatternError",
-    "Prepared",
     "Problem",
     "Pruned",
     "ReferencePattern",
@@ -84,6 +83,7 @@ __all__ = [
     "Tagged",
     "Unpacked",
     "Usage",
+    "View",
     "Water",
     "beat_container",
     "check_store",

@@ -21,6 +21,7 @@ from imgd_server.oci import Platform
 __all__ = [
     "NewContainer",
     "beat_container",
+    "container_exists",
     "create_container",
     "expire_containers",
     "find_container",
@@ -53,11 +54,7 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
     CONTAINER_EXISTS."""
     container_id = wanted.container_id or new_uid().lower()
     if session.container(container_id):
-        raise Error(
-            Reason.CONTAINER_EXISTS,
-            f"a container named {container_id} exists: remove it, or use another name",
-            metadata={"container": f"containers/{container_id}"},
-        )
+        raise container_exists(container_id)
     image = find_image(session, f"images/{wanted.uid}" if wanted.uid else wanted.image)
     record = ContainerRecord(
         container_id,
@@ -76,6 +73,15 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
     session.touch_image(image.uid, now)
     _tell(session, "create", record, now)
     return record
+
+
+def container_exists(container_id: str) -> Error:
+    """CONTAINER_EXISTS."""
+    return Error(
+        Reason.CONTAINER_EXISTS,
+        f"a container named {container_id} exists: remove it, or use another name",
+        metadata={"container": f"containers/{container_id}"},
+    )
 
 
 def _image_id(session: ReadSession, image: ImageRecord, platform: str) -> str:

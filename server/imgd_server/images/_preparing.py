@@ -4,20 +4,21 @@ what they stand on."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._bundle import BundleRequest
+from imgd_server.images._containers import NewContainer, container_exists, create_container
 from imgd_server.images._inspect import Inspection, inspect
-from imgd_server.images._leases import delete_lease
+from imgd_server.images._leases import delete_lease, take_lease
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._rootfs import Mount, Rootfs, RootfsStore
 from imgd_server.images._unpacking import LayerUnpacker, Unpacked, layers_of, record_unpacked
@@ -33,7 +34,9 @@ from imgd_server.metadata import (
 from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import FileChange, Snapshot, stored_layer
 
-__all__ = ["Prepared", "RootfsManager"]
+__all__ = ["RootfsManager", "View"]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -42,14 +45,27 @@ _HELD = 24 * 3600 * 1_000_000
 # The colon keeps it apart from callers' leases.
 _LEASE = "rootfs:"
 _PAGE = 1000
-# Changes that are sent at once.
+# Changes that are told at once, and bytes of their paths: where those are no UTF-8, a byte becomes
+# three on the wire, and an answer has 1 MiB at the most.
 _CHANGES = 500
+_CHANGES_BYTES = 200_000
+
+Registered = Callable[[WriteSession, int], ContainerRecord]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """An image's layers, unpacked and held until `finish` or `give_up`; with a root file system, or
-    without."""
+class View:
+    """An image that can be mounted, read-only, as long as its lease lasts."""
+
+    mount: Mount
+    lease_id: str
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An image's layers, unpacked and held until `_finish` or `_give_up`; with a root file system,
+    or without."""
 
     key: str
     image: ImageRecord
@@ -71,7 +87,99 @@ class RootfsManager:
         self._metadata, self._content = metadata, content
         self._unpacker, self._store = unpacker, store
 
-    async def unpack(self, image: str, platform: Platform | None, now: int) -> Prepared:
+    async def create(
+        self,
+        wanted: NewContainer,
+        bundle: BundleRequest | None,
+        record: Callable[[Registered], Awaitable[T]],
+    ) -> T:
+        """Makes a root file system, and a bundle if one is asked for, and registers a container
+        with it: `record` runs the function that it is given in one transaction, or finds that there
+        is nothing to do, and its answer is returned. Whatever becomes of that, and whoever leaves
+        meanwhile, files stay only with the container's record.
+
+        Raises CONTAINER_EXISTS, IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND,
+        BLOB_NOT_FOUND, FIELD_INVALID for a bundle that can't be, UNSUPPORTED for what has no root
+        file system or mounts that can't be said, OSError, what unpacking raises and what `record`
+        raises.
+        """
+        return await _to_its_end(self._create(wanted, bundle, record))
+
+    async def _create(
+        self,
+        wanted: NewContainer,
+        bundle: BundleRequest | None,
+        record: Callable[[Registered], Awaitable[T]],
+    ) -> T:
+        await self._metadata.read(lambda session: _check_free(session, wanted.container_id))
+        platform = Platform.parse(wanted.platform) if wanted.platform else None
+        prepared = await self._prepare(wanted.image, platform, bundle, wanted.container_id, _now())
+        made, config = prepared.rootfs, prepared.inspection.config
+        assert made is not None
+        complete = replace(
+            wanted,
+            container_id=wanted.container_id or new_uid().lower(),
+            uid=prepared.image.uid,
+            rootfs=made.to_json(),
+            platform=wanted.platform or (str(config.platform) if config else ""),
+        )
+
+        def register(session: WriteSession, now: int) -> ContainerRecord:
+            registered = create_container(session, complete, now)
+            self._finish(session, prepared, now)
+            return registered
+
+        recording = asyncio.ensure_future(record(register))
+        try:
+            return await asyncio.shield(recording)
+        finally:
+            await asyncio.shield(self._conclude(recording, prepared, complete))
+
+    async def _conclude(
+        self, recording: asyncio.Future[Any], prepared: _Prepared, container: NewContainer
+    ) -> None:
+        """Keeps or takes back what was prepared, by what is recorded: a write goes on when whoever
+        waits for it has left."""
+        await asyncio.wait([recording])
+        if not recording.cancelled():
+            recording.exception()  # whoever waits for it, if anybody still does, gets it
+        known = await self._metadata.read(lambda session: session.container(container.container_id))
+        if known is not None and known.rootfs == container.rootfs:
+            self._store.release(prepared.key)
+        else:
+            await self._give_up(prepared)
+
+    async def mount(self, image: str, platform: Platform | None, lease_id: str, ttl: int) -> View:
+        """Unpacks an image and holds it with a lease, as `take_lease` has it. A caller who leaves
+        before the answer leaves no lease that has no name yet.
+
+        Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, BLOB_NOT_FOUND, UNSUPPORTED
+        where there is nothing to see, and what unpacking raises.
+        """
+        return await _to_its_end(self._mount(image, platform, lease_id, ttl))
+
+    async def _mount(self, image: str, platform: Platform | None, lease_id: str, ttl: int) -> View:
+        prepared = await self._unpack(image, platform, _now())
+        taken = lease_id or new_uid().lower()
+
+        def hold(session: WriteSession) -> None:
+            now = _now()
+            take_lease(session, taken, ttl, prepared.image.uid, now)
+            self._finish(session, prepared, now)
+
+        try:
+            mount = await asyncio.to_thread(self._store.view, prepared.unpacked.snapshots)
+            await self._metadata.write(hold)
+        except BaseException:
+            await asyncio.shield(self._release(prepared.key))
+            if not lease_id:
+                # Writes have an order: this one comes after `hold`, which nobody may have seen end.
+                await asyncio.shield(self._end_lease(taken))
+            raise
+        config = prepared.inspection.config
+        return View(mount, taken, platform or (config.platform if config else Platform.host()))
+
+    async def _unpack(self, image: str, platform: Platform | None, now: int) -> _Prepared:
         """Unpacks a stored image as far as it is not, and holds it and its snapshots.
 
         Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, UNSUPPORTED for an artifact,
@@ -84,8 +192,8 @@ class RootfsManager:
             session.put_lease(_lease(key, now, images=(record.uid,)))
             return record, session.image_platforms(record.uid)
 
-        record, platforms = await self._metadata.write(begin)
         try:
+            record, platforms = await self._metadata.write(begin)
             found = await asyncio.to_thread(inspect, self._content, record, platforms, platform)
             if found.config is None:
                 raise Error(Reason.UNSUPPORTED, "this is no image of a root file system")
@@ -102,18 +210,18 @@ class RootfsManager:
         except BaseException:
             await asyncio.shield(self._release(key))
             raise
-        return Prepared(key, record, found, Unpacked(found.target.digest, snapshots))
+        return _Prepared(key, record, found, Unpacked(found.target.digest, snapshots))
 
-    async def prepare(
+    async def _prepare(
         self,
         image: str,
         platform: Platform | None,
         bundle: BundleRequest | None,
         hostname: str,
         now: int,
-    ) -> Prepared:
-        """As `unpack`, and makes a root file system. Raises as it and `RootfsStore.make` do."""
-        unpacked = await self.unpack(image, platform, now)
+    ) -> _Prepared:
+        """As `_unpack`, and makes a root file system. Raises as it and `RootfsStore.make` do."""
+        unpacked = await self._unpack(image, platform, now)
         stopped = threading.Event()
 
         def check() -> None:
@@ -137,31 +245,30 @@ class RootfsManager:
             stopped.set()
             await asyncio.shield(self._abandon(making, unpacked))
             raise
-        return Prepared(unpacked.key, unpacked.image, unpacked.inspection, unpacked.unpacked, made)
+        return replace(unpacked, rootfs=made)
 
-    async def _abandon(self, making: asyncio.Future[Rootfs], prepared: Prepared) -> None:
+    async def _abandon(self, making: asyncio.Future[Rootfs], prepared: _Prepared) -> None:
         await asyncio.wait([making])
         if not making.cancelled():
             making.exception()
-        await self.give_up(prepared)
+        await self._give_up(prepared)
 
-    def finish(self, session: WriteSession, prepared: Prepared, now: int) -> None:
+    def _finish(self, session: WriteSession, prepared: _Prepared, now: int) -> None:
         """In the transaction that shows what it was prepared for: the image holds its snapshots
         from here on."""
         record_unpacked(session, prepared.image.uid, [prepared.unpacked])
         delete_lease(session, _LEASE + prepared.key, now)
 
-    def settled(self, prepared: Prepared) -> None:
-        """After that transaction."""
-        self._store.release(prepared.key)
-
-    async def give_up(self, prepared: Prepared) -> None:
+    async def _give_up(self, prepared: _Prepared) -> None:
         """Takes back what was prepared."""
         await asyncio.to_thread(self._store.remove, prepared.key)
         await self._release(prepared.key)
 
     async def _release(self, key: str) -> None:
-        await self._metadata.write(lambda session: delete_lease(session, _LEASE + key, _now()))
+        await self._end_lease(_LEASE + key)
+
+    async def _end_lease(self, lease_id: str) -> None:
+        await self._metadata.write(lambda session: delete_lease(session, lease_id, _now()))
 
     async def remove(self, record: ContainerRecord) -> None:
         """Removes the files of a container whose record is gone. What fails is left to a sweep."""
@@ -186,13 +293,10 @@ class RootfsManager:
         snapshots = await asyncio.to_thread(self._snapshots, rootfs)
         found = self._store.changes(rootfs, snapshots)
 
-        def some() -> list[FileChange]:
-            return [*itertools.islice(found, _CHANGES)]
-
         step: asyncio.Future[list[FileChange]] | None = None
         try:
             while True:
-                step = asyncio.ensure_future(asyncio.to_thread(some))
+                step = asyncio.ensure_future(asyncio.to_thread(_some, found))
                 if not (changes := await asyncio.shield(step)):
                     return
                 yield changes
@@ -209,11 +313,6 @@ class RootfsManager:
                 "the snapshots below the container's root file system are not there",
             )
         return [one for one in found if one is not None]
-
-    async def view(self, prepared: Prepared) -> Mount:
-        """The mount that shows an unpacked image, read-only. Raises UNSUPPORTED where it can't be
-        said."""
-        return await asyncio.to_thread(self._store.view, prepared.unpacked.snapshots)
 
     async def restore(self) -> None:
         """After a start: removes what no container has, and mounts again what is not mounted."""
@@ -232,6 +331,38 @@ class RootfsManager:
                     _log.info("root file system mounted again", container=container_id)
             except (OSError, Error) as error:
                 _log.warning("root file system not mounted", container=container_id, why=str(error))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, and it
+    gets the time to."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+def _some(found: Iterator[FileChange]) -> list[FileChange]:
+    """The next changes, as many as are told at once; none at the end."""
+    some: list[FileChange] = []
+    size = 0
+    for one in found:
+        some.append(one)
+        size += len(one.path)
+        if len(some) == _CHANGES or size >= _CHANGES_BYTES:
+            break
+    return some
+
+
+def _check_free(session: ReadSession, container_id: str) -> None:
+    """Before the work; the transaction at the end decides."""
+    if container_id and session.container(container_id):
+        raise container_exists(container_id)
 
 
 def _lease(

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from dataclasses import replace
-from typing import Any, TypeVar
-
 from imgd.v1 import container_pb2, container_service_pb2
 from imgd_server.errors import Error, Reason
-from imgd_server.images import (
-    BundleRequest,
-    NewContainer,
-    Rootfs,
-    RootfsManager,
-    create_container,
-)
-from imgd_server.metadata import ContainerRecord, MetadataStore, ReadSession, WriteSession
-from imgd_server.oci import Platform
+from imgd_server.images import BundleRequest, NewContainer, Rootfs, RootfsManager
+from imgd_server.metadata import ContainerRecord, MetadataStore
 from imgd_server.rootfs import FileChange
 from imgd_server.rpc import _convert
 from imgd_server.rpc._answers import change, known_answer
-from imgd_server.transfer import now_us
 
-__all__ = ["container_message", "create_with_rootfs", "file_change", "no_rootfs", "to_its_end"]
-
-T = TypeVar("T")
-
-
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, and it
-    gets the time to."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
+__all__ = ["container_message", "create_with_rootfs", "file_change", "no_rootfs"]
 
 
 async def create_with_rootfs(
@@ -56,54 +27,20 @@ async def create_with_rootfs(
     )
     if known is not None:
         return known
-    return await to_its_end(_create(metadata, rootfs, request, wanted))
-
-
-async def _create(
-    metadata: MetadataStore,
-    rootfs: RootfsManager,
-    request: container_service_pb2.CreateContainerRequest,
-    wanted: NewContainer,
-) -> container_service_pb2.CreateContainerResponse:
-    await metadata.read(lambda session: _check_free(session, wanted.container_id))
-    platform = Platform.parse(wanted.platform) if wanted.platform else None
     bundle = _bundle(request.bundle) if request.HasField("bundle") else None
-    prepared = await rootfs.prepare(wanted.image, platform, bundle, wanted.container_id, now_us())
-    made = prepared.rootfs
-    assert made is not None
-    config = prepared.inspection.config
-    stated = wanted.platform or (str(config.platform) if config else "")
-    complete = replace(wanted, uid=prepared.image.uid, rootfs=made.to_json(), platform=stated)
-    shown: list[str] = []
-
-    def create(session: WriteSession, now: int) -> container_service_pb2.CreateContainerResponse:
-        record = create_container(session, complete, now)
-        rootfs.finish(session, prepared, now)
-        shown.append(record.container_id)
-        return container_service_pb2.CreateContainerResponse(
-            container=container_message(record), bundle_path=made.bundle
-        )
-
-    try:
-        # A caller who leaves now comes too late: it is there, or it is not, with its record.
-        answer = await asyncio.shield(change(metadata, request, create))
-    except Error:
-        await rootfs.give_up(prepared)
-        raise
-    if not shown:  # somebody else has sent the same request, and was faster
-        await rootfs.give_up(prepared)
-    rootfs.settled(prepared)
-    return answer
+    return await rootfs.create(
+        wanted,
+        bundle,
+        lambda register: change(
+            metadata, request, lambda session, now: _created(register(session, now))
+        ),
+    )
 
 
-def _check_free(session: ReadSession, container_id: str) -> None:
-    """Before the work; the transaction at the end decides."""
-    if container_id and session.container(container_id):
-        raise Error(
-            Reason.CONTAINER_EXISTS,
-            f"a container named {container_id} exists: remove it, or use another name",
-            metadata={"container": f"containers/{container_id}"},
-        )
+def _created(record: ContainerRecord) -> container_service_pb2.CreateContainerResponse:
+    return container_service_pb2.CreateContainerResponse(
+        container=container_message(record), bundle_path=Rootfs.from_json(record.rootfs).bundle
+    )
 
 
 def _bundle(message: container_service_pb2.BundleSpec) -> BundleRequest:

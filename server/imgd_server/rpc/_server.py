@@ -119,7 +119,7 @@ class GrpcServer:
             "ContainerService": ContainerServicer(metadata, rootfs),
             "ContentService": ContentServicer(content),
             "EventService": self._events,
-            "FilesystemService": MountServicer(metadata, rootfs),
+            "FilesystemService": MountServicer(rootfs),
             "ImageService": ImageServicer(metadata, content, own_hosts),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
