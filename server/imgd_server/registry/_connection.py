@@ -43,8 +43,8 @@ class ProtocolError(Exception):
 class OriginSettings:
     """What holds for one origin alone; None for what holds for all. Times in seconds.
 
-    `context` is its TLS, `headers` go with each request to it, and `answer_timeout` is for an
-    answer's head.
+    `context` is its TLS, `headers` go with each request to it, and `answer_timeout` is its
+    `read_timeout`.
     """
 
     context: ssl.SSLContext | None = None

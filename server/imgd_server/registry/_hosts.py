@@ -51,7 +51,11 @@ _NO_ANSWER: Final = {
 
 
 class Health:
-    """Whether a host may be asked. Safe to use from many threads."""
+    """Whether a host may be asked. Safe to use from many threads.
+
+    Who asks remembers how often it had failed (`failures`) then: an answer to what began before a
+    failure says nothing about what came of that.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,26 +63,28 @@ class Health:
         # Of time.monotonic; None while it is well.
         self._until: float | None = None
         self._trying = False
+        self.failures = 0
 
-    def enter(self) -> bool:
-        """Whether it may be asked now; ends with one of the others."""
+    def enter(self) -> int | None:
+        """Asks whether it may be asked now; None for no, else its failures so far."""
         with self._lock:
-            if self._until is None:
-                return True
-            if self._trying or time.monotonic() < self._until:
-                return False
-            self._trying = True
-            return True
+            if self._until is not None:
+                if self._trying or time.monotonic() < self._until:
+                    return None
+                self._trying = True
+            return self.failures
 
-    def leave(self) -> None:
+    def leave(self, failures: int) -> None:
         """Nothing was learned."""
         with self._lock:
-            self._trying = False
+            if failures == self.failures:
+                self._trying = False
 
-    def answered(self) -> None:
+    def answered(self, failures: int) -> None:
         """It answered, and is well as far as that goes."""
         with self._lock:
-            self._trying, self._until = False, None
+            if failures == self.failures:
+                self._trying, self._until = False, None
 
     def proved(self) -> None:
         """It served something to its end."""
@@ -88,6 +94,7 @@ class Health:
     def failed(self, wait: float | None = None) -> None:
         """It failed, and asks for so many seconds of peace, if it does."""
         with self._lock:
+            self.failures += 1
             self._trying = False
             now = time.monotonic()
             # Those that fail with the first one say nothing new.
@@ -108,12 +115,12 @@ class Host:
     mirror: bool = False
     health: Health = field(default_factory=Health, compare=False)
 
-    def fail(self, error: Error) -> None:
-        """Takes note of a failure, if it speaks against the host."""
-        if error.reason in _UNWELL:
-            self.health.failed(error.retry_after)
-        else:
-            self.health.answered()
+    def fail(self, error: Error) -> bool:
+        """Takes note of a failure, and says whether it speaks against the host."""
+        if error.reason not in _UNWELL:
+            return False
+        self.health.failed(error.retry_after)
+        return True
 
 
 class Hosts:
@@ -188,12 +195,13 @@ class Hosts:
         # After each round that of the registry's own server, if it was asked.
         failed: Error | None = None
         for host in able:
-            if not host.health.enter():
+            failures = host.health.enter()
+            if failures is None:
                 left_out.append(host)
                 failed = None
                 continue
             try:
-                return self._try(host, work)
+                return self._try(host, work, failures)
             except Error as error:
                 if error.reason is Reason.CANCELLED:
                     raise
@@ -201,7 +209,7 @@ class Hosts:
         if failed is None or failed.reason in _NO_ANSWER:
             for host in left_out:
                 try:
-                    return self._try(host, work)
+                    return self._try(host, work, host.health.failures)
                 except Error as error:
                     if error.reason is Reason.CANCELLED:
                         raise
@@ -210,19 +218,20 @@ class Hosts:
         assert failed
         raise failed
 
-    def _try(self, host: Host, work: Callable[[Host], T]) -> T:
+    def _try(self, host: Host, work: Callable[[Host], T], failures: int) -> T:
+        health = host.health
         try:
             result = work(host)
         except Error as error:
             if isinstance(error, PausedError) or error.reason is Reason.CANCELLED:
-                host.health.leave()
-            else:
-                host.fail(error)
+                health.leave(failures)
+            elif not host.fail(error):
+                health.answered(failures)
             raise
         except BaseException:
-            host.health.leave()
+            health.leave(failures)
             raise
-        host.health.answered()
+        health.answered(failures)
         return result
 
     def _host(self, settings: HostSettings, *, mirror: bool) -> Host:

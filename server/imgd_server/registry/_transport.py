@@ -163,7 +163,8 @@ class Transport:
                 forget()  # noqa: B023 - of the attempt that is returned
                 self._give_back(connection, keep=keep and not cancellation.cancelled)
 
-            return Response(connection, head, url, self._config.read_timeout, cancellation, release)
+            pace = self._config.answering(url)
+            return Response(connection, head, url, pace, cancellation, release)
 
     def _message(self, request: Request, url: Url) -> bytes:
         """A request's head, and its body if that is small."""

@@ -49,17 +49,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_host_that_fails_is_left_out_and_tried_by_one_at_a_time(clock: Clock) -> None:
     health = Health()
-    assert health.enter()
-    assert health.enter()
+    assert [health.enter(), health.enter()] == [0, 0]
     health.failed()
-    assert not health.enter()
+    # What began before says nothing.
+    health.answered(0)
+    assert health.enter() is None
     clock.now += 10
-    assert [health.enter(), health.enter()] == [True, False]
+    assert [health.enter(), health.enter()] == [1, None]
+    health.leave(0)
+    assert health.enter() is None
     # Who learned nothing lets another one try.
-    health.leave()
-    assert [health.enter(), health.enter()] == [True, False]
-    health.answered()
-    assert [health.enter(), health.enter()] == [True, True]
+    health.leave(1)
+    assert [health.enter(), health.enter()] == [1, None]
+    health.answered(1)
+    assert [health.enter(), health.enter()] == [1, 1]
 
 
 def test_it_is_left_out_for_longer_each_time_until_it_served_something(clock: Clock) -> None:
@@ -70,9 +73,9 @@ def test_it_is_left_out_for_longer_each_time_until_it_served_something(clock: Cl
         # Those that were under way fail too, and say nothing new.
         health.failed()
         since = clock.now
-        while not health.enter():
+        while (failures := health.enter()) is None:
             clock.now += 1
-        health.answered()
+        health.answered(failures)
         return clock.now - since
 
     assert [left_out() for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
@@ -84,12 +87,12 @@ def test_a_host_may_ask_for_peace_within_bounds(clock: Clock) -> None:
     health = Health()
     health.failed(60.0)
     clock.now += 59
-    assert not health.enter()
+    assert health.enter() is None
     clock.now += 1
-    assert health.enter()
+    assert health.enter() is not None
     health.failed(1e6)
     clock.now += 300
-    assert health.enter()
+    assert health.enter() is not None
 
 
 # --- the order of hosts
@@ -282,7 +285,7 @@ def test_hosts_of_one_origin_are_well_or_not_together(clock: Clock) -> None:
     text = '"a.io".host."https://m.io/a" = {}\n"b.io".host."https://m.io/b" = {}'
     hosts = Hosts(parse_registries(text), lambda _: [])
     hosts.of("a.io")[0].health.failed()
-    assert not hosts.of("b.io")[0].health.enter()
+    assert hosts.of("b.io")[0].health.enter() is None
     assert hosts.of("A.io") is hosts.of("a.io")
 
 

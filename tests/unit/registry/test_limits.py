@@ -8,8 +8,11 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.registry import Cancellation, PausedError, _limits
+from imgd_server.registry._connection import TransportConfig
 from imgd_server.registry._limits import HostLimits, Turn
+from imgd_server.registry._transport import Request, Transport
 from imgd_server.registry._url import Url
+from tests.unit.registry.conftest import Net
 
 NET = 60.0
 HOST, OTHER = Url.parse("https://h.io/v2/"), Url.parse("https://other.io/v2/")
@@ -212,3 +215,31 @@ def test_what_is_remembered_is_bounded(clock: Clock) -> None:
     for number in range(_limits._MAX_HOSTS + 1):
         limits.enter(Url("http", f"h{number}", 80), "", NEVER).leave()
     assert len(limits._hosts) == _limits._MAX_HOSTS
+
+
+def test_a_turn_lasts_until_the_answer_is_closed(net: Net) -> None:
+    transport = Transport(TransportConfig(host_requests=1))
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    net.connection([ok], [ok])
+    request = Request("GET", HOST, named="h.io")
+    first = transport.send(request, NEVER)
+    assert first.read(10) == b"ok"
+    cancellation = Cancellation()
+    failed: list[Error] = []
+
+    def ask_again() -> None:
+        try:
+            transport.send(request, cancellation)
+        except Error as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask_again)
+    thread.start()
+    cancellation.cancel()
+    thread.join(NET)
+    assert [one.reason for one in failed] == [Reason.CANCELLED]
+    assert len(net.sent) == 1
+    first.close()
+    with transport.send(request, NEVER) as second:
+        assert second.read(10) == b"ok"
+    transport.close()
