@@ -453,7 +453,7 @@ FAULTS: list[tuple[Fault, int, bool]] = [
     # has failed rather than answered.
     (refuse(500), 502, True),
     (refuse(503), 502, True),
-    (refuse(429, Retry_After="100"), 429, True),
+    (refuse(429, Retry_After="0"), 429, True),
     (refuse(429), 429, True),
     (reset(), 502, True),
     (truncate(), 502, True),
@@ -505,6 +505,20 @@ async def test_what_is_not_here_is_said_so(
     upstream.behave()
     upstream.add("app", SMALL, "1")
     await cached.pull("1", SMALL)
+
+
+async def test_an_upstream_that_wants_to_be_left_alone_is(
+    cached: Cached, upstream: HostileRegistry
+) -> None:
+    upstream.on("", refuse(429, Retry_After="100"))
+    assert (await cached.manifest("1")).status == 429
+    upstream.behave()
+    upstream.add("app", SMALL, "1")
+    asked = len(upstream.requests)
+    answer = await cached.manifest("1")
+    assert answer.status == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 100
+    assert len(upstream.requests) == asked
 
 
 async def test_an_upstream_is_asked_again_after_its_pause(
