@@ -38,6 +38,7 @@ from imgd_server.images import (
     Housekeeper,
     HousekeepingConfig,
     LayerUnpacker,
+    Looker,
     Problem,
     RootfsManager,
     RootfsStore,
@@ -157,6 +158,9 @@ async def serve(
         containers = RootfsStore(root / "containers", unpacker.store, config.mount_roots)
         rootfs = RootfsManager(metadata, content, unpacker, containers)
         await rootfs.restore()
+        limits = _limits(config)
+        looker = await asyncio.to_thread(Looker, metadata, content, root / "indexes", limits)
+        stack.push_async_callback(asyncio.to_thread, looker.close)
         lookups = Lookups(registry, config.search_host)
         manager = TransferManager(
             metadata,
@@ -180,6 +184,7 @@ async def serve(
             unpacker,
             rootfs,
             lookups,
+            looker,
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
@@ -240,12 +245,16 @@ def _unpacker(config: Config, root: Path) -> Unpacker:
     return Unpacker(
         SnapshotStore(folder, kind),
         workers=config.unpack_workers or min(max(len(os.sched_getaffinity(0)), 2), 8),
-        limits=Limits(
-            max_bytes=config.max_layer_bytes,
-            max_entries=config.max_layer_entries,
-            max_ratio=config.max_layer_ratio,
-        ),
+        limits=_limits(config),
         sync=not config.unpack_unsynced,
+    )
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        max_bytes=config.max_layer_bytes,
+        max_entries=config.max_layer_entries,
+        max_ratio=config.max_layer_ratio,
     )
 
 

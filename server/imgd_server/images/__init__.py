@@ -24,6 +24,7 @@ from imgd_server.images._describe import (
     read_manifest,
 )
 from imgd_server.images._details import Details, details_of, fitting_images
+from imgd_server.images._event_filters import event_fits, parse_event_filters
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
@@ -37,6 +38,7 @@ from imgd_server.images._leases import (
     renew_lease,
     take_lease,
 )
+from imgd_server.images._looking import FileTree, LayerUsage, LayerUse, Looker
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import Tagged, tag_image, untag_image
 from imgd_server.images._patterns import PatternError, ReferencePattern
@@ -63,12 +65,16 @@ __all__ = [
     "Collection",
     "Description",
     "Details",
+    "FileTree",
     "Filters",
     "Holds",
     "Housekeeper",
     "HousekeepingConfig",
     "Inspection",
     "LayerUnpacker",
+    "LayerUsage",
+    "LayerUse",
+    "Looker",
     "NewContainer",
     "NewLease",
     "PatternError",
@@ -96,6 +102,7 @@ __all__ = [
     "describe",
     "describe_held",
     "details_of",
+    "event_fits",
     "expire",
     "expire_containers",
     "expire_leases",
@@ -109,6 +116,7 @@ __all__ = [
     "is_unpackable",
     "layers_of",
     "new_uid",
+    "parse_event_filters",
     "parse_filters",
     "pause_container",
     "prune_images",

@@ -7,7 +7,10 @@ for one archive and one directory. `LayerSource` is how bytes come in that are s
 from imgd_server.rootfs._apply import apply_layer
 from imgd_server.rootfs._changes import ChangeKind, FileChange, overlay_changes, tree_changes
 from imgd_server.rootfs._copy import copy_tree
+from imgd_server.rootfs._index import VERSION as INDEX_VERSION
+from imgd_server.rootfs._index import FileKind, IndexedFile, LayerIndex, build_index
 from imgd_server.rootfs._inside import read_inside
+from imgd_server.rootfs._merged import Found, MergedTree, Met
 from imgd_server.rootfs._mount import (
     Overlay,
     can_overlay,
@@ -26,23 +29,31 @@ from imgd_server.rootfs._protocol import (
     Stream,
     Whiteouts,
 )
+from imgd_server.rootfs._read import read_file
 from imgd_server.rootfs._settle import settle
 from imgd_server.rootfs._store import Draft, Kind, Snapshot, SnapshotStore, chain_ids
 from imgd_server.rootfs._tree import Tree, remove
 from imgd_server.rootfs._unpack import Layer, Unpacker, stored_layer
 
 __all__ = [
+    "INDEX_VERSION",
     "AppliedLayer",
     "ApplyOptions",
     "Cancellation",
     "ChangeKind",
     "Draft",
     "FileChange",
+    "FileKind",
+    "Found",
+    "IndexedFile",
     "Kind",
     "Layer",
+    "LayerIndex",
     "LayerSource",
     "LayerStats",
     "Limits",
+    "MergedTree",
+    "Met",
     "Overlay",
     "Snapshot",
     "SnapshotStore",
@@ -51,6 +62,7 @@ __all__ = [
     "Unpacker",
     "Whiteouts",
     "apply_layer",
+    "build_index",
     "can_overlay",
     "chain_ids",
     "copy_tree",
@@ -58,6 +70,7 @@ __all__ = [
     "is_privileged",
     "mount_overlay",
     "overlay_changes",
+    "read_file",
     "read_inside",
     "remove",
     "settle",

@@ -19,7 +19,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.rootfs._protocol import Limits, Stream, invalid, too_large
 
-__all__ = ["CHUNK", "Inflater"]
+__all__ = ["CHUNK", "Inflater", "inflated"]
 
 # Bytes of a chunk handed on. Large, for Python's cost is per chunk; not larger, for a write of
 # 1 MiB costs ext4 half as much again as two of 512 KiB.
@@ -119,6 +119,12 @@ class Inflater:
                 f"it unpacks to more than {limits.max_ratio} times its size "
                 f"({self.packed_bytes} bytes so far)"
             )
+
+
+def inflated(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """The unpacked chunks of a stream that is known to be good, in the caller's thread: not hashed,
+    and as far as they are asked for."""
+    return _joined(_inflate(read))
 
 
 def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -175,6 +175,12 @@ class TarReader:
             self._left -= len(view)
             yield view
 
+    @property
+    def unread(self) -> int:
+        """Bytes of the chunks taken so far that are not read yet: so what was taken less this is
+        where the current entry's data go on, in the archive."""
+        return len(self._chunk) - self._position
+
     # --- headers
 
     def _header(self) -> bytes | None:

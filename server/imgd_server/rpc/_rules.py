@@ -21,7 +21,8 @@ __all__ = ["check_rules"]
 MAX_IMAGE_TEXT = 4096
 MAX_PLATFORMS = 64
 MAX_REQUEST_ID = 128
-MAX_PAGE_TOKEN = 1024
+# Holds a path, in the lists of files.
+MAX_PAGE_TOKEN = 8192
 MAX_FILTERS = 100
 MAX_TAGS = 100
 # What one request may name of images, digests and the like.

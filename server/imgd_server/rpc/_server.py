@@ -46,18 +46,18 @@ from imgd.v1.transfer_service_pb2_grpc import (
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Housekeeper, LayerUnpacker, RootfsManager
+from imgd_server.images import Housekeeper, LayerUnpacker, Looker, RootfsManager
 from imgd_server.metadata import MetadataStore
 from imgd_server.registry import Lookups
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
 from imgd_server.rpc._events import EventServicer
+from imgd_server.rpc._filesystem import FilesystemServicer
 from imgd_server.rpc._images import ImageServicer
 from imgd_server.rpc._interceptor import GuardInterceptor
 from imgd_server.rpc._leases import LeaseServicer
 from imgd_server.rpc._limits import MAX_MESSAGE_BYTES, MIN_KEEPALIVE_SECONDS
 from imgd_server.rpc._listen import Claim, claim
-from imgd_server.rpc._mounts import MountServicer
 from imgd_server.rpc._registry import RegistryServicer
 from imgd_server.rpc._system import RegistryInside, SystemServicer
 from imgd_server.rpc._transfers import TransferServicer
@@ -111,6 +111,7 @@ class GrpcServer:
         unpacker: LayerUnpacker | None = None,
         rootfs: RootfsManager | None = None,
         lookups: Lookups | None = None,
+        looker: Looker | None = None,
     ) -> None:
         snapshots = unpacker.store if unpacker else None
         system = SystemServicer(metadata, content, manager, housekeeper, inside, snapshots)
@@ -119,7 +120,7 @@ class GrpcServer:
             "ContainerService": ContainerServicer(metadata, rootfs),
             "ContentService": ContentServicer(content),
             "EventService": self._events,
-            "FilesystemService": MountServicer(rootfs),
+            "FilesystemService": FilesystemServicer(rootfs, looker),
             "ImageService": ImageServicer(metadata, content, own_hosts),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,

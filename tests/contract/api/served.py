@@ -15,12 +15,13 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from imgd.v1.content_service_pb2_grpc import ContentServiceStub
+from imgd.v1.filesystem_service_pb2_grpc import FilesystemServiceStub
 from imgd.v1.image_service_pb2_grpc import ImageServiceStub
 from imgd.v1.registry_service_pb2_grpc import RegistryServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
 from imgd.v1.transfer_service_pb2_grpc import TransferServiceStub
 from imgd_server.content import LocalContentStore
-from imgd_server.images import Housekeeper, describe
+from imgd_server.images import Housekeeper, Looker, describe
 from imgd_server.metadata import ImageRecord, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
@@ -30,6 +31,7 @@ from tests.fake_images import FakeImage
 
 if TYPE_CHECKING:
     from imgd.v1.content_service_pb2_grpc import ContentServiceAsyncStub
+    from imgd.v1.filesystem_service_pb2_grpc import FilesystemServiceAsyncStub
     from imgd.v1.image_service_pb2_grpc import ImageServiceAsyncStub
     from imgd.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from imgd.v1.system_service_pb2_grpc import SystemServiceAsyncStub
@@ -56,6 +58,7 @@ class Api:
     channel: grpc.aio.Channel
     logs: list[MutableMapping[str, Any]] = field(default_factory=list)
     """What it logged; a test that provokes an error takes it out."""
+    files: FilesystemServiceAsyncStub = field(init=False)
     images: ImageServiceAsyncStub = field(init=False)
     contents: ContentServiceAsyncStub = field(init=False)
     transfers: TransferServiceAsyncStub = field(init=False)
@@ -63,6 +66,7 @@ class Api:
     registry: RegistryServiceAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
+        self.files = FilesystemServiceStub(self.channel)
         self.images = ImageServiceStub(self.channel)
         self.contents = ContentServiceStub(self.channel)
         self.transfers = TransferServiceStub(self.channel)
@@ -113,6 +117,7 @@ async def serve(
     manager = TransferManager(metadata, content, registry, config)
     await manager.open()
     inside = RegistryInside("127.0.0.1:9", OWN_HOST, [f"{OWN_HOST}/samples/python"])
+    looker = Looker(metadata, content, folder / "indexes")
     server = GrpcServer(
         metadata,
         content,
@@ -121,6 +126,7 @@ async def serve(
         inside,
         [OWN_HOST],
         lookups=Lookups(registry, search_host),
+        looker=looker,
     )
     try:
         (address,) = await server.start([f"unix:{folder / 'imgd.sock'}"])
@@ -130,6 +136,7 @@ async def serve(
         await server.announce_stop()
         await manager.close()
         await server.stop(1)
+        looker.close()
         registry.close()
         await metadata.close()
 

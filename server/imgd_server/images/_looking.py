@@ -1,0 +1,369 @@
+"""Looking inside images: the tree that their layers make, from an index of each layer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sqlite3
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from imgd_server.content import ContentStore, Reader
+from imgd_server.errors import Error, FieldError, Reason
+from imgd_server.images._globs import PathPattern
+from imgd_server.images._inspect import inspect
+from imgd_server.images._lookup import find_image
+from imgd_server.images._unpacking import layers_of
+from imgd_server.metadata import ImageRecord, MetadataStore, PlatformRecord, ReadSession
+from imgd_server.oci import Descriptor, Digest, Platform
+from imgd_server.rootfs import (
+    INDEX_VERSION,
+    ChangeKind,
+    FileChange,
+    FileKind,
+    Found,
+    LayerIndex,
+    Limits,
+    MergedTree,
+    build_index,
+    read_file,
+)
+
+__all__ = ["FileTree", "LayerUsage", "LayerUse", "Looker", "Page"]
+
+T = TypeVar("T")
+
+# Indexes that are built at once. It is work for a processor, and the rest of the daemon needs one.
+_BUILDS = 2
+# Paths that one page looks at, fitting or not: about a second.
+_MAX_SCANNED = 100_000
+# Images whose layers' sums are remembered.
+_MAX_USAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some files; `after` is where to go on, None at the end. It may be empty, and not the last."""
+
+    files: list[Found]
+    after: str | None
+
+
+@dataclass(slots=True)
+class LayerUse:
+    """What a layer does. Counts are of paths, bytes without holes, hard links counted once."""
+
+    layer: Descriptor
+    diff_id: Digest
+    created_by: str = ""
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    unpacked: int = 0
+    wasted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUsage:
+    """What the layers do. `efficiency` is the visible share of the unpacked bytes."""
+
+    layers: tuple[LayerUse, ...]
+    wasted: int
+    efficiency: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    layers: list[tuple[Descriptor, Digest]]
+    created_by: list[str]
+
+
+class FileTree:
+    """An image's tree, or one layer's, while it is looked at. Its methods block."""
+
+    def __init__(
+        self, content: ContentStore, image: _Image, indexes: Sequence[LayerIndex], first: int
+    ) -> None:
+        self._content, self._image = content, image
+        self._tree = MergedTree(indexes, first)
+
+    def find(self, path: str, *, follow: bool) -> Found:
+        """One file. Raises FILE_NOT_FOUND."""
+        found = self._tree.resolve(path.encode("utf-8", "surrogatepass"), follow=follow).found
+        assert found is not None
+        return found
+
+    def page(
+        self, path: str, pattern: str, size: int, after: str | None, *, recursive: bool
+    ) -> Page:
+        """Up to `size` files of a directory. Raises FILE_NOT_FOUND, FIELD_INVALID."""
+        fits = PathPattern(pattern) if pattern else None
+        folder = self._tree.resolve(path.encode("utf-8", "surrogatepass"), follow=True)
+        assert folder.found is not None
+        if folder.found.file.kind != FileKind.DIRECTORY:
+            raise FieldError("path", f"path: is no directory: {path[:200]}")
+        start = None
+        if after is not None:
+            start = base64.b64decode(after)
+            if not start.startswith(folder.key + b"\0" if folder.key else b""):
+                raise FieldError("page_token", "page_token: not of this directory")
+        files: list[Found] = []
+        walk = self._tree.walk(folder, recursive=recursive, after=start)
+        for scanned, met in enumerate(walk, 1):
+            if met.found is not None and (
+                fits is None or fits.matches(met.found.file.path.decode("utf-8", "replace"))
+            ):
+                files.append(met.found)
+            if len(files) == size or scanned == _MAX_SCANNED:
+                return Page(files, base64.b64encode(met.key).decode())
+        return Page(files, None)
+
+    @staticmethod
+    def place(found: Found) -> str:
+        """Where a page goes on behind a file."""
+        return base64.b64encode(found.file.key).decode()
+
+    def open(self, found: Found) -> Reader:
+        """The blob that has a file's bytes, to be closed."""
+        return self._content.open(self._image.layers[found.layer][0].digest)
+
+    def read(self, reader: Reader, found: Found, offset: int, limit: int) -> Iterator[bytes]:
+        """A regular file's bytes; some chunks are empty. See `read_file`."""
+        size = found.file.size
+        end = min(size, offset + limit) if limit else size
+        return read_file(reader.pread, found.file, offset, end)
+
+    def changes(self, layer: int) -> Iterator[FileChange]:
+        """What the layer did, the topmost of those at hand; every path of it, in order."""
+        for met in self._tree.walk(self._tree.root(), recursive=True):
+            for change in met.changes:
+                if change.layer == layer and (kind := _kind(change.before, change.after)):
+                    shown = change.after.file.size if change.after else 0
+                    yield FileChange(kind, met.key.replace(b"\0", b"/"), shown)
+
+    def usage(self) -> LayerUsage:
+        """What each layer does."""
+        uses = [
+            LayerUse(layer, diff_id, created_by)
+            for (layer, diff_id), created_by in zip(
+                self._image.layers, self._image.created_by, strict=True
+            )
+        ]
+        for met in self._tree.walk(self._tree.root(), recursive=True):
+            for change in met.changes:
+                use = uses[change.layer]
+                use.wasted += _bytes(change.before)
+                use.unpacked += _bytes(change.after)
+                kind = _kind(change.before, change.after)
+                use.added += kind is ChangeKind.ADDED
+                use.changed += kind is ChangeKind.CHANGED
+                use.deleted += kind is ChangeKind.DELETED
+        wasted, total = sum(use.wasted for use in uses), sum(use.unpacked for use in uses)
+        return LayerUsage(tuple(uses), wasted, 1 - wasted / total if total else 1.0)
+
+
+def _bytes(found: Found | None) -> int:
+    return found.file.stored if found is not None and not found.file.shared else 0
+
+
+def _kind(before: Found | None, after: Found | None) -> ChangeKind | None:
+    """A directory that an archive names again, as it was, is no change."""
+    if before is None:
+        return ChangeKind.ADDED
+    if after is None:
+        return ChangeKind.DELETED
+    old, new = before.file, after.file
+    if old.kind == new.kind == FileKind.DIRECTORY and (old.mode, old.uid, old.gid, old.xattrs) == (
+        new.mode,
+        new.uid,
+        new.gid,
+        new.xattrs,
+    ):
+        return None
+    return ChangeKind.CHANGED
+
+
+class Looker:
+    """Opens the trees of images; keeps an index of each layer that was ever looked at.
+
+    An index is a file named by its layer's digest, in `folder`; it is built when first needed, once
+    for all who wait for it, and goes when its layer is gone.
+    """
+
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        folder: Path,
+        limits: Limits | None = None,
+    ) -> None:
+        self._metadata, self._content, self._folder = metadata, content, folder
+        self._limits = limits or Limits()
+        self._builds = ThreadPoolExecutor(_BUILDS, "indexing")
+        self._building: dict[Digest, asyncio.Future[None]] = {}
+        self._usages: OrderedDict[tuple[object, ...], LayerUsage] = OrderedDict()
+        self._stopped = threading.Event()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep(unfinished=True)
+
+    @asynccontextmanager
+    async def open(
+        self, image: str, platform: Platform | None, layer: int | None, *, alone: bool = True
+    ) -> AsyncIterator[FileTree]:
+        """The tree of an image; with `layer`, of that one alone, or of it and those below.
+
+        Raises IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, UNSUPPORTED for what has no file system,
+        BLOB_NOT_FOUND, FIELD_INVALID for a layer that it does not have, and what building raises.
+        """
+        looked = await self._inspect(image, platform)
+        count = len(looked.layers)
+        if layer is not None and not 0 <= layer < count:
+            raise FieldError(
+                "layer_index", f"layer_index: there is no layer {layer}; the image has {count}"
+            )
+        first = layer if layer is not None and alone else 0
+        wanted = looked.layers[first : count if layer is None else layer + 1]
+        for descriptor, diff_id in wanted:
+            await self._ensure(descriptor.digest, diff_id)
+        with ExitStack() as stack:
+            indexes = await self.run(lambda: self._open_all(wanted, stack))
+            yield FileTree(self._content, looked, indexes, first)
+
+    async def usage(self, image: str, platform: Platform | None) -> LayerUsage:
+        """What an image's layers do; remembered. Raises as `open` does."""
+        looked = await self._inspect(image, platform)
+        key = (*((layer.digest, diff_id) for layer, diff_id in looked.layers), *looked.created_by)
+        if (known := self._usages.get(key)) is not None:
+            self._usages.move_to_end(key)
+            return known
+        async with self.open(image, platform, None) as tree:
+            usage = await self.run(tree.usage)
+        self._usages[key] = usage
+        if len(self._usages) > _MAX_USAGES:
+            self._usages.popitem(last=False)
+        return usage
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs a step of a tree's in a thread, and returns only when it has ended: the tree may be
+        closed then."""
+        future = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            if not future.cancelled():
+                future.exception()
+            raise
+
+    def close(self) -> None:
+        """Ends what is being built."""
+        self._stopped.set()
+        self._builds.shutdown(cancel_futures=True)
+
+    # ---
+
+    async def _inspect(self, image: str, platform: Platform | None) -> _Image:
+        def find(session: ReadSession) -> tuple[ImageRecord, Sequence[PlatformRecord]]:
+            record = find_image(session, image)
+            return record, session.image_platforms(record.uid)
+
+        record, platforms = await self._metadata.read(find)
+        found = await asyncio.to_thread(inspect, self._content, record, platforms, platform)
+        if found.config is None:
+            raise Error(
+                Reason.UNSUPPORTED, "this is no image of a root file system: it has no config here"
+            )
+        layers = layers_of(found.manifest, found.config)
+        steps = [one.created_by or "" for one in found.config.history if not one.empty_layer]
+        return _Image(layers, (steps + [""] * len(layers))[: len(layers)])
+
+    def _open_all(
+        self, layers: Sequence[tuple[Descriptor, Digest]], stack: ExitStack
+    ) -> list[LayerIndex]:
+        opened: list[LayerIndex] = []
+        for descriptor, diff_id in layers:
+            try:
+                index = stack.enter_context(LayerIndex(self._path(descriptor.digest)))
+            except sqlite3.OperationalError:
+                self._content.info(descriptor.digest)  # went with its layer, just now
+                raise
+            if index.diff_id != diff_id:
+                raise Error(
+                    Reason.DIGEST_MISMATCH,
+                    f"the layer unpacks to {index.diff_id}, and its image's config says {diff_id}",
+                    digest=diff_id,
+                )
+            opened.append(index)
+        return opened
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / f"{digest.replace(':', '-')}.{INDEX_VERSION}"
+
+    async def _ensure(self, digest: Digest, diff_id: Digest) -> None:
+        if await asyncio.to_thread(self._path(digest).exists):
+            return
+        building = self._building.get(digest)
+        if building is None:
+            loop = asyncio.get_running_loop()
+            building = loop.run_in_executor(self._builds, self._build, digest, diff_id)
+            self._building[digest] = building
+            building.add_done_callback(lambda done: self._built(digest, done))
+        # Goes on for the others, and for the next time, when one leaves.
+        await asyncio.shield(building)
+
+    def _built(self, digest: Digest, done: asyncio.Future[None]) -> None:
+        del self._building[digest]
+        if not done.cancelled():
+            done.exception()
+
+    def _build(self, digest: Digest, diff_id: Digest) -> None:
+        path = self._path(digest)
+        if path.exists():
+            return
+        self._sweep()
+        descriptor, name = tempfile.mkstemp(".tmp", dir=self._folder)
+        os.close(descriptor)
+        draft = Path(name)
+        try:
+            with self._content.open(digest) as reader:
+                build_index(_Blob(reader), draft, self._limits, diff_id, self._check)
+            draft.rename(path)
+        except Error as error:
+            error.digest = error.digest or digest
+            raise
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise Error(Reason.SHUTTING_DOWN, "the daemon stops; try again")
+
+    def _sweep(self, *, unfinished: bool = False) -> None:
+        """Forgets the indexes of layers that are gone, of other versions, and of a crash."""
+        for path in self._folder.iterdir():
+            stem, _, version = path.name.rpartition(".")
+            if version == "tmp":
+                stale = unfinished
+            else:
+                digest = Digest(stem.replace("-", ":", 1))
+                stale = version != str(INDEX_VERSION) or self._content.find(digest) is None
+            if stale:
+                path.unlink(missing_ok=True)
+
+
+class _Blob:
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._offset = reader, 0
+
+    def read(self, size: int) -> bytes:
+        data = self._reader.pread(size, self._offset)
+        self._offset += len(data)
+        return data
