@@ -15,7 +15,6 @@ from imgd.v1 import event_pb2, event_service_pb2, system_service_pb2
 from imgd.v1.event_service_pb2_grpc import EventServiceStub
 from imgd_server.metadata import EventFeed, EventRecord, WriteSession
 from imgd_server.oci import Digest
-from imgd_server.rpc import _events
 from imgd_server.transfer import now_us
 from tests.contract.api.served import Api, read, refusal, serve
 from tests.fake_images import make_image
@@ -374,7 +373,3 @@ async def test_a_check_that_finds_nothing_says_how_far_it_is(
     assert not any(one.problems for one in answers)
     assert [one.checked_blobs for one in answers if one.checked_blobs] == [1, 2, 3, 4, 5, 5]
     assert [one.total_blobs for one in answers if one.HasField("total_blobs")] == [5]
-
-
-def test_the_kinds_are_those_of_the_api() -> None:
-    assert {"IMAGE", "CONTAINER", "LEASE", "TRANSFER", "COLLECTION"} == _events._KINDS

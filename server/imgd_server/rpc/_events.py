@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import Any, Self
 
 import grpc.aio
 
 from imgd.v1 import event_pb2, event_service_pb2, event_service_pb2_grpc
-from imgd_server.errors import FieldError, Reason
-from imgd_server.images import LABEL
+from imgd_server.images import event_fits, parse_event_filters
 from imgd_server.metadata import EventFeed, EventRecord, MetadataStore, ReadSession
 from imgd_server.rpc import _convert
 from imgd_server.transfer import now_us
@@ -22,8 +21,6 @@ __all__ = ["EventServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_KINDS = frozenset(one.removeprefix("SUBJECT_KIND_") for one in event_pb2.SubjectKind.keys()[1:])
-_KEYS = ("container", "event", "image", "label", "type")
 # An answer goes out when its events come to so much: none may exceed a MiB.
 _MAX_ANSWER_BYTES = 1 << 19
 
@@ -43,7 +40,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         self, request: event_service_pb2.WatchEventsRequest, context: Context
     ) -> AsyncIterator[event_service_pb2.WatchEventsResponse]:
         """Streams events from a cursor or time on."""
-        filters = _parse_filters(request.filters)
+        filters = parse_event_filters(request.filters)
         since = _time(request.since) if request.HasField("since") else None
         awaited = since or 0
         until = _time(request.until) if request.HasField("until") else sys.maxsize
@@ -64,7 +61,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 cursor = found[-1].cursor if found else cursor
                 young = _since(awaited, found)
                 awaited = 0 if young else awaited
-                shown = [one for one in young if one.time < until and _fits(one, filters)]
+                shown = [one for one in young if one.time < until and event_fits(one, filters)]
                 # What nobody asked for is told of no more often than that there is nothing.
                 if shown or time.monotonic() >= heard + self._heartbeat:
                     for answer in _answers(shown, cursor):
@@ -126,59 +123,8 @@ class _Reader:
             self._reading.cancel()
 
 
-def _parse_filters(texts: Any) -> dict[str, set[str]]:
-    """Values by key. Raises FILTER_INVALID."""
-    filters: dict[str, set[str]] = {}
-    for position, text in enumerate(texts):
-        key, equals, value = text.partition("=")
-        key = key.strip().lower()
-        wrong = ""
-        if not equals or key not in _KEYS:
-            wrong = f"a filter is key=value, and the keys are {', '.join(_KEYS)}"
-        elif key == "type" and value.strip().upper() not in _KINDS:
-            wrong = "the types are image, container, lease, transfer and collection"
-        if wrong:
-            raise FieldError(
-                f"filters[{position}]",
-                f"filters[{position}]: {text[:200]!r}: {wrong}",
-                reason=Reason.FILTER_INVALID,
-            )
-        value = value.strip().lower() if key == "type" else value.strip()
-        filters.setdefault(key, set()).add(value)
-    return filters
-
-
 def _since(time: int, events: Iterable[EventRecord]) -> list[EventRecord]:
     return [*dropwhile(lambda one: one.time < time, events)]
-
-
-def _fits(event: EventRecord, filters: Mapping[str, set[str]]) -> bool:
-    return all(not wanted.isdisjoint(_words(event, key)) for key, wanted in filters.items())
-
-
-def _words(event: EventRecord, key: str) -> set[str]:
-    """What a filter's value can be for it to fit the event."""
-    facts = event.attributes
-    if key == "type":
-        return {event.kind.lower()}
-    if key == "event":
-        return {event.action}
-    if key == "container":
-        is_own = event.kind == "CONTAINER"
-        return {event.subject, event.subject.partition("/")[2]} if is_own else set()
-    if key == "label":
-        labels = [(one.removeprefix(LABEL), facts[one]) for one in facts if one.startswith(LABEL)]
-        return {name for name, _ in labels} | {f"{name}={value}" for name, value in labels}
-    image = event.subject if event.kind == "IMAGE" else facts.get("image", "")
-    names = {facts.get(one, "") for one in ("name", "familiar")}
-    # As in Docker, a name without its tag means all of the repository.
-    words = {image, facts.get("digest", ""), facts.get("image_id", ""), *names}
-    return (words | {_repository(one) for one in names}) - {""}
-
-
-def _repository(name: str) -> str:
-    place, slash, rest = name.partition("@")[0].rpartition("/")
-    return f"{place}{slash}{rest.partition(':')[0]}"
 
 
 def _answers(
