@@ -369,11 +369,11 @@ async def test_a_refusal_without_end_is_a_refusal(
         both(refuse(401, "UNAUTHORIZED", WWW_Authenticate=challenge), stall(5)),
         times=1,
     )
-    async with pulling(tmp_path, RegistryConfig(read_timeout=0.5)) as puller:
+    async with pulling(tmp_path, RegistryConfig(read_timeout=3.0)) as puller:
         await assert_pulls(puller, reference)
     registry.behave()
     registry.on("", both(refuse(403, "DENIED", "x" * 1_000_000), stall(200_000)))
-    async with pulling(tmp_path, RegistryConfig(read_timeout=0.5)) as puller:
+    async with pulling(tmp_path, RegistryConfig(read_timeout=3.0)) as puller:
         failure = await puller.fail(reference)
         assert (failure.reason, failure.http_status) == (Reason.REGISTRY_DENIED, 403)
 

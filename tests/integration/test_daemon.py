@@ -231,16 +231,19 @@ def test_a_stop_while_it_starts_is_a_stop(tmp_path: Path) -> None:
     flags = ("--registry-listen", "127.0.0.1:0", "--samples")
     words = [str(BIN / "imgd"), "serve", "--root", f"{tmp_path}/state"]
     words += ["--listen", f"unix:{tmp_path}/imgd.sock", *flags]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    # It holds its lock: it has begun, and makes samples for a while.
-    lock = tmp_path / "state" / "lock"
-    deadline = time.monotonic() + PATIENCE
-    while not lock.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=PATIENCE)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            # It holds its lock: it has begun, and makes samples for a while.
+            lock = tmp_path / "state" / "lock"
+            deadline = time.monotonic() + PATIENCE
+            while not lock.exists():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode in (0, -signal.SIGTERM), said
     with run_daemon(tmp_path / "state", *flags) as daemon:
         assert serves(daemon.address)

@@ -40,7 +40,7 @@ def test_cancelling() -> None:
     forget()
     forget()
     cancellation.check()
-    threads = [threading.Thread(target=cancellation.cancel) for _ in range(4)]
+    threads = [threading.Thread(target=cancellation.cancel, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -93,7 +93,9 @@ def test_one_at_a_time_makes_a_snapshot(tmp_path: Path) -> None:
     assert draft is not None
     assert store.claim(CHAINS[0]) is None
     seen: list[object] = []
-    waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
+    waiting = threading.Thread(
+        target=lambda: seen.append(store.wait(CHAINS[0], Never())), daemon=True
+    )
     waiting.start()
     store.discard(draft)
     waiting.join(60)
@@ -101,7 +103,9 @@ def test_one_at_a_time_makes_a_snapshot(tmp_path: Path) -> None:
     assert layers(tmp_path) == 0
     draft = store.claim(CHAINS[0])
     assert draft is not None
-    waiting = threading.Thread(target=lambda: seen.append(store.wait(CHAINS[0], Never())))
+    waiting = threading.Thread(
+        target=lambda: seen.append(store.wait(CHAINS[0], Never())), daemon=True
+    )
     waiting.start()
     made = store.commit(draft, None, AppliedLayer(DIFFS[0], LayerStats()))
     waiting.join(60)
@@ -136,7 +140,7 @@ def test_waiting_can_be_cancelled(tmp_path: Path) -> None:
         except Error as error:
             failed.append(error)
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     assert registered.wait(60)
     cancellation.stopped = True

@@ -55,6 +55,13 @@ async def _leave(face: Face, hold: Any, error: BaseException | None = None) -> N
     await face.call(leave, type(error) if error else None, error, None)
 
 
+async def _until(condition: Callable[[], object]) -> None:
+    # A renewal may fail where the machine pauses; the next one does not.
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_lease_is_renewed_and_given_back(daemon: ScriptedDaemon, connect: Connect) -> None:
     face = connect()
 
@@ -65,6 +72,7 @@ async def test_a_lease_is_renewed_and_given_back(daemon: ScriptedDaemon, connect
     async with face.using(hold):
         assert hold.name == "leases/mine"
         first, second = (await daemon.called("RenewLease", 2))[:2]
+        await _until(lambda: hold.record == _RENEWED)
         assert not daemon.requests("DeleteLease")
 
     (taken,) = daemon.requests("CreateLease")
@@ -74,7 +82,6 @@ async def test_a_lease_is_renewed_and_given_back(daemon: ScriptedDaemon, connect
     assert first == second == leases_pb2.RenewLeaseRequest(name="leases/mine", ttl=taken.ttl)
     assert daemon.requests("DeleteLease") == [leases_pb2.DeleteLeaseRequest(name="leases/mine")]
     assert hold.lost is None
-    assert hold.record == _RENEWED
 
 
 async def test_a_container_runs_lives_and_is_removed(
@@ -114,9 +121,8 @@ async def test_a_daemon_that_is_away_is_asked_again(
     face = connect()
 
     async with face.using(face.client.leases.hold(["redis"], ttl=0.3)) as hold:
-        # The one after the first good one.
-        await daemon.called("RenewLease", 7)
-        assert hold.record == _RENEWED
+        await _until(lambda: hold.record == _RENEWED)
+        assert len(daemon.requests("RenewLease")) >= 6
 
     assert hold.lost is None
     assert len(daemon.requests("DeleteLease")) == 1
@@ -131,9 +137,7 @@ async def test_a_hold_that_somebody_ended_says_so_at_the_end(
     hold, other = (face.client.leases.hold(["redis"], ttl=0.3) for _ in range(2))
     for one in (hold, other):
         await _enter(face, one)
-    async with asyncio.timeout(60):
-        while not (hold.lost and other.lost):
-            await asyncio.sleep(0.01)
+    await _until(lambda: hold.lost and other.lost)
 
     with pytest.raises(NotFound) as caught:
         await _leave(face, hold)
