@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ._containers import AsyncContainers, Containers
     from ._events import AsyncEventStream, EventStream
+    from ._filesystem import AsyncFiles, Files
     from ._images import AsyncImages, Images
     from ._leases import AsyncLeases, Leases
     from ._registry import AsyncRegistry, Registry
@@ -83,6 +84,13 @@ class Client:
         from ._containers import Containers
 
         return Containers(self._calls)
+
+    @cached_property
+    def files(self) -> Files:
+        """The files of images."""
+        from ._filesystem import Files
+
+        return Files(self._calls)
 
     @cached_property
     def leases(self) -> Leases:
@@ -228,6 +236,13 @@ class AsyncClient:
         from ._containers import AsyncContainers
 
         return AsyncContainers(self._calls)
+
+    @cached_property
+    def files(self) -> AsyncFiles:
+        """The files of images."""
+        from ._filesystem import AsyncFiles
+
+        return AsyncFiles(self._calls)
 
     @cached_property
     def leases(self) -> AsyncLeases:

@@ -11,6 +11,7 @@ __all__ = ["app"]
 # name: module, function
 _COMMANDS = {
     "cancel": ("_transfers", "cancel"),
+    "cat": ("_inside", "cat"),
     "completion": ("_completion", "completion"),
     "df": ("_usage", "df"),
     "digest": ("_remote", "digest"),
@@ -21,8 +22,10 @@ _COMMANDS = {
     "images": ("_images", "images"),
     "info": ("_system", "info"),
     "inspect": ("_inspect", "inspect"),
+    "layers": ("_inside", "layers"),
     "login": ("_login", "login"),
     "logout": ("_login", "logout"),
+    "ls": ("_inside", "ls"),
     "manifest": ("_remote", "manifest"),
     "pin": ("_change", "pin"),
     "prune": ("_change", "prune"),

@@ -1,0 +1,219 @@
+"""FilesystemService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+
+from imgd.v1 import (
+    container_pb2,
+    filesystem_pb2,
+    filesystem_service_pb2,
+    filesystem_service_pb2_grpc,
+)
+
+from ._calls import AsyncCalls, Calls
+from ._errors import from_rpc_error
+
+__all__ = ["AsyncFiles", "Files"]
+
+
+def _tree(image: str, platform: str, layer: int | None) -> filesystem_service_pb2.TreeSelector:
+    return filesystem_service_pb2.TreeSelector(image=image, platform=platform, layer_index=layer)
+
+
+class Files:
+    """The files of images, without unpacking them. `layer` is one alone, counted from 0 for the
+    lowest; None is the tree that all of them make."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._stub = filesystem_service_pb2_grpc.FilesystemServiceStub(calls.channel)
+
+    def list(
+        self,
+        image: str,
+        path: str = "/",
+        *,
+        recursive: bool = False,
+        pattern: str = "",
+        platform: str = "",
+        layer: int | None = None,
+        page_size: int = 0,
+    ) -> Iterator[filesystem_pb2.FileInfo]:
+        """A directory's files in the order of paths, page by page as they are asked for; with
+        `pattern` those that fit this shell pattern, in which `**` crosses `/`."""
+        request = filesystem_service_pb2.ListFilesRequest(
+            tree=_tree(image, platform, layer),
+            path=path,
+            recursive=recursive,
+            pattern=pattern,
+            page_size=page_size,
+        )
+        while True:
+            page = self._calls.unary(self._stub.ListFiles, request)
+            yield from page.files
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def get(
+        self,
+        image: str,
+        path: str,
+        *,
+        follow: bool = False,
+        platform: str = "",
+        layer: int | None = None,
+    ) -> filesystem_pb2.FileInfo:
+        """A file's attributes; `follow` follows symbolic links, within the image."""
+        request = filesystem_service_pb2.GetFileRequest(
+            tree=_tree(image, platform, layer), path=path, follow=follow
+        )
+        return self._calls.unary(self._stub.GetFile, request).file
+
+    def read(
+        self,
+        image: str,
+        path: str,
+        *,
+        offset: int = 0,
+        limit: int = 0,
+        platform: str = "",
+        layer: int | None = None,
+    ) -> Iterator[bytes]:
+        """A regular file's bytes from `offset`, in pieces; `limit` 0 means up to the end."""
+        request = filesystem_service_pb2.ReadFileRequest(
+            tree=_tree(image, platform, layer), path=path, offset=offset, limit=limit
+        )
+        call = self._stub.ReadFile(request)
+        try:
+            for answer in call:
+                if answer.data:
+                    yield answer.data
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    def layers(
+        self, image: str, *, platform: str = ""
+    ) -> filesystem_service_pb2.ListLayersResponse:
+        """What each layer does, lowest first, and what is wasted."""
+        request = filesystem_service_pb2.ListLayersRequest(image=image, platform=platform)
+        return self._calls.unary(self._stub.ListLayers, request)
+
+    def changes(
+        self, image: str, layer: int, *, platform: str = ""
+    ) -> Iterator[container_pb2.FileChange]:
+        """What a layer adds, changes and removes, in the order of paths."""
+        request = filesystem_service_pb2.ListLayerChangesRequest(
+            image=image, platform=platform, layer_index=layer
+        )
+        call = self._stub.ListLayerChanges(request)
+        try:
+            for answer in call:
+                yield from answer.changes
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+
+class AsyncFiles:
+    """See `Files`."""
+
+    def __init__(self, calls: AsyncCalls) -> None:
+        self._calls = calls
+        self._stub = filesystem_service_pb2_grpc.FilesystemServiceStub(calls.channel)
+
+    async def list(
+        self,
+        image: str,
+        path: str = "/",
+        *,
+        recursive: bool = False,
+        pattern: str = "",
+        platform: str = "",
+        layer: int | None = None,
+        page_size: int = 0,
+    ) -> AsyncIterator[filesystem_pb2.FileInfo]:
+        """See `Files.list`."""
+        request = filesystem_service_pb2.ListFilesRequest(
+            tree=_tree(image, platform, layer),
+            path=path,
+            recursive=recursive,
+            pattern=pattern,
+            page_size=page_size,
+        )
+        while True:
+            page = await self._calls.unary(self._stub.ListFiles, request)
+            for file in page.files:
+                yield file
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def get(
+        self,
+        image: str,
+        path: str,
+        *,
+        follow: bool = False,
+        platform: str = "",
+        layer: int | None = None,
+    ) -> filesystem_pb2.FileInfo:
+        """See `Files.get`."""
+        request = filesystem_service_pb2.GetFileRequest(
+            tree=_tree(image, platform, layer), path=path, follow=follow
+        )
+        return (await self._calls.unary(self._stub.GetFile, request)).file
+
+    async def read(
+        self,
+        image: str,
+        path: str,
+        *,
+        offset: int = 0,
+        limit: int = 0,
+        platform: str = "",
+        layer: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """See `Files.read`."""
+        request = filesystem_service_pb2.ReadFileRequest(
+            tree=_tree(image, platform, layer), path=path, offset=offset, limit=limit
+        )
+        call = self._stub.ReadFile(request)
+        try:
+            async for answer in call:
+                if answer.data:
+                    yield answer.data
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    async def layers(
+        self, image: str, *, platform: str = ""
+    ) -> filesystem_service_pb2.ListLayersResponse:
+        """See `Files.layers`."""
+        request = filesystem_service_pb2.ListLayersRequest(image=image, platform=platform)
+        return await self._calls.unary(self._stub.ListLayers, request)
+
+    async def changes(
+        self, image: str, layer: int, *, platform: str = ""
+    ) -> AsyncIterator[container_pb2.FileChange]:
+        """See `Files.changes`."""
+        request = filesystem_service_pb2.ListLayerChangesRequest(
+            image=image, platform=platform, layer_index=layer
+        )
+        call = self._stub.ListLayerChanges(request)
+        try:
+            async for answer in call:
+                for change in answer.changes:
+                    yield change
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
