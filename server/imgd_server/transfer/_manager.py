@@ -383,7 +383,8 @@ class TransferManager:
         )
         while not stored and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self.config.record_interval)
+                async with asyncio.timeout(self.config.record_interval):
+                    await self._stopping.wait()
             stored = await self._store(record)
         if self._runs.get(record.uid) is run:
             del self._runs[record.uid]

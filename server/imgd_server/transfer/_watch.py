@@ -76,8 +76,10 @@ async def watch(
     due = alive + pause
     while not run.ended.is_set():
         check_open()
+        # Not wait_for: in Python 3.11 that is a task for each wait, and may lose a cancellation.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(run.ended.wait(), min(due, alive + heartbeat) - clock())
+            async with asyncio.timeout_at(min(due, alive + heartbeat)):
+                await run.ended.wait()
         if clock() >= due and not run.ended.is_set():
             progress.refresh()
             for version, nodes in progress.changes(seen):
