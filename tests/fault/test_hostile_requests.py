@@ -399,7 +399,7 @@ async def test_page_tokens_of_others(hostile: Hostile) -> None:
         found = await hostile.refused(call)
         assert (found.reason, found.field) == ("PAGE_TOKEN_INVALID", "page_token")
     found = await hostile.refused(
-        hostile.images.ListImages(images.ListImagesRequest(page_token="A" * 1025))
+        hostile.images.ListImages(images.ListImagesRequest(page_token="A" * 8193))
     )
     assert (found.reason, found.field) == ("FIELD_INVALID", "page_token")
 

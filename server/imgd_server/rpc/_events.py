@@ -58,6 +58,9 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 if end is None and now_us() >= until:
                     # What happens from now on is too late, however much it is.
                     end = (await self._bounds())[1]
+                    if cursor > end:
+                        # Read no further, so that nobody else would refuse it.
+                        await self._feed.after(cursor)
                 cursor = found[-1].cursor if found else cursor
                 young = _since(awaited, found)
                 awaited = 0 if young else awaited
