@@ -123,9 +123,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         found = await self._ask(lambda stop: self._lookups.referrers(reference, kind, who, stop))
         behind = [one for one in found if one.digest > after]
         page = behind[: page_size(request.page_size)]
-        answer = registry_service_pb2.ListReferrersResponse(
-            referrers=fitting(map(_referrer, page))
-        )
+        answer = registry_service_pb2.ListReferrersResponse(referrers=fitting(map(_referrer, page)))
         if len(answer.referrers) < len(behind):
             answer.next_page_token = encode_token(query, [answer.referrers[-1].digest])
         return answer
