@@ -54,7 +54,7 @@ def held_open(root: Path) -> list[str]:
     links = []
     for one in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # the one that listed them
-            links.append(os.readlink(one))
+            links.append(str(one.readlink()))
     return [link for link in links if link.startswith(f"{root}/")]
 
 
