@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import socketserver
 import threading
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from imgd_server.registry import parse_registries
 from tests.certificates import Authority
 from tests.daemon import Daemon, refused, run_daemon
 from tests.fake_images import FakeImage, make_image, make_layer
@@ -87,6 +90,9 @@ def test_the_registry_itself_where_its_mirrors_are_gone_or_have_it_not(tmp_path:
         with configured(tmp_path, tables) as daemon:
             assert pull(daemon, f"{upstream}/team/app:1") == {upstream}
             assert_stored(daemon, IMAGE)
+    # The mirror that only has it not is well.
+    left_out = [one for one in daemon.log if one["event"] == "mirror left out"]
+    assert [(one["host"], one["reason"]) for one in left_out] == [(gone, "REGISTRY_UNREACHABLE")]
 
 
 def test_our_own_registry_as_a_mirror(tmp_path: Path) -> None:
@@ -167,6 +173,16 @@ def test_a_login_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert '"h.io": /none: No such file or directory' in refused(*words)
     file.write_text('[registries."h.io".host."ftp://m.io"]\n')
     assert "registries (from the file" in refused(*words)
+
+
+def test_the_example_of_the_operations_guide() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    (example,) = re.findall(r"```conf\n(.*?)```", text, re.DOTALL)
+    found = parse_registries(tomllib.loads(example)["registries"])
+    assert {domain: len(one.mirrors) for domain, one in found.items()} == {
+        "docker.io": 1,
+        "registry.corp": 0,
+    }
 
 
 # --- a proxy

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+import structlog
+
 from imgd_server.errors import Error, Reason
 from imgd_server.registry._connection import OriginSettings, make_context
 from imgd_server.registry._protocol import PausedError
@@ -23,6 +25,8 @@ from imgd_server.registry._url import Url
 __all__ = ["Health", "Host", "Hosts"]
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 # Seconds that a host is left out, doubled each time that it fails again.
 _FIRST_PAUSE = 10.0
@@ -91,18 +95,21 @@ class Health:
         with self._lock:
             self._pause = _FIRST_PAUSE
 
-    def failed(self, wait: float | None = None) -> None:
-        """It failed, and asks for so many seconds of peace, if it does."""
+    def failed(self, wait: float | None = None) -> bool:
+        """It failed, and asks for so many seconds of peace, if it does. Returns whether it is left
+        out because of that, and was not before."""
         with self._lock:
             self.failures += 1
             self._trying = False
             now = time.monotonic()
             # Those that fail with the first one say nothing new.
+            new = self._until is None
             if self._until is None or self._until <= now:
                 self._until = now + self._pause
                 self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             if wait is not None:
                 self._until = max(self._until, now + min(wait, _LONGEST_PAUSE))
+            return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,15 @@ class Host:
         """Takes note of a failure, and says whether it speaks against the host."""
         if error.reason not in _UNWELL:
             return False
-        self.health.failed(error.retry_after)
+        if self.health.failed(error.retry_after) and self.mirror and self.url:
+            _log.warning("mirror left out", host=self.url.label, reason=error.reason.name)
         return True
+
+    def distrust(self) -> None:
+        """Takes note of bytes that were others than their digest's, where there is another host to
+        ask."""
+        if self.mirror:
+            self.fail(Error(Reason.DIGEST_MISMATCH, "its bytes are others"))
 
 
 class Hosts:

@@ -57,8 +57,8 @@ class _Body:
         return got
 
     def distrust(self) -> None:
-        if self._asked and self._asked.mirror:
-            self._asked.health.failed()
+        if self._asked:
+            self._asked.distrust()
 
     def _wrong_size(self) -> Error:
         return Error(
