@@ -20,8 +20,9 @@ from tests.real_images import RealImages, run
 from tests.unit.rootfs.archives import ROOT, archive, directory, file, opaque, symlink, whiteout
 
 BASE = archive(
-    directory(b"etc"), file(b"etc/a", b"one"), file(b"etc/.hidden", b""), symlink(b"l", b"etc/a")
-)
+    directory(b"etc"), file(b"etc/a", b"one"), file(b"etc/.hidden", b""), symlink(b"l", b"etc/a"),
+    directory(b".x"), file(b".x/in", b""), file(b".x/.in", b""), symlink(b".y", b".x"),
+)  # fmt: skip
 TOP = archive(file(b"etc/a", b"three"), whiteout(b"etc/.hidden"), directory(b"d"), opaque(b"d"))
 
 
@@ -44,6 +45,9 @@ def test_imgctl_looks_inside(daemon: Daemon) -> None:
     assert daemon.imgctl("ls", name, "etc", "--layer", "0").stdout == "/etc/a\n"
     shown = daemon.imgctl("ls", "-a", name, "/etc", "--layer", "0").stdout
     assert shown == "/etc/.hidden\n/etc/a\n"
+    # What is hidden is so by its place below the folder that was asked for.
+    assert daemon.imgctl("ls", name, "/.x").stdout == "/.x/in\n"
+    assert daemon.imgctl("ls", name, "/.y").stdout == "/.x/in\n"
     long = daemon.imgctl("ls", "-l", name).stdout.splitlines()
     assert long[-1].startswith("lrwxrwxrwx")
     assert long[-1].endswith("/l -> etc/a")
@@ -52,7 +56,7 @@ def test_imgctl_looks_inside(daemon: Daemon) -> None:
     assert [line.split()[0] for line in table] == ["LAYER", "0", "1"]
     assert total == "wasted 3B, efficiency 62.5%"
     rows = daemon.imgctl("layers", name, "--format", "{{.Added}} {{.Changed}} {{.Removed}}").stdout
-    assert rows == "4 0 0\n1 1 1\n"
+    assert rows == "8 0 0\n1 1 1\n"
     refused = daemon.imgctl("cat", name, "/nothing")
     assert refused.returncode == 1
     assert "no such file" in refused.stderr

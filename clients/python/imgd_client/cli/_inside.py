@@ -112,7 +112,9 @@ def ls(
             every = client.files.list(
                 image, path, recursive=recursive, pattern=pattern, platform=platform, layer=layer
             )
-            found = (file for file in every if hidden or "/." not in file.path)
+            # Below the folder that was asked for, whatever its own name is.
+            below = one.path.rstrip("/")
+            found = (file for file in every if hidden or "/." not in file.path.removeprefix(below))
         if not is_table(form):
             write_rows(form, map(_fields, found), _FILE_HEADER)
         elif long:
