@@ -169,10 +169,6 @@ def _denied(host: str, text: str, *, named: bool) -> str:
     return ""
 
 
-def _is_site_local(address: _Address) -> bool:
-    return isinstance(address, ipaddress.IPv6Address) and address.is_site_local
-
-
 def _plain(address: _Address) -> _Address:
     """The address that packets end at, where an IPv6 one stands for an IPv4 one."""
     if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:

@@ -24,7 +24,7 @@ from imgd_server.rootfs import (
 )
 from tests.unit.rootfs.archives import ROOT
 
-needs_root = pytest.mark.skipif(not ROOT, reason="whiteouts are root's to make")
+needs_root = pytest.mark.skipif(not ROOT, reason="NOT TESTED: whiteouts are root's to make")
 LETTERS = {"ADDED": "A", "CHANGED": "C", "DELETED": "D"}
 
 
