@@ -26,7 +26,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set-up: each stamp is older than what it depends on, or nothing is done ------------------
 
@@ -82,6 +82,12 @@ run: setup-run ## Start a daemon with sample images and pull one (ONCE=1: then s
 .PHONY: test
 test: setup-dev setup-peers ## Run all tests, with the coverage gate (ARGS=... for pytest)
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+# The suite's own report is printed, and its files (HTML, JUnit) are left in .tools/conformance.
+.PHONY: conformance-registry
+conformance-registry: setup-dev setup-peers ## Run OCI's conformance suite against the registry inside, and show its report
+	IMGD_CONFORMANCE_REPORT=.tools/conformance $(BIN)/python -m pytest -rA --no-header \
+		tests/integration/test_distribution_conformance.py $(ARGS)
 
 .PHONY: bench
 bench: setup-run .tools/.peers-bench ## Measure imgd and its peers side by side (ARGS=...)

@@ -7,7 +7,6 @@ import http.client
 import re
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +15,19 @@ from urllib.parse import urlsplit
 from tests.fake_images import FakeImage
 from tests.peers import require
 
-__all__ = ["docker_registry", "push_image"]
+__all__ = ["crane_registry", "docker_registry", "push_image"]
 
 PATIENCE = 60.0
 
 
 @contextmanager
-def docker_registry(folder: Path, port: int = 0, more: str = "") -> Iterator[str]:
+def docker_registry(
+    folder: Path, port: int = 0, more: str = "", log: list[str] | None = None
+) -> Iterator[str]:
     """Runs Debian's docker-registry with its store in `folder`; yields `127.0.0.1:PORT`.
 
     Port 0 is one that is free. `more` is YAML to add at the top level of its configuration
-    (`auth:`, …).
+    (`auth:`, …). What it says comes into `log`, a line each, and all of it is there at the end.
     """
     program = require("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,26 +39,51 @@ def docker_registry(folder: Path, port: int = 0, more: str = "") -> Iterator[str
         "  delete:\n    enabled: true\n"
         f"http:\n  addr: 127.0.0.1:{port}\n{more}"
     )
+    command = [str(program), "serve", str(config)]
+    with _running(command, r"listening on (127\.0\.0\.1:\d+)", log) as address:
+        yield address
+
+
+@contextmanager
+def crane_registry(folder: Path | None = None) -> Iterator[str]:
+    """Runs go-containerregistry's registry, blobs in memory or in `folder`; yields its address."""
+    where = [f"--disk={folder}"] if folder else []
+    command = [str(require("crane")), "registry", "serve", "--address=127.0.0.1:0", *where]
+    with _running(command, r"serving on port (\d+)", None) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command: list[str], words: str, log: list[str] | None) -> Iterator[str]:
+    """Runs a program until the end of the block, and yields what a group of `words` finds in what
+    it says when it serves."""
     process = subprocess.Popen(
-        [str(program), "serve", str(config)],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr
     # It goes on talking, and would stop when nobody listened.
-    listener = threading.Thread(target=deque, args=(process.stderr, 0), daemon=True)
+    listener = threading.Thread(target=_listen, args=(process, log), daemon=True)
     try:
-        address = _wait_for(process, r"listening on (127\.0\.0\.1:\d+)")
+        found = _wait_for(process, words)
         listener.start()
-        yield address
+        yield found
     finally:
         process.terminate()
         process.wait(PATIENCE)
         if listener.ident:
             listener.join(PATIENCE)
+        assert process.stderr
         process.stderr.close()
+
+
+def _listen(process: subprocess.Popen[str], log: list[str] | None) -> None:
+    assert process.stderr
+    for line in process.stderr:
+        if log is not None:
+            log.append(line)
 
 
 def _wait_for(process: subprocess.Popen[str], words: str) -> str:

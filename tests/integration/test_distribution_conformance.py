@@ -2,6 +2,8 @@
 
 Pull, push, content discovery and content management are all on, and so is what the specification
 leaves to registries: cancelling uploads, mounts without a source, tags as parameters, sha512.
+`make conformance-registry` runs just this and shows the suite's report; IMGD_CONFORMANCE_REPORT names
+a folder to keep the report's files in.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import urllib.request
 import xml.etree.ElementTree as ElementTree
@@ -96,6 +99,8 @@ def run_suite(daemon: Daemon, folder: Path) -> dict[str, dict[str, str]]:
     )
     summary = ended.stdout[ended.stdout.find("OCI Conformance Result") :]
     print(summary)
+    if kept := os.environ.get("IMGD_CONFORMANCE_REPORT"):
+        shutil.copytree(results, kept, dirs_exist_ok=True)
     failed = [
         line for line in ended.stdout.splitlines() if re.search(r": (FAIL|Skip|Error)$", line)
     ]

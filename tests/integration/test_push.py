@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
-import threading
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +21,10 @@ from imgd_server.transfer import NodeState, TransferState
 from tests.certificates import Authority
 from tests.daemon import Daemon, run_daemon
 from tests.fake_images import FakeImage, make_image, make_index, make_layer
-from tests.peers import require
 from tests.pulling import noise
 from tests.pushing import Pusher, copy_spec, push_spec, pushing
 from tests.real_images import run
-from tests.registries import docker_registry, push_image
+from tests.registries import crane_registry, docker_registry, push_image
 from tests.registry_inside import serve_inside
 from tests.token_server import TokenServer
 
@@ -79,34 +75,6 @@ def peer(kind: str, folder: Path) -> Iterator[Peer]:
     else:
         with crane_registry() as host:
             yield Peer(host)
-
-
-@contextmanager
-def crane_registry() -> Iterator[str]:
-    """go-containerregistry's registry, in memory."""
-    process = subprocess.Popen(
-        [str(require("crane")), "registry", "serve", "--address=127.0.0.1:0"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    listener = threading.Thread(target=deque, args=(process.stderr, 0), daemon=True)
-    try:
-        for line in process.stderr:
-            if match := re.search(r"serving on port (\d+)", line):
-                break
-        else:
-            raise RuntimeError("crane registry did not start")
-        listener.start()
-        yield f"127.0.0.1:{match[1]}"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-        if listener.ident:
-            listener.join(PATIENCE)
-        process.stderr.close()
 
 
 @pytest.fixture
