@@ -5,6 +5,25 @@
 """
 
 from imgd_server.content._local import LocalContentStore
-from imgd_server.content._protocol import BlobInfo, ContentStore, Ingest, PartialInfo, Reader
+from imgd_server.content._protocol import (
+    BlobInfo,
+    Cancellation,
+    ContentStore,
+    Followed,
+    Ingest,
+    PartialInfo,
+    Reader,
+    StartedOverError,
+)
 
-__all__ = ["BlobInfo", "ContentStore", "Ingest", "LocalContentStore", "PartialInfo", "Reader"]
+__all__ = [
+    "BlobInfo",
+    "Cancellation",
+    "ContentStore",
+    "Followed",
+    "Ingest",
+    "LocalContentStore",
+    "PartialInfo",
+    "Reader",
+    "StartedOverError",
+]

@@ -27,7 +27,15 @@ from imgd_server.content._files import (
     regular,
     sync_folder,
 )
-from imgd_server.content._protocol import BlobInfo, Buffer, Ingest, PartialInfo, Reader
+from imgd_server.content._following import Bodies, FollowedBlob
+from imgd_server.content._protocol import (
+    BlobInfo,
+    Buffer,
+    Followed,
+    Ingest,
+    PartialInfo,
+    Reader,
+)
 from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.oci import Digest, FormatError, Hasher
 
@@ -57,6 +65,7 @@ class _Writer:
         self._path = store.partial_path(key)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(self._path, flags, _PARTIAL_MODE)
+        self._body = store.bodies.take(key)
         self._hasher = self._fresh()
         self._offset = 0
         self._flushed = 0
@@ -74,6 +83,9 @@ class _Writer:
         while read := os.readv(self._file, [buffer]):
             self._hasher.update(buffer[:read])
             self._offset += read
+        if self._offset < self._body.reached:
+            self._body.forget()  # it was damaged meanwhile
+        self._body.grow(self._offset)
 
     @property
     def offset(self) -> int:
@@ -98,11 +110,13 @@ class _Writer:
                 raise
             self._offset += written
             view = view[written:]
+        self._body.grow(self._offset)
         if self._offset - self._flushed >= _WRITE_BACK:
             begin_write_back(self._file, self._flushed, self._offset - self._flushed)
             self._flushed = self._offset
 
     def restart(self) -> None:
+        self._body.forget()
         os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
         self._hasher = self._fresh()
@@ -131,6 +145,7 @@ class _Writer:
             with disk_full_told():
                 return self._store.publish(self._file, self._path, expected)
         finally:
+            self._body.forget()
             self.close()
 
     def _actual(self, expected: Digest) -> Digest:
@@ -140,6 +155,7 @@ class _Writer:
 
     def abort(self) -> None:
         if self._file >= 0:
+            self._body.forget()
             self._path.unlink(missing_ok=True)
         self.close()
 
@@ -147,6 +163,7 @@ class _Writer:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            self._store.bodies.give_back(self._key)
             self._store.release(self._key)
 
     def __enter__(self) -> Self:
@@ -173,6 +190,7 @@ class LocalContentStore:
         self._root = root
         self._lock = threading.Lock()
         self._writing: set[str] = set()
+        self.bodies = Bodies()
         self._commits = [threading.Lock() for _ in range(_COMMIT_LOCKS)]
         with disk_full_told():
             self._lay_out()
@@ -204,10 +222,15 @@ class LocalContentStore:
     def open(self, digest: Digest) -> Reader:
         """See ContentStore."""
         self.info(digest)
+        if (file := self._open_file(digest)) is None:
+            raise _missing(digest)
+        return OpenBlob(file)
+
+    def _open_file(self, digest: Digest) -> int | None:
         try:
-            return OpenBlob(os.open(self._blob(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            return os.open(self._blob(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise _missing(digest) from None
+            return None
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """See ContentStore."""
@@ -349,6 +372,11 @@ class LocalContentStore:
             raise
         return writer
 
+    def follow(self, digest: Digest) -> Followed:
+        """See ContentStore."""
+        partial = str(self.partial_path(digest))
+        return FollowedBlob(self.bodies, digest, partial, self.find, self._open_file)
+
     def partials(self) -> Iterator[PartialInfo]:
         """See ContentStore."""
         with os.scandir(self._root / "ingest") as entries:
@@ -384,6 +412,8 @@ class LocalContentStore:
         with self._lock:
             if key in self._writing or self.partial(key) is None:
                 return False
+            with self.bodies.taken(key) as body:
+                body.forget()
             path.unlink()
             return True
 
@@ -421,6 +451,8 @@ class LocalContentStore:
                     with suppress(FileNotFoundError):
                         os.unlink(blob)  # noqa: PTH108
                 raise
+        with self.bodies.taken(digest) as body:
+            body.wake()
         return _info(digest, os.fstat(file))
 
     def _commit_of(self, digest: Digest) -> threading.Lock:

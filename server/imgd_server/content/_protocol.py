@@ -6,14 +6,23 @@ blob is visible only when it is complete, verified and durable. Errors are `erro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from imgd_server.oci import Digest
 
-__all__ = ["BlobInfo", "ContentStore", "Ingest", "PartialInfo", "Reader"]
+__all__ = [
+    "BlobInfo",
+    "Cancellation",
+    "ContentStore",
+    "Followed",
+    "Ingest",
+    "PartialInfo",
+    "Reader",
+    "StartedOverError",
+]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -40,6 +49,26 @@ class PartialInfo:
     updated_at: float
 
 
+class Cancellation(Protocol):
+    """The part of `registry.Cancellation` that waiting needs; rooms apart share its shape.
+
+    `on_cancel` calls back from any thread, at once if cancelled already, and returns its removal.
+    """
+
+    def check(self) -> None:
+        """Raises CANCELLED once cancelled."""
+        ...
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` once cancelled; returns how to take it back."""
+        ...
+
+
+class StartedOverError(Exception):
+    """What was read of an unfinished blob is worth nothing: its bytes were dropped, or another file
+    has become the blob."""
+
+
 class Reader(Protocol):
     """An open blob. It stays readable until closed, even if the blob is deleted meanwhile."""
 
@@ -54,6 +83,43 @@ class Reader(Protocol):
 
     def pread(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer only at the end, b"" beyond it."""
+        ...
+
+    def close(self) -> None:
+        """Closes; further calls are harmless."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class Followed(Protocol):
+    """A blob that is there, or to come, whoever brings it and in however many attempts; read from
+    its beginning while it is written. Used by one thread at a time.
+
+    Nobody has verified the bytes of an unfinished one. What was read of them is the beginning of
+    the blob when `wait` has said that the blob is whole, and not before.
+    """
+
+    def wait(self, offset: int, cancellation: Cancellation) -> int:
+        """Blocks until more than `offset` bytes are there, in order from the first one, or the blob
+        is stored; returns how many are there. So an `offset` of at least the blob's size waits
+        until it is stored, and -1 for nothing but its first byte, and after that for nothing.
+
+        Raises StartedOverError where bytes that have been there are no part of the blob: this
+        object is of no more use. Raises CANCELLED soon after the cancellation.
+        """
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor, open for reading, of a regular file that has these bytes from offset 0 on,
+        for pread(2). Meaningful once `wait` has returned."""
         ...
 
     def close(self) -> None:
@@ -155,6 +221,12 @@ class ContentStore(Protocol):
         `offset`; more than `size` of them can't be the blob, and are dropped. Raises TOO_BUSY while
         the key is being written, FIELD_INVALID for what is no key, DISK_FULL.
         """
+        ...
+
+    def follow(self, digest: Digest) -> Followed:
+        """A blob as far as it is there: a stored one, and until then what an ingest whose key is
+        the digest has in order from its first byte. Returns at once, also where there is nothing
+        yet."""
         ...
 
     def discard(self, digest: Digest) -> int:
