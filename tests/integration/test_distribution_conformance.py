@@ -2,7 +2,7 @@
 
 Pull, push, content discovery and content management are all on, and so is what the specification
 leaves to registries: cancelling uploads, mounts without a source, tags as parameters, sha512.
-`make conformance-registry` runs just this and shows the suite's report; IMGD_CONFORMANCE_REPORT names
+`make conformance-registry` runs just this and shows the suite's report; IMGD_CONFORMANCE_REPORT is
 a folder to keep the report's files in.
 """
 

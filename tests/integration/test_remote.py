@@ -510,6 +510,12 @@ def test_what_registries_say_of_their_limits_is_known(daemon: Daemon, imgctl: An
             (budget,) = client.registry.rate_budgets(registry.host)
     assert (budget.limit, budget.remaining, budget.window.seconds) == (100, 7, 21600)
     assert budget.HasField("blocked_until")
+    until, told = (one.ToJsonString() for one in (budget.blocked_until, budget.update_time))
+    shown = [line for line in imgctl("info").stdout.splitlines() if registry.host in line]
+    says = f"7 of 100 left in 6 hours, no requests until {until} (told {told})"
+    assert shown == [f" {registry.host}:  {says}"]
+    (as_json,) = json.loads(imgctl("info", "--format", "json").stdout)["RateBudgets"]
+    assert (as_json["host"], as_json["remaining"]) == (registry.host, "7")
 
 
 def test_a_daemon_that_stops_waits_for_no_registry(tmp_path: Path) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgd.v1 import system_pb2
+from imgd.v1 import registry_pb2, system_pb2
 
 from ._command import command
 from ._connect import connect
 from ._format import format_option, is_table, to_dict, write_object
-from ._units import human_size
+from ._units import human_duration, human_size
 
 if TYPE_CHECKING:
     from .gotemplate import Struct
@@ -110,16 +110,37 @@ def _write_version(
 @command()
 @format_option("-f", help="'json', or a Go template such as '{{.ServerVersion}}'.")
 def info(form: str) -> None:
-    """Shows what the daemon is and can."""
+    """Shows what the daemon is and can, and how many requests registries said they take."""
     with connect() as client:
         found, can = client.system.info(), client.system.capabilities()
+        budgets = client.registry.rate_budgets()
     if is_table(form):
         _show_info(found, can)
+        if budgets:
+            click.echo()
+            _echo("Registries' limits", {one.host: _budget(one) for one in budgets})
     else:
-        write_object(form, _describe(found, can))
+        write_object(form, _describe(found, can, budgets))
 
 
-def _describe(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> Struct:
+def _budget(told: registry_pb2.RateBudget) -> str:
+    """A budget in words: what is left of it, and until when nothing is taken."""
+    parts = []
+    if told.HasField("remaining") or told.HasField("limit"):
+        limit = str(told.limit) if told.HasField("limit") else ""
+        left = str(told.remaining) if told.HasField("remaining") else "?"
+        window = human_duration(told.window.seconds) if told.HasField("window") else ""
+        parts.append(f"{left}{limit and f' of {limit}'} left{window and f' in {window}'}")
+    if told.HasField("blocked_until"):
+        parts.append(f"no requests until {told.blocked_until.ToJsonString()}")
+    return f"{', '.join(parts) or 'none'} (told {told.update_time.ToJsonString()})"
+
+
+def _describe(
+    found: system_pb2.SystemInfo,
+    can: system_pb2.Capabilities,
+    budgets: Iterable[registry_pb2.RateBudget],
+) -> Struct:
     """Docker's keys where docker has the thing, and the daemon's own answers as they are."""
     from .gotemplate import Struct
 
@@ -133,6 +154,7 @@ def _describe(found: system_pb2.SystemInfo, can: system_pb2.Capabilities) -> Str
         "DiskFree": found.disk_free_bytes,
         "Info": to_dict(found),
         "Capabilities": to_dict(can),
+        "RateBudgets": [to_dict(one) for one in budgets],
     }
     return Struct("", fields)
 
