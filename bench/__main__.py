@@ -3,86 +3,101 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import fcntl
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench import images, listing, peers, pull, report, tagging
-from bench.common import BenchError, default_cache, log, prepare, registry
+from bench import (
+    peers,
+    pull,
+    report,
+    rounds,
+    sharing,
+    unpack,
+)
+from bench.common import BenchError, default_cache, log, prepare
 
-# Fewer rounds say nothing on a noisy machine.
-ROUNDS = 5
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.rounds import Place, Subject
+
+SCENARIOS: dict[str, Place] = {
+    **pull.SCENARIOS,
+    **unpack.SCENARIOS,
+    **sharing.SCENARIOS,
+}
 
 
 def main() -> int:
-    """Runs what was asked for. 1 when imgd itself could not be measured."""
-    known = (*pull.SCENARIOS, *listing.SCENARIOS, *tagging.SCENARIOS)
+    """Runs what was asked for. 1 when something of imgd's could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("scenario", nargs="*", help=f"{', '.join(known)}; default: pull-app")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "scenario", nargs="*", help=f"{', '.join(SCENARIOS)} (or how they begin); default: all"
+    )
+    parser.add_argument("--rounds", type=int, help="by default 2 to 5, as the scenario has it")
     parser.add_argument("--only", help="measure only what has one of these words, comma-separated")
     parser.add_argument("--skip", help="leave out what has one of these words, comma-separated")
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--no-install", action="store_true", help="install no peer")
-    parser.add_argument(
-        "--serve", action="store_true", help="only serve the images, for trying out"
-    )
     options = parser.parse_args()
-    names = options.scenario or ["pull-app"]
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"no such scenario: {', '.join(unknown)}")
+    names = []
+    for word in options.scenario or [""]:
+        found = [word] if word in SCENARIOS else [one for one in SCENARIOS if one.startswith(word)]
+        if not found:
+            parser.error(f"no such scenario: {word} (there are {', '.join(SCENARIOS)})")
+        names += [one for one in found if one not in names]
 
-    def wanted(subject: pull.Subject) -> bool:
+    def wanted(subject: Subject) -> bool:
         def has(words: str) -> bool:
             return any(word in subject.name for word in words.split(","))
 
         return (not options.only or has(options.only)) and not (options.skip and has(options.skip))
 
-    missing = [] if options.no_install else peers.install()
-    for line in missing:
-        log(f"MISSING PEER: {line}")
-    for name in (name for name in names if name in listing.SCENARIOS):
-        print(f"\n{listing.run(name, options.rounds).read_text()}")
-    if "tag" in names:
-        print(f"\n{tagging.run(prepare(options.cache), options.rounds).read_text()}")
-    names = [name for name in names if name in pull.SCENARIOS]
-    return _pull(names, options, wanted) if names else 0
-
-
-def _pull(
-    names: Sequence[str], options: argparse.Namespace, wanted: Callable[[pull.Subject], bool]
-) -> int:
-    """Measures pulls."""
-    subjects = [subject for subject in pull.subjects() if wanted(subject)]
+    if not options.no_install:
+        for line in peers.install():
+            log(f"MISSING PEER: {line}")
     cache = prepare(options.cache)
-    built = {name: images.build(pull.SCENARIOS[name], cache / "images") for name in names}
+    lock = (cache / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        log("ERROR: another benchmark uses this cache")
+        return 1
+    scratch = cache / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
     failed = False
-    with registry(cache) as address:
-        for image in built.values():
-            images.push(image, address, pull.REPOSITORY.format(image=image.name))
-        if options.serve:
-            for image in built.values():
-                log(f"{address}/{pull.REPOSITORY.format(image=image.name)}:latest")
-            log("serving until Enter or the end of the input ...")
-            sys.stdin.read(1)
-            return 0
-        for name, image in built.items():
-            log(f"{name}: {len(image.layers)} layers, {image.size / 1e6:.1f} MB compressed")
-            results = pull.measure(
-                subjects, address, image, cache / "scratch" / "run", options.rounds
-            )
-            path = report.write(name, image, results)
-            print(f"\n{path.read_text()}")
-            for result in results:
-                if result.failure:
-                    log(f"MISSING in {name}: {result.subject.name}: {result.failure}")
-                    failed = failed or result.subject.kind == "imgd"
+    try:
+        for name in names:
+            start = time.monotonic()
+            failed = not _run(name, cache, scratch / name, options.rounds, wanted) or failed
+            log(f"{name}: took {time.monotonic() - start:.0f} s")
+    finally:
+        log("removing what was left ...")
+        shutil.rmtree(scratch, ignore_errors=True)
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
+def _run(
+    name: str, cache: Path, folder: Path, count: int | None, wanted: Callable[[Subject], bool]
+) -> bool:
+    """Measures one scenario, and prints its table. False when a row of imgd's is missing."""
+    folder.mkdir(parents=True)
     try:
-        sys.exit(main())
-    except BenchError as error:
-        log(f"ERROR: {error}")
-        sys.exit(1)
+        with SCENARIOS[name](cache, folder) as scenario:
+            chosen = [subject for subject in scenario.subjects if wanted(subject)]
+            scenario = dataclasses.replace(scenario, subjects=chosen)
+            results = rounds.measure(scenario, folder, count or scenario.rounds)
+    except (BenchError, OSError) as error:
+        log(f"ERROR: {name}: {error}")
+        return False
+    print(f"\n{report.write(name, scenario, results).read_text()}", flush=True)
+    return not any(one.failure and one.subject.kind == "imgd" for one in results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ SAMPLE_INTERVAL = 0.05
 # A machine counts as quiet below this share of busy processor time ...
 QUIET_SHARE = 0.10
 # ... looked at over this time. Other work is waited for this long, and then measured through.
-QUIET_WINDOW, QUIET_PATIENCE = 0.25, 30.0
+QUIET_WINDOW, QUIET_PATIENCE = 0.25, 2.0
 
 
 class BenchError(Exception):
@@ -164,7 +164,9 @@ class Sample:
 
     seconds: float
     # Peak memory in bytes; 0 where it was not taken.
-    memory: int
+    memory: int = 0
+    # Further readings, by a name that tells the unit.
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 class PeakMemory:
@@ -191,10 +193,14 @@ class PeakMemory:
 
     def _run(self) -> None:
         while True:
-            total = sum(_pss(pid) for pid in _tree(self._pid))
-            self.peak = max(self.peak, total)
+            self.peak = max(self.peak, memory_of(self._pid))
             if self._stop.wait(SAMPLE_INTERVAL):
                 return
+
+
+def memory_of(pid: int) -> int:
+    """The bytes that a process and all its descendants hold now, as PSS."""
+    return sum(_pss(one) for one in _tree(pid))
 
 
 def _tree(pid: int) -> list[int]:

@@ -90,6 +90,18 @@ def curl(address: str, repository: str, digests: Sequence[str]) -> list[str]:
     return arguments
 
 
+def curl_ranges(address: str, repository: str, digest: str, size: int, count: int) -> list[str]:
+    """Returns the arguments with which curl gets so many parts of a blob at once."""
+    # A range belongs to what stands between two --next.
+    words: list[str] = []
+    step = -(-size // count)
+    for start in range(0, size, step):
+        words += ["--next"] if words else []
+        words += ["-sSf", "-o", "/dev/null", "-r", f"{start}-{min(start + step, size) - 1}"]
+        words += [f"http://{address}/v2/{repository}/blobs/{digest}"]
+    return ["--parallel", "--parallel-immediate", "--parallel-max", str(count), *words]
+
+
 if __name__ == "__main__":
     _, address, repository, folder, sync, *digests = sys.argv
     seconds = fetch(address, repository, folder, sync == "1", digests)

@@ -1,45 +1,26 @@
-"""The peers: how each is installed, and how it pulls without unpacking.
+"""The peers: how each is called.
 
 What is said of durability was seen with strace: skopeo and both containerds fsync each blob;
 crane, oras and regctl fsync nothing, so that a durable imgd gives them a start.
 
-Adding one is adding a line to `PROGRAMS` or `DAEMONS`.
+Adding one is adding it to `PROGRAMS` or `DAEMONS`, and to .ci/install-peers.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.common import ROOT, TOOLS, find, log
+from bench.common import ROOT, TOOLS, find, log, need
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-# Debian's: the registry under test, what builds the images, and the peers themselves.
-PACKAGES = {
-    "docker-registry": "docker-registry",
-    "debootstrap": "debootstrap",
-    "curl": "curl",
-    "zstd": "zstd",
-    "skopeo": "skopeo",
-    "containerd": "containerd",
-}
-# Go's: where the program goes below .tools, and its module. containerd 2 has a folder of its own,
-# because Debian's 1.6 has the same names.
-CONTAINERD_2 = TOOLS.parent / "containerd-2"
-GO_TOOLS = (
-    (TOOLS, "github.com/google/go-containerregistry/cmd/crane@v0.22.1"),
-    (TOOLS, "oras.land/oras/cmd/oras@v1.3.6"),
-    (TOOLS, "github.com/regclient/regclient/cmd/regctl@v0.11.7"),
-    (CONTAINERD_2, "github.com/containerd/containerd/v2/cmd/containerd@v2.4.2"),
-    (CONTAINERD_2, "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2"),
-)
+# Where .ci/install-peers puts containerd 2: Debian's 1.6 has the same names.
+_CONTAINERD_2 = TOOLS.parent / "containerd-2"
 
 
 @dataclass(frozen=True)
@@ -59,13 +40,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Daemon:
-    """A containerd and its ctr."""
+    """A containerd and its ctr, and the arguments to pull without and with unpacking."""
 
     name: str
     server: str
     client: str
-    arguments: tuple[str, ...]
-    durable: bool
+    fetch: tuple[str, ...]
+    unpack: tuple[str, ...]
+    # What its configuration has besides the folders.
+    config: str
 
 
 PROGRAMS = (
@@ -96,76 +79,83 @@ PROGRAMS = (
         durable=False,
     ),
 )
-_CTR_FETCH = ("content", "fetch", "--plain-http", "{reference}")
+_CTR_PULL = ("image", "pull", "--plain-http", "{reference}")
+# Both fsync what they fetch, and not what they unpack.
 DAEMONS = (
     # ctr receives the blobs itself and hands them to the daemon over gRPC.
-    Daemon("containerd 1.6", "containerd", "ctr", _CTR_FETCH, durable=True),
+    Daemon(
+        "containerd 1.6",
+        "containerd",
+        "ctr",
+        fetch=("content", "fetch", "--plain-http", "{reference}"),
+        unpack=_CTR_PULL,
+        config="",
+    ),
+    # The daemon's own transfer service, with all that it does in parallel: as many downloads at
+    # once as imgd, ranges of 8 MiB, layers unpacked on each core; igzip is on the path.
     Daemon(
         "containerd 2",
-        str(CONTAINERD_2 / "containerd"),
-        str(CONTAINERD_2 / "ctr"),
-        _CTR_FETCH,
-        durable=True,
+        str(_CONTAINERD_2 / "containerd"),
+        str(_CONTAINERD_2 / "ctr"),
+        # Of all platforms nothing is unpacked.
+        fetch=(*_CTR_PULL, "--all-platforms"),
+        unpack=_CTR_PULL,
+        config=(
+            '[plugins."io.containerd.transfer.v1.local"]\n'
+            "  max_concurrent_downloads = 6\n"
+            f"  concurrent_layer_fetch_buffer = {8 << 20}\n"
+            f"  max_concurrent_unpacks = {max(2, os.cpu_count() or 1)}\n"
+        ),
     ),
 )
+# podman mounts its storage over itself and leaves it so, and wants a short path for what it keeps
+# while it runs: hence a mount namespace, and a memory disk in it.
+_PODMAN = """
+mount -t tmpfs tmpfs /mnt
+exec podman --runroot /mnt --storage-driver overlay --cgroup-manager cgroupfs "$@"
+"""
+
+
+def podman(storage: Path, *arguments: str) -> list[str]:
+    """A command of podman's with a storage of its own."""
+    need("podman")
+    shell = ["unshare", "--mount", "sh", "-ec", _PODMAN, "podman"]
+    return [*shell, "--root", str(storage), *arguments]
+
+
+def podman_version() -> str:
+    """Returns podman's version."""
+    return _version([find("podman") or "podman", "--version"])
 
 
 def install() -> list[str]:
-    """Installs what is not there, and returns what can't be had, each with the reason."""
-    missing: list[str] = []
-    absent = [package for program, package in PACKAGES.items() if find(program) is None]
-    if absent:
-        log(f"installing {' '.join(absent)} ...")
-        subprocess.run([ROOT / ".ci" / "apt-install", *absent], check=False)
-        missing = [
-            f"{program}: no Debian package {package} here"
-            for program, package in PACKAGES.items()
-            if find(program) is None
-        ]
-    go = find("go") or shutil.which("go", path=str(ROOT / ".tools" / "go" / "bin"))
-    for folder, tool in GO_TOOLS:
-        name, _, version = tool.rpartition("/")[2].partition("@")
-        # The version is part of the mark, so that another pin installs anew.
-        mark = TOOLS.parent / f".{folder.name}-{name}-{version}"
-        if mark.exists() and (folder / name).exists():
-            continue
-        if go is None:
-            missing.append(f"{name}: there is no Go to build {tool}")
-            continue
-        log(f"building {tool} ...")
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [go, "install", tool],
-            env={**os.environ, "GOBIN": str(folder), "GOFLAGS": "-buildvcs=false"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            # The reason is for the terminal only: it can name what this machine downloads from.
-            log(done.stderr.strip()[-500:])
-            missing.append(f"{name}: `go install {tool}` failed")
-        else:
-            mark.touch()
+    """Installs what is not there, and returns what can't be had."""
+    script = [str(ROOT / ".ci" / "install-peers"), "bench"]
+    done = subprocess.run(script, stderr=subprocess.PIPE, text=True, check=False)
+    missing = [line[4:] for line in done.stderr.splitlines() if line.startswith("  - ")]
+    if done.returncode and not missing:
+        log(done.stderr.strip()[-500:])
+        missing = ["all that .ci/install-peers has not told of"]
     return missing
 
 
 def version(peer: Program | Daemon) -> str:
     """Returns the version that a peer tells."""
-    command: Sequence[str]
     if isinstance(peer, Program):
-        command = (find(peer.program) or peer.program, *peer.version)
-    else:
-        command = (find(peer.server) or peer.server, "--version")
+        return _version([find(peer.program) or peer.program, *peer.version])
+    return _version([find(peer.server) or peer.server, "--version"])
+
+
+def _version(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except OSError:
         return "missing"
-    found = re.search(r"\d+\.\d+\.\d+\S*", done.stdout)
+    found = re.search(r"\d+\.\d+\.\d+[^\s,]*", done.stdout)
     return found[0] if found else "unknown"
 
 
-def containerd_config(folder: Path) -> Path:
+def containerd_config(peer: Daemon, folder: Path) -> Path:
     """Writes the configuration of a containerd that keeps everything in `folder`."""
     path = folder / "containerd.toml"
     # CRI, and snapshotters that look for devices, have no part in this, and slow the start.
@@ -177,5 +167,6 @@ def containerd_config(folder: Path) -> Path:
         ' "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]\n'
         f'[grpc]\n  address = "{folder / "c.sock"}"\n'
         f'[ttrpc]\n  address = "{folder / "t.sock"}"\n'
+        f"{peer.config}"
     )
     return path

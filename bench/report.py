@@ -6,7 +6,6 @@ import datetime
 import json
 import os
 import platform
-import statistics
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,7 @@ from xml.sax.saxutils import escape
 from bench.common import RESULTS, ROOT
 
 if TYPE_CHECKING:
-    from bench.images import Image
-    from bench.pull import Measured
+    from bench.rounds import Measured, Scenario, Target
 
 
 def machine() -> dict[str, object]:
@@ -55,24 +53,16 @@ def commit() -> str:
     return head + ("+" if git("status", "--porcelain", "--", ":!bench/results") else "")
 
 
-def write(scenario: str, image: Image, results: list[Measured]) -> Path:
+def write(name: str, scenario: Scenario, results: list[Measured]) -> Path:
     """Writes the three files, and returns the table's path."""
     RESULTS.mkdir(exist_ok=True)
-    medians = {
-        result.subject.name: statistics.median(sample.seconds for sample in result.samples)
-        for result in results
-        if result.samples
-    }
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
     about: dict[str, object] = {
-        "scenario": scenario,
+        "scenario": name,
         "time": now,
         "commit": commit(),
         "machine": machine(),
-        "image": {
-            "layers": len(image.layers),
-            "compressed_bytes": image.size,
-        },
+        "about": dict(scenario.about),
     }
     rows = [
         {
@@ -81,15 +71,29 @@ def write(scenario: str, image: Image, results: list[Measured]) -> Path:
             "durable": result.subject.durable,
             "version": result.subject.version(),
             "failure": _first_line(result.failure),
-            "seconds": [round(sample.seconds, 4) for sample in result.samples],
+            "seconds": [float(f"{sample.seconds:.4g}") for sample in result.samples],
             "memory_bytes": [sample.memory for sample in result.samples],
+            "more": [
+                {key: float(f"{value:.6g}") for key, value in sample.more.items()}
+                for sample in result.samples
+            ],
         }
         for result in results
     ]
-    path = RESULTS / scenario
-    path.with_suffix(".json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    path.with_suffix(".md").write_text(_table(about, results, medians))
-    path.with_suffix(".svg").write_text(_plot(scenario, results, medians))
+    targets = [
+        {
+            "row": target.row,
+            "target": target.text(),
+            "reading": (value := target.value(results)),
+            "met": None if value is None else value <= target.most,
+        }
+        for target in scenario.targets
+    ]
+    path = RESULTS / name
+    document = {**about, "rows": rows, "targets": targets}
+    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".md").write_text(_table(about, scenario, results))
+    path.with_suffix(".svg").write_text(_plot(name, results))
     return path.with_suffix(".md")
 
 
@@ -98,54 +102,80 @@ def _first_line(failure: str) -> str:
     return failure.partition("\n")[0]
 
 
-def _table(about: dict[str, object], results: list[Measured], medians: dict[str, float]) -> str:
+def _table(about: dict[str, object], scenario: Scenario, results: list[Measured]) -> str:
+    measured = {result.subject.name: result for result in results if result.samples}
+    ours = [name for name, result in measured.items() if result.subject.kind == "imgd"]
     # Ratios are of medians, with the smallest and largest ratio within one round.
-    bases = [
-        result
-        for result in results
-        if result.samples
-        and (result.subject.kind == "imgd" or result.subject.durable)
-        and (result.subject.kind == "imgd" or result.subject.name == "floor: fetch")
-    ]
-    head = ["", "durable", "median s", "min to max", "peak MB"]
-    head += [f"{result.subject.name.replace('floor: ', '')} is × of it" for result in bases]
+    bases = [measured[name] for name in scenario.compare or ours[:1] if name in measured]
+    more = list(dict.fromkeys(key for one in measured.values() for key in one.samples[0].more))
+    lasting = any(result.subject.durable is not None for result in results)
+    memory = any(sample.memory for one in measured.values() for sample in one.samples)
+    head = ["", *(["durable"] if lasting else []), "median s", "min to max"]
+    head += [*(["peak MB"] if memory else []), *more]
+    head += [f"{base.subject.name} is × of it" for base in bases]
+    head += ["target"] if scenario.targets else []
     lines = [head, ["---"] * len(head)]
     for result in results:
-        name = result.subject.name
-        if version := result.subject.version():
-            name += f" ({version})"
-        durable = "yes" if result.subject.durable else "no"
-        if not result.samples:
-            why = _first_line(result.failure)
-            lines.append([name, durable, f"**missing**: {why}", *[""] * (len(head) - 3)])
-            continue
-        seconds = [sample.seconds for sample in result.samples]
-        line = [name, durable, f"{medians[result.subject.name]:.3f}"]
-        line.append(f"{min(seconds):.3f} to {max(seconds):.3f}")
-        line.append(f"{max(sample.memory for sample in result.samples) / 1e6:.0f}")
-        for base in bases:
-            ratios = [
-                one.seconds / other.seconds
-                for one, other in zip(base.samples, result.samples, strict=True)
-            ]
-            ratio = medians[base.subject.name] / medians[result.subject.name]
-            line.append(f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        subject = result.subject
+        version = subject.version()
+        line = [f"{subject.name} ({version})" if version else subject.name]
+        line += [{True: "yes", False: "no", None: ""}[subject.durable]] if lasting else []
+        if result.samples:
+            seconds = [sample.seconds for sample in result.samples]
+            line += [_number(result.reading("seconds"))]
+            line += [f"{_number(min(seconds))} to {_number(max(seconds))}"]
+            line += [f"{result.reading('memory') / 1e6:.0f}"] if memory else []
+            line += [_more(result, key) for key in more]
+            line += [_ratio(base, result) for base in bases]
+        else:
+            line += [f"**missing**: {_first_line(result.failure)}"]
+            line += [""] * (len(head) - len(line) - (1 if scenario.targets else 0))
+        if scenario.targets:
+            line += ["; ".join(_verdict(one, results) for one in _of(scenario, subject.name))]
         lines.append(line)
-    facts = about["machine"], about["image"]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     rounds = max((len(result.samples) for result in results), default=0)
     return (
         f"# {about['scenario']}\n\n"
-        f"{about['time']}, commit {about['commit']}, {rounds} rounds after a warm-up, all in turn; "
-        "state dropped and `sync` before each.\n\n"
-        f"Machine: {_words(facts[0])}. Image: {_words(facts[1])}.\n\n"
-        f"{text}\n\n"
-        "Only ratios count: the machine is noisy; in brackets, the ratios within single rounds. "
-        "Durable: whether the layers were fsynced. Memory: the largest PSS seen of all processes, "
-        "page cache apart (containerd: with ctr; imgd: the daemon). ctr looks for its end every "
-        "100 ms.\n\n"
-        f"![{about['scenario']}]({about['scenario']}.svg)\n"
+        f"{about['time']}, commit {about['commit']}, {rounds} rounds"
+        f"{' after a warm-up' if scenario.warm_up else ''}, all in turn; state dropped and `sync` "
+        f"before each.\n\nMachine: {_words(about['machine'])}. {_words(about['about'])}.\n\n"
+        f"{text}\n\n{scenario.note}{' ' if scenario.note else ''}Only ratios count: the machine "
+        "is noisy; in brackets, the ratios within single rounds. Of further readings the largest "
+        f"is shown.\n\n![{about['scenario']}]({about['scenario']}.svg)\n"
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
+
+
+def _more(result: Measured, key: str) -> str:
+    return f"{result.reading(key):.4g}" if key in result.samples[0].more else ""
+
+
+def _ratio(base: Measured, result: Measured) -> str:
+    # One that failed on the way has fewer samples.
+    ratios = [
+        one.seconds / other.seconds
+        for one, other in zip(base.samples, result.samples, strict=False)
+    ]
+    ratio = base.reading("seconds") / result.reading("seconds")
+    return f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _of(scenario: Scenario, row: str) -> list[Target]:
+    return [target for target in scenario.targets if target.row == row]
+
+
+def _verdict(target: Target, results: list[Measured]) -> str:
+    value = target.value(results)
+    if value is None:
+        return f"{target.text()}: not measured"
+    shown = (
+        f"{value / 1e6:.0f}" if target.reading == "memory" and not target.base else f"{value:.3g}"
+    )
+    return f"{target.text()}: {'met' if value <= target.most else '**not met**'} ({shown})"
 
 
 def _words(value: object) -> str:
@@ -154,11 +184,11 @@ def _words(value: object) -> str:
 
 
 # The plot's measures, in pixels.
-_LEFT, _WIDTH, _ROW, _BAR = 210, 520, 26, 16
+_LEFT, _WIDTH, _ROW, _BAR = 300, 520, 26, 16
 _COLOURS = {"imgd": "#2563eb", "peer": "#9ca3af", "floor": "#d1d5db"}
 
 
-def _plot(scenario: str, results: list[Measured], medians: dict[str, float]) -> str:
+def _plot(scenario: str, results: list[Measured]) -> str:
     shown = [result for result in results if result.samples]
     longest = max((sample.seconds for result in shown for sample in result.samples), default=1)
     scale = _WIDTH / longest
@@ -174,7 +204,7 @@ def _plot(scenario: str, results: list[Measured], medians: dict[str, float]) -> 
         top = number * _ROW + 2
         middle = top + _BAR / 2
         seconds = [sample.seconds for sample in result.samples]
-        median = medians[result.subject.name]
+        median = result.reading("seconds")
         low, high = _LEFT + min(seconds) * scale, _LEFT + max(seconds) * scale
         parts += [
             f'<text x="{_LEFT - 8}" y="{top + 13}" text-anchor="end">'
@@ -182,6 +212,6 @@ def _plot(scenario: str, results: list[Measured], medians: dict[str, float]) -> 
             f'<rect x="{_LEFT}" y="{top}" width="{median * scale:.1f}" height="{_BAR}" '
             f'fill="{_COLOURS[result.subject.kind]}"/>',
             f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="#111827"/>',
-            f'<text x="{max(high, _LEFT) + 6:.1f}" y="{top + 13}">{median:.2f}</text>',
+            f'<text x="{max(high, _LEFT) + 6:.1f}" y="{top + 13}">{_number(median)}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
