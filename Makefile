@@ -90,7 +90,7 @@ conformance-registry: setup-dev setup-peers ## Run OCI's conformance suite again
 		tests/integration/test_distribution_conformance.py $(ARGS)
 
 .PHONY: bench
-bench: setup-run .tools/.peers-bench ## Measure imgd and its peers side by side (ARGS=...)
+bench: setup-run ## Install what peers there are, and measure all side by side (ARGS=... to choose)
 	$(BIN)/python -m bench $(ARGS)
 
 # --- check: never writes into the sources ------------------------------------------------------

@@ -107,7 +107,7 @@ def _watchers(cache: Path, _: Path) -> Iterator[Scenario]:
         subjects = [Subject(alone, "imgd", functools.partial(_watched, 0, source), True)]
         targets = []
         for count, most in zip(WATCHERS, (1.1, 1.25), strict=True):
-            row = f"imgd: {count:,} watchers"
+            row = f"imgd: {count} watchers"
             subjects.append(Subject(row, "imgd", functools.partial(_watched, count, source), True))
             targets += [
                 Target(row, most, alone),
