@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from imgd.v1 import event_service_pb2
 
+    from ._archives import Archives, AsyncArchives
     from ._containers import AsyncContainers, Containers
     from ._events import AsyncEventStream, EventStream
     from ._filesystem import AsyncFiles, Files
@@ -77,6 +78,13 @@ class Client:
         from ._images import Images
 
         return Images(self._calls)
+
+    @cached_property
+    def archives(self) -> Archives:
+        """Images as archives: save, load."""
+        from ._archives import Archives
+
+        return Archives(self._calls)
 
     @cached_property
     def containers(self) -> Containers:
@@ -229,6 +237,13 @@ class AsyncClient:
         from ._images import AsyncImages
 
         return AsyncImages(self._calls)
+
+    @cached_property
+    def archives(self) -> AsyncArchives:
+        """See `Client.archives`."""
+        from ._archives import AsyncArchives
+
+        return AsyncArchives(self._calls)
 
     @cached_property
     def containers(self) -> AsyncContainers:

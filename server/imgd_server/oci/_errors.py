@@ -12,8 +12,8 @@ class FormatError(ValueError):
     Attributes:
         reason: A stable UPPER_SNAKE word that programs match: ``REFERENCE_INVALID``,
             ``DIGEST_INVALID``, ``DIGEST_UNSUPPORTED``, ``PLATFORM_INVALID``, ``MANIFEST_INVALID``,
-            ``MANIFEST_UNSUPPORTED``, ``MANIFEST_SCHEMA1``, ``MANIFEST_TOO_LARGE`` or
-            ``CONFIG_INVALID``.
+            ``MANIFEST_UNSUPPORTED``, ``MANIFEST_SCHEMA1``, ``MANIFEST_TOO_LARGE``,
+            ``CONFIG_INVALID`` or ``ARCHIVE_INVALID``.
         subject: The offending part, cut to 200 characters, always encodable as UTF-8.
     """
 

@@ -18,7 +18,17 @@ _MAX_DIGITS: Final = 20  # of 2**64 - 1
 
 
 def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
-    """Decode one JSON object (RFC 8259), or raise `FormatError` with `reason`.
+    """Decode one JSON object as `_load` does."""
+    return cast(dict[str, object], _load(raw, dict, "object", reason, what))
+
+
+def load_array(raw: bytes, *, reason: str, what: str) -> list[object]:
+    """Decode one JSON array as `_load` does."""
+    return cast(list[object], _load(raw, list, "array", reason, what))
+
+
+def _load(raw: bytes, shape: type, shape_name: str, reason: str, what: str) -> object:
+    """Decode one JSON value of a shape (RFC 8259), or raise `FormatError` with `reason`.
 
     Refused, although ``json`` takes them: a byte-order mark, encodings other than UTF-8, repeated
     keys, NaN and infinities, integers beyond 64 bits, lone surrogates, deep nesting, and more than
@@ -75,8 +85,8 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
         ) from error
     except RecursionError:
         raise bad(f"is nested more than {MAX_DEPTH} levels deep") from None
-    if not isinstance(value, dict):
-        raise bad("is not a JSON object", text.strip())
+    if not isinstance(value, shape):
+        raise bad(f"is not a JSON {shape_name}", text.strip())
     if _too_deep(value):
         raise bad(f"is nested more than {MAX_DEPTH} levels deep")
     # Only an escape can produce a lone surrogate, and most documents hold no such escape.
@@ -85,7 +95,7 @@ def load_object(raw: bytes, *, reason: str, what: str) -> dict[str, object]:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError as error:
             raise bad("holds half of a surrogate pair") from error
-    return cast(dict[str, object], value)
+    return value
 
 
 def _too_deep(value: object) -> bool:

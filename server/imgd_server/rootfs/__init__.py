@@ -9,6 +9,7 @@ from imgd_server.rootfs._changes import ChangeKind, FileChange, overlay_changes,
 from imgd_server.rootfs._copy import copy_tree
 from imgd_server.rootfs._index import VERSION as INDEX_VERSION
 from imgd_server.rootfs._index import FileKind, IndexedFile, LayerIndex, build_index
+from imgd_server.rootfs._inflate import Inflater, inflated
 from imgd_server.rootfs._inside import read_inside
 from imgd_server.rootfs._merged import Found, MergedTree, Met
 from imgd_server.rootfs._mount import (
@@ -32,11 +33,16 @@ from imgd_server.rootfs._protocol import (
 from imgd_server.rootfs._read import read_file
 from imgd_server.rootfs._settle import settle
 from imgd_server.rootfs._store import Draft, Kind, Snapshot, SnapshotStore, chain_ids
+from imgd_server.rootfs._tar import DIRECTORY, LINK, REGULAR, SYMLINK, TarReader
 from imgd_server.rootfs._tree import Tree, remove
 from imgd_server.rootfs._unpack import Layer, Unpacker, stored_layer
 
 __all__ = [
+    "DIRECTORY",
     "INDEX_VERSION",
+    "LINK",
+    "REGULAR",
+    "SYMLINK",
     "AppliedLayer",
     "ApplyOptions",
     "Cancellation",
@@ -46,6 +52,7 @@ __all__ = [
     "FileKind",
     "Found",
     "IndexedFile",
+    "Inflater",
     "Kind",
     "Layer",
     "LayerIndex",
@@ -58,6 +65,7 @@ __all__ = [
     "Snapshot",
     "SnapshotStore",
     "Stream",
+    "TarReader",
     "Tree",
     "Unpacker",
     "Whiteouts",
@@ -66,6 +74,7 @@ __all__ = [
     "can_overlay",
     "chain_ids",
     "copy_tree",
+    "inflated",
     "is_mount",
     "is_privileged",
     "mount_overlay",

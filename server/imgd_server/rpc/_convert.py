@@ -19,6 +19,7 @@ from imgd_server.rpc._limits import MAX_ANSWER_BYTES
 from imgd_server.rpc._status import cut
 from imgd_server.transfer import (
     Activity,
+    ArchiveEndpoint,
     Endpoint,
     Node,
     NodeState,
@@ -300,6 +301,8 @@ def _endpoint(value: Endpoint) -> dict[str, Any]:
             include_referrers=value.include_referrers,
         )
         return {"registry": registry}
+    if isinstance(value, ArchiveEndpoint):
+        return {"archive": transfer_pb2.ArchiveEndpoint(images=value.images)}
     store = transfer_pb2.StoreEndpoint(
         image=value.image, tags=value.tags, policy=_policy(value.policy), unpack=value.unpack
     )

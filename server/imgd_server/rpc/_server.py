@@ -49,6 +49,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.images import Housekeeper, LayerUnpacker, Looker, RootfsManager
 from imgd_server.metadata import MetadataStore
 from imgd_server.registry import Lookups
+from imgd_server.rpc._archives import ArchiveServicer
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._content import ContentServicer
 from imgd_server.rpc._events import EventServicer
@@ -121,6 +122,7 @@ class GrpcServer:
             "ContentService": ContentServicer(content),
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),
+            "ArchiveService": ArchiveServicer(manager),
             "ImageService": ImageServicer(metadata, content, own_hosts),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,

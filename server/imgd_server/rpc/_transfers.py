@@ -17,6 +17,7 @@ from imgd_server.oci import FormatError, Reference
 from imgd_server.rpc import _convert
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import (
+    ArchiveEndpoint,
     Endpoint,
     LeaseRequest,
     PullPolicy,
@@ -32,7 +33,7 @@ __all__ = ["TRANSFERS", "TransferServicer"]
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # The pairs that StartTransfer knows, for GetCapabilities.
-TRANSFERS = ("registry>store", "store>registry", "registry>registry")
+TRANSFERS = ("registry>store", "store>registry", "registry>registry", "archive>store")
 
 _POLICIES = {
     transfer_pb2.PULL_POLICY_UNSPECIFIED: PullPolicy.ALWAYS,
@@ -175,16 +176,24 @@ def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
         )
     if destination == "store":
         _refuse_wishes(request.source.registry, "all_tags", "include_referrers")
+    if source == "archive":
+        _refuse_wishes(request.destination.store, "unpack")
     return _transfer_spec(
-        _registry(request.source.registry)
-        if source == "registry"
-        else _store(request.source.store, "source.store."),
+        _source(request.source),
         _registry(request.destination.registry)
         if destination == "registry"
         else _store(request.destination.store),
         request.platforms,
         request.limits,
     )
+
+
+def _source(source: transfer_pb2.TransferSource) -> Endpoint:
+    if source.HasField("archive"):
+        return ArchiveEndpoint(tuple(source.archive.images))
+    if source.HasField("registry"):
+        return _registry(source.registry)
+    return _store(source.store, "source.store.")
 
 
 def _pull_spec(request: transfer_service_pb2.PullRequest) -> TransferSpec:
@@ -238,7 +247,10 @@ def _transfer_spec(
 
 
 def _refuse_wishes(
-    message: transfer_pb2.RegistryEndpoint | transfer_pb2.TransferLimits, *names: str
+    message: transfer_pb2.RegistryEndpoint
+    | transfer_pb2.StoreEndpoint
+    | transfer_pb2.TransferLimits,
+    *names: str,
 ) -> None:
     for name in names:
         if getattr(message, name):

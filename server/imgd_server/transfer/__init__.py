@@ -11,6 +11,7 @@ from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._manager import TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
+from imgd_server.transfer._pipes import Inbox, Outbox
 from imgd_server.transfer._progress import (
     Activity,
     ActivityKind,
@@ -24,6 +25,8 @@ from imgd_server.transfer._progress import (
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import (
+    ArchiveEndpoint,
+    ArchiveForm,
     Endpoint,
     LeaseRequest,
     PullPolicy,
@@ -36,16 +39,20 @@ from imgd_server.transfer._watch import TransferView, WatchEvent, WatchEventKind
 __all__ = [
     "Activity",
     "ActivityKind",
+    "ArchiveEndpoint",
+    "ArchiveForm",
     "Endpoint",
     "Fetcher",
     "Flight",
     "FlightTable",
+    "Inbox",
     "Lanes",
     "LeaseRequest",
     "Listing",
     "Node",
     "NodeKind",
     "NodeState",
+    "Outbox",
     "Outcome",
     "Progress",
     "PullPolicy",

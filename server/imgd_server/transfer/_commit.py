@@ -265,7 +265,7 @@ def let_go(session: WriteSession, record: TransferRecord, lifetime: float) -> No
 def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord:
     """An event about a transfer: `start`, for each of its attempts, `finish`, or `delete`."""
     name = TransferSpec.from_json(record.spec).reference
-    facts = {"name": name, "familiar": Reference.parse(name).familiar()}
+    facts = _named(name)
     if action == "start":
         facts["attempt"] = str(record.attempt)
     else:
@@ -280,6 +280,16 @@ def transfer_event(action: str, record: TransferRecord, now: int) -> EventRecord
         if outcome.failure:
             facts["reason"] = outcome.failure.reason.name
     return EventRecord("TRANSFER", action, f"transfers/{record.uid}", now, facts)
+
+
+def _named(name: str) -> dict[str, str]:
+    """What an event says of what a transfer is about: a reference, an ID, or nothing."""
+    if not name:
+        return {}
+    try:
+        return {"name": name, "familiar": Reference.parse(name).familiar()}
+    except FormatError:
+        return {"name": name, "familiar": name}
 
 
 def hold(session: WriteSession, uid: str, digests: Sequence[Digest]) -> None:

@@ -12,7 +12,7 @@ from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._send import Sender
-from imgd_server.transfer._spec import StoreEndpoint, TransferSpec
+from imgd_server.transfer._spec import RegistryEndpoint, StoreEndpoint, TransferSpec
 from imgd_server.transfer._unpack import Arrivals
 
 __all__ = ["Engine", "TransferConfig"]
@@ -37,6 +37,8 @@ class TransferConfig:
     min_watch_interval: float = 0.02
     default_watch_interval: float = 0.1
     heartbeat: float = 15.0
+    # A load that was started waits so long for its archive.
+    archive_patience: float = 300.0
     # An end that could not be recorded is tried again so often.
     record_interval: float = 5.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -58,10 +60,12 @@ class Engine:
     def check(self, spec: TransferSpec) -> None:
         """Raises UNSUPPORTED for what this daemon has no part for."""
         destination = spec.destination
-        if not isinstance(destination, StoreEndpoint):
+        if isinstance(destination, RegistryEndpoint):
             if self.sender is None:
                 raise Error(Reason.UNSUPPORTED, "this daemon can't write to registries")
-        elif destination.unpack and self.unpacker is None:
+        elif isinstance(destination, StoreEndpoint) and (
+            destination.unpack and self.unpacker is None
+        ):
             raise Error(Reason.UNSUPPORTED, "this daemon can't unpack layers: leave out unpack")
 
     def concurrency(self, spec: TransferSpec) -> int:

@@ -26,12 +26,15 @@ from imgd_server.transfer._engine import Engine, TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._lanes import Lanes
+from imgd_server.transfer._load import load
 from imgd_server.transfer._outcome import Outcome, TransferState
+from imgd_server.transfer._pipes import Inbox, Outbox
 from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._pulling import pull
 from imgd_server.transfer._pushing import push
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
+from imgd_server.transfer._save import save
 from imgd_server.transfer._send import Sender
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import TransferSpec, validated
@@ -210,9 +213,35 @@ class TransferManager:
             return record
 
         spec = TransferSpec.from_json(record.spec)
+        if spec.is_save:
+            raise Error(Reason.UNSUPPORTED, "a save can't be resumed, for its caller is gone: save")
         spec = spec.with_credentials(source_credentials, destination_credentials)
         run = Run(record, spec, Progress(max(self._epoch << _EPOCH_SHIFT, record.sequence)))
         return await asyncio.shield(self._own(self._accept(run, accept, before)))
+
+    def pipe(self, uid: str) -> Inbox | Outbox:
+        """Where the archive of a transfer goes through, for the one call that streams it. Raises
+        TRANSFER_STATE for one that has another call, or none to come."""
+        run = self._runs.get(uid)
+        if run is None or run.pipe is None:
+            raise Error(
+                Reason.TRANSFER_STATE, f"transfers/{uid} waits for no archive, or is not there"
+            )
+        run.pipe.attach()
+        return run.pipe
+
+    async def ended(self, uid: str) -> TransferRecord:
+        """A transfer's record, once it has ended. Raises TRANSFER_NOT_FOUND."""
+        run = self._runs.get(uid)
+        if run is None:
+            return await self.get(uid)
+        await run.ended.wait()
+        return run.record
+
+    def stop(self, uid: str) -> None:
+        """Cancels a transfer without waiting for its end; one that has ended stays as it is."""
+        if run := self._runs.get(uid):
+            run.stop()
 
     async def cancel(self, uid: str) -> TransferRecord:
         """Cancels a transfer and returns when it has ended; one that has ended stays as it is."""
@@ -356,8 +385,15 @@ class TransferManager:
         run.end(before)
 
     async def _work(self, run: Run) -> Commit:
+        if run.pipe:
+            # Whoever lets it wait for bytes takes nobody's turn.
+            await run.pipe.come(self.config.archive_patience)
         async with self._slots:
             run.begin()
+            if isinstance(run.pipe, Inbox):
+                return await load(self._engine, run, run.pipe)
+            if isinstance(run.pipe, Outbox):
+                return await save(self._engine, run, run.pipe)
             return await (pull if run.spec.is_pull else push)(self._engine, run)
 
     async def _conclude(self, run: Run) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from imgd_server.errors import Error
-from imgd_server.oci import Descriptor
+from imgd_server.oci import Descriptor, media
 
 __all__ = [
     "Activity",
@@ -26,6 +26,7 @@ __all__ = [
     "Progress",
     "Retry",
     "Work",
+    "kind_of",
     "now_us",
     "outline",
 ]
@@ -74,6 +75,17 @@ class NodeKind(enum.Enum):
     CONFIG = 3
     LAYER = 4
     BLOB = 5
+
+
+def kind_of(media_type: str) -> NodeKind:
+    """What a blob of a media type is shown as."""
+    if media.is_index(media_type):
+        return NodeKind.INDEX
+    if media.is_manifest(media_type):
+        return NodeKind.MANIFEST
+    if media.is_image_config(media_type):
+        return NodeKind.CONFIG
+    return NodeKind.LAYER if media.is_layer(media_type) else NodeKind.BLOB
 
 
 class NodeState(enum.Enum):

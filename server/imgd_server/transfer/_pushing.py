@@ -66,6 +66,7 @@ class _Pushing:
         source = self.run.spec.source
         if isinstance(source, StoreEndpoint):
             return await self._push(source)
+        assert isinstance(source, RegistryEndpoint)
         return await self._copy(source)
 
     async def _push(self, endpoint: StoreEndpoint) -> Commit:

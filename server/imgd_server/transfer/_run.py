@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from imgd_server.metadata import TransferRecord, WriteSession
 from imgd_server.oci import Descriptor
 from imgd_server.transfer._outcome import TransferState
+from imgd_server.transfer._pipes import Inbox, Outbox
 from imgd_server.transfer._progress import Node, Progress, now_us
 from imgd_server.transfer._spec import TransferSpec
 
@@ -52,6 +53,10 @@ class Run:
         self.interrupted = False
         """The daemon wanted it to end."""
         self.work: asyncio.Task[Commit] | None = None
+        self.pipe: Inbox | Outbox | None = None
+        """Where an archive comes in or goes out."""
+        if spec.is_load or spec.is_save:
+            self.pipe = Inbox() if spec.is_load else Outbox()
         # Callers who want it for as long as they are there, and whether somebody wants it anyway.
         self._shares = 0
         self._kept = False
@@ -128,6 +133,8 @@ class Run:
         """Tells everybody who waits."""
         self.record = record
         self._role = self.role
+        if self.pipe:
+            self.pipe.close()
         if self in self._sharing:
             self._sharing.remove(self)
         self.ended.set()

@@ -12,6 +12,8 @@ from imgd_server.oci import FormatError, Platform, Reference
 from imgd_server.registry import Credentials
 
 __all__ = [
+    "ArchiveEndpoint",
+    "ArchiveForm",
     "Endpoint",
     "LeaseRequest",
     "PullPolicy",
@@ -64,7 +66,24 @@ class StoreEndpoint:
     image: str = ""
 
 
-Endpoint = RegistryEndpoint | StoreEndpoint
+class ArchiveForm(enum.Enum):
+    """What an archive is to be. Values are those of the ArchiveFormat enum."""
+
+    BOTH = 0
+    OCI = 1
+    DOCKER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveEndpoint:
+    """An archive that a caller streams. As a source, `images` are names to give instead of those in
+    it; as a destination, what to save, as people name it, in a `form`."""
+
+    images: tuple[str, ...] = ()
+    form: ArchiveForm = ArchiveForm.BOTH
+
+
+Endpoint = RegistryEndpoint | StoreEndpoint | ArchiveEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +104,43 @@ class TransferSpec:
 
     @property
     def is_pull(self) -> bool:
-        """Whether the store is where it writes."""
-        return isinstance(self.destination, StoreEndpoint)
+        """Whether it brings what a registry has to the store."""
+        return isinstance(self.source, RegistryEndpoint) and isinstance(
+            self.destination, StoreEndpoint
+        )
+
+    @property
+    def is_load(self) -> bool:
+        """Whether it reads an archive."""
+        return isinstance(self.source, ArchiveEndpoint)
+
+    @property
+    def is_save(self) -> bool:
+        """Whether it writes an archive."""
+        return isinstance(self.destination, ArchiveEndpoint)
 
     @property
     def reference(self) -> str:
-        """The reference that it is about, for people: where a registry is read, else written."""
+        """The reference that it is about, for people: where a registry is read, else written; of an
+        archive what is known of it before it is read. Empty for none."""
         for endpoint in (self.source, self.destination):
             if isinstance(endpoint, RegistryEndpoint):
                 return endpoint.reference
-        return ""
+        return next(
+            (
+                one.images[0]
+                for one in (self.source, self.destination)
+                if isinstance(one, ArchiveEndpoint) and one.images
+            ),
+            "",
+        )
 
     @property
     def share_key(self) -> tuple[Any, ...]:
         """Equal for transfers that do the same work, as far as they can share it."""
         source, destination = self.source, self.destination
+        if self.is_load or self.is_save:
+            return ("archive", id(self))  # a stream is one caller's
         key = (_part(source), self.platforms, self.all_platforms)
         # Pulls differ in what they do with it here, and not in what is fetched.
         return key if isinstance(destination, StoreEndpoint) else (*key, _part(destination))
@@ -113,9 +154,9 @@ class TransferSpec:
             ("source", self.source, source),
             ("destination", self.destination, destination),
         ):
-            if given and isinstance(endpoint, StoreEndpoint):
+            if given and not isinstance(endpoint, RegistryEndpoint):
                 field = f"{side}_credentials"
-                raise FieldError(field, f"{field}: the {side} is the store, which needs none")
+                raise FieldError(field, f"{field}: the {side} is no registry, and needs none")
         return replace(
             self,
             source=_authorized(self.source, source),
@@ -149,6 +190,7 @@ class TransferSpec:
 def _part(endpoint: Endpoint) -> tuple[Any, ...]:
     if isinstance(endpoint, StoreEndpoint):
         return ("store", endpoint.image)
+    assert isinstance(endpoint, RegistryEndpoint)
     credentials = endpoint.credentials
     return (
         endpoint.reference,
@@ -159,7 +201,7 @@ def _part(endpoint: Endpoint) -> tuple[Any, ...]:
 
 
 def _authorized(endpoint: Endpoint, credentials: Credentials | None) -> Endpoint:
-    if isinstance(endpoint, StoreEndpoint):
+    if not isinstance(endpoint, RegistryEndpoint):
         return endpoint
     return replace(endpoint, credentials=credentials)
 
@@ -168,6 +210,8 @@ def _endpoint_to_json(endpoint: Endpoint) -> dict[str, Any]:
     value = asdict(_authorized(endpoint, None))
     if isinstance(endpoint, StoreEndpoint):
         return {**value, "policy": endpoint.policy.name, "tags": list(endpoint.tags)}
+    if isinstance(endpoint, ArchiveEndpoint):
+        return {"images": list(endpoint.images), "form": endpoint.form.name}
     del value["credentials"]
     return value
 
@@ -175,6 +219,8 @@ def _endpoint_to_json(endpoint: Endpoint) -> dict[str, Any]:
 def _endpoint_from_json(value: Mapping[str, Any]) -> Endpoint:
     if "reference" in value:
         return RegistryEndpoint(**value)
+    if "images" in value:
+        return ArchiveEndpoint(tuple(value["images"]), ArchiveForm[value["form"]])
     lease = value["lease"]
     return StoreEndpoint(
         tags=tuple(value["tags"]),
@@ -196,14 +242,26 @@ def validated(spec: TransferSpec) -> TransferSpec:
         )
         return replace(
             spec,
-            source=_normalised(spec.source, all_tags),
+            source=_loaded(spec.source)
+            if isinstance(spec.source, ArchiveEndpoint)
+            else _normalised(spec.source, all_tags),
             destination=_normalised(spec.destination, all_tags),
         )
     except FormatError as error:
         raise from_format(error) from error
 
 
+def _loaded(source: ArchiveEndpoint) -> ArchiveEndpoint:
+    names = [Reference.parse(name).with_default_tag() for name in source.images]
+    for name in names:
+        if name.digest:
+            raise FormatError("REFERENCE_INVALID", "a name to give has no digest", str(name))
+    return replace(source, images=tuple(map(str, names)))
+
+
 def _normalised(endpoint: Endpoint, all_tags: bool) -> Endpoint:
+    if isinstance(endpoint, ArchiveEndpoint):
+        return endpoint
     if isinstance(endpoint, StoreEndpoint):
         tags = tuple(str(Reference.parse(tag).with_default_tag()) for tag in endpoint.tags)
         return replace(endpoint, tags=tags)

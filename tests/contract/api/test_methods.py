@@ -108,7 +108,12 @@ async def test_capabilities(api: Api) -> None:
         "TransferService/Pull",
         "TransferService/WatchTransfer",
     }
-    assert list(found.transfers) == ["registry>store", "store>registry", "registry>registry"]
+    assert list(found.transfers) == [
+        "registry>store",
+        "store>registry",
+        "registry>registry",
+        "archive>store",
+    ]
     limits = found.limits
     assert limits.max_manifest_bytes == MAX_MANIFEST_BYTES
     assert limits.min_keepalive_interval.seconds == 10

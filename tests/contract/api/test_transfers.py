@@ -228,9 +228,9 @@ async def test_a_bad_request_is_answered_at_once(
         (
             transfers.StartTransferRequest(
                 source=parts.TransferSource(archive={}),
-                destination=parts.TransferDestination(store={}),
+                destination=parts.TransferDestination(store={"unpack": True}),
             ),
-            "from archive to store",
+            "unpack",
         ),
         (start("redis", store={"unpack": True}), "unpack"),
         (start("redis", limits={"max_bytes_per_second": 1}), "max_bytes_per_second"),

@@ -23,6 +23,7 @@ _COMMANDS = {
     "info": ("_system", "info"),
     "inspect": ("_inspect", "inspect"),
     "layers": ("_inside", "layers"),
+    "load": ("_archives", "load"),
     "login": ("_login", "login"),
     "logout": ("_login", "logout"),
     "ls": ("_inside", "ls"),
@@ -35,6 +36,7 @@ _COMMANDS = {
     "referrers": ("_remote", "referrers"),
     "resume": ("_pull", "resume"),
     "rmi": ("_change", "rmi"),
+    "save": ("_archives", "save"),
     "search": ("_remote", "search"),
     "tag": ("_change", "tag"),
     "tags": ("_remote", "tags"),
@@ -44,9 +46,9 @@ _COMMANDS = {
     "version": ("_system", "version"),
     "watch": ("_pull", "watch"),
 }
-_OF_IMAGES = ("history", "inspect", "pin", "prune", "pull", "push", "tag", "unpin", "untag")
+_OF_IMAGES = "history inspect load pin prune pull push save tag unpin untag"
 _IMAGE_COMMANDS = {
-    **{name: _COMMANDS[name] for name in _OF_IMAGES},
+    **{name: _COMMANDS[name] for name in _OF_IMAGES.split()},
     "ls": _COMMANDS["images"],
     "list": _COMMANDS["images"],
     "rm": _COMMANDS["rmi"],

@@ -1,0 +1,219 @@
+"""ArchiveService."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+from imgd.v1 import (
+    archive_service_pb2,
+    archive_service_pb2_grpc,
+    transfer_pb2,
+)
+
+from ._calls import AsyncCalls, Calls
+from ._errors import from_rpc_error
+
+__all__ = ["Archives", "AsyncArchives"]
+
+_Format: TypeAlias = archive_service_pb2.ArchiveFormat.ValueType
+_BOTH = archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED
+# A message stays below 1 MiB with its framing.
+_CHUNK = (1 << 20) - 1024
+
+_Request = TypeVar("_Request")
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+Source: TypeAlias = "Iterable[bytes] | _Readable"
+
+
+def _pieces(source: Source) -> Iterator[bytes]:
+    """The bytes of a file or of chunks, in pieces that fit a message."""
+    if hasattr(source, "read"):
+        while data := source.read(_CHUNK):
+            yield data
+        return
+    for chunk in source:
+        for start in range(0, len(chunk), _CHUNK):
+            yield chunk[start : start + _CHUNK]
+
+
+def _save(
+    images: Iterable[str], platforms: Iterable[str], form: _Format, require_complete: bool
+) -> archive_service_pb2.SaveImagesRequest:
+    if isinstance(images, str):
+        raise TypeError("images: a list of names, and not one")
+    wanted = transfer_pb2.PlatformSelection(platforms=platforms, require_complete=require_complete)
+    return archive_service_pb2.SaveImagesRequest(images=images, platforms=wanted, format=form)
+
+
+def _load(
+    platforms: Iterable[str], tags: Iterable[str], transfer: str
+) -> archive_service_pb2.LoadImagesRequest:
+    wanted = transfer_pb2.PlatformSelection(platforms=platforms)
+    return archive_service_pb2.LoadImagesRequest(
+        platforms=wanted if wanted.platforms else None, tags=tags, transfer=transfer
+    )
+
+
+class Archives:
+    """Images as archives.
+
+    What is read may be a file that is open for reading bytes, or chunks of bytes. Streams take as
+    long as they take: no timeout of the client ends them.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._stub = archive_service_pb2_grpc.ArchiveServiceStub(calls.channel)
+
+    def save(
+        self,
+        images: Iterable[str],
+        *,
+        platforms: Iterable[str] = (),
+        form: _Format = _BOTH,
+        require_complete: bool = False,
+    ) -> Iterator[bytes]:
+        """An archive of images, in pieces, for the platforms named or all that are stored. Leaving
+        it early ends the transfer."""
+        yield from self._receive(
+            self._stub.SaveImages, _save(images, platforms, form, require_complete)
+        )
+
+    def load(
+        self,
+        source: Source,
+        *,
+        platforms: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        transfer: str = "",
+    ) -> archive_service_pb2.LoadImagesResponse:
+        """Loads the images of an archive, all or none. `tags` are names to give to its only image
+        instead of its own; `transfer` is one that was started for this archive, if one was."""
+        first = _load(platforms, tags, transfer)
+        answer: archive_service_pb2.LoadImagesResponse = self._send(
+            self._stub.LoadImages, first, source, archive_service_pb2.LoadImagesRequest
+        )
+        return answer
+
+    def _receive(self, method: Callable[..., Any], request: Any) -> Iterator[bytes]:
+        call = method(request)
+        try:
+            for answer in call:
+                if answer.data:
+                    yield answer.data
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    def _send(self, method: Any, first: Any, source: Source, message: Callable[..., Any]) -> Any:
+        self._calls.streams.check()
+        begun = threading.Event()
+        failures: list[BaseException] = []
+
+        def requests() -> Iterator[Any]:
+            yield first
+            try:
+                for piece in _pieces(source):
+                    yield message(data=piece)
+            except Exception as error:  # noqa: BLE001 - raised where the caller is
+                failures.append(error)
+                # To end here would tell the daemon that this was all.
+                begun.wait()
+                future.cancel()
+
+        future = method.future(requests())
+        begun.set()
+        try:
+            return future.result()
+        except grpc.FutureCancelledError:
+            if failures:
+                raise failures[0] from None
+            raise
+        except grpc.RpcError as error:
+            if failures:
+                raise failures[0] from None
+            raise from_rpc_error(error) from None
+        finally:
+            future.cancel()
+
+
+class AsyncArchives:
+    """See `Archives`. What is read may also be chunks that come asynchronously."""
+
+    def __init__(self, calls: AsyncCalls) -> None:
+        self._calls = calls
+        self._stub = archive_service_pb2_grpc.ArchiveServiceStub(calls.channel)
+
+    async def save(
+        self,
+        images: Iterable[str],
+        *,
+        platforms: Iterable[str] = (),
+        form: _Format = _BOTH,
+        require_complete: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """See `Archives.save`."""
+        request = _save(images, platforms, form, require_complete)
+        async for data in self._receive(self._stub.SaveImages, request):
+            yield data
+
+    async def load(
+        self,
+        source: Source | AsyncIterable[bytes],
+        *,
+        platforms: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        transfer: str = "",
+    ) -> archive_service_pb2.LoadImagesResponse:
+        """See `Archives.load`."""
+        first = _load(platforms, tags, transfer)
+        answer: archive_service_pb2.LoadImagesResponse = await self._send(
+            self._stub.LoadImages, first, source, archive_service_pb2.LoadImagesRequest
+        )
+        return answer
+
+    async def _receive(self, method: Callable[..., Any], request: Any) -> AsyncIterator[bytes]:
+        call = method(request)
+        try:
+            async for answer in call:
+                if answer.data:
+                    yield answer.data
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    async def _send(
+        self,
+        method: Any,
+        first: Any,
+        source: Source | AsyncIterable[bytes],
+        message: Callable[..., Any],
+    ) -> Any:
+        self._calls.streams.check()
+        call = method()
+        try:
+            await call.write(first)
+            if isinstance(source, AsyncIterable):
+                async for chunk in source:
+                    for piece in _pieces([chunk]):
+                        await call.write(message(data=piece))
+            else:
+                for piece in _pieces(source):
+                    await call.write(message(data=piece))
+            await call.done_writing()
+            return await call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()

@@ -1,0 +1,118 @@
+"""imgctl save and load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+
+from imgd.v1 import archive_service_pb2, image_pb2
+
+from ._command import command
+from ._complete import IMAGE
+from ._connect import connect
+from ._names import familiar
+
+__all__ = ["load", "save"]
+
+_FORMATS = {
+    "": archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED,
+    "oci": archive_service_pb2.ARCHIVE_FORMAT_OCI,
+    "docker": archive_service_pb2.ARCHIVE_FORMAT_DOCKER,
+}
+
+
+def _write(chunks: Iterable[bytes], output: str) -> None:
+    """Writes to a file, which is there only when it is whole, or to standard output."""
+    if not output or output == "-":
+        if sys.stdout.isatty():
+            raise click.ClickException(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect"
+            )
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    if path.exists() and not path.is_file():
+        # A device or a pipe.
+        with _opened(output, "wb") as file:
+            file.writelines(chunks)
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with _opened(str(part), "xb") as file:
+            file.writelines(chunks)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(name: str, mode: str) -> Iterator[IO[bytes]]:
+    try:
+        with open(name, mode) as file:
+            yield file
+    except OSError as error:
+        raise click.ClickException(f"{name}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[IO[bytes]]:
+    if name and name != "-":
+        with _opened(name, "rb") as file:
+            yield file
+    elif sys.stdin.isatty():
+        raise click.ClickException("requested load from stdin, but stdin is empty")
+    else:
+        yield sys.stdin.buffer
+
+
+@command()
+@click.argument("images", nargs=-1, required=True, type=IMAGE)
+@click.option("-o", "--output", default="", metavar="FILE", help="Write to it, not to stdout.")
+@click.option("--platform", "platforms", multiple=True, help="Only this one of those stored.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["oci", "docker"]),
+    default=None,
+    help="One form alone; by default the archive is both.",
+)
+def save(
+    images: tuple[str, ...], output: str, platforms: tuple[str, ...], form: str | None
+) -> None:
+    """Saves images to a tar archive that docker, podman and skopeo read."""
+    with connect() as client:
+        _write(client.archives.save(images, platforms=platforms, form=_FORMATS[form or ""]), output)
+
+
+def _tell(image: image_pb2.Image, given: Container[str]) -> None:
+    """Docker's words, of the names that were given just now."""
+    names = [name for name in [*image.tags, *image.digest_references] if name in given]
+    for name in names:
+        click.echo(f"Loaded image: {familiar(name)}")
+    if not names:
+        click.echo(f"Loaded image ID: {image.image_id}")
+
+
+@command()
+@click.option("-i", "--input", "source", default="", metavar="FILE", help="Read it, not stdin.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is loaded.")
+@click.option("--platform", "platforms", multiple=True, help="Only this one of those there.")
+@click.option("-t", "--tag", "tags", multiple=True, help="A name for the archive's only image.")
+def load(source: str, quiet: bool, platforms: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    """Loads images from an archive of docker, podman, skopeo or an OCI layout, or from stdin."""
+    with connect() as client, _reading(source) as file:
+        loaded = client.archives.load(file, platforms=platforms, tags=tags)
+        outcome = client.transfers.get(loaded.transfer).outcome
+    for warning in outcome.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if not quiet:
+        for image in loaded.images:
+            _tell(image, outcome.references)

@@ -1,0 +1,137 @@
+"""ArchiveService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import grpc.aio
+
+from imgd.v1 import archive_service_pb2, archive_service_pb2_grpc, transfer_pb2
+from imgd_server.errors import FieldError
+from imgd_server.metadata import TransferRecord
+from imgd_server.rpc import _convert
+from imgd_server.rpc._pages import fitting
+from imgd_server.transfer import (
+    ArchiveEndpoint,
+    ArchiveForm,
+    Inbox,
+    Outbox,
+    Outcome,
+    StoreEndpoint,
+    TransferManager,
+    TransferSpec,
+)
+
+__all__ = ["ArchiveServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_FORMS = {
+    archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED: ArchiveForm.BOTH,
+    archive_service_pb2.ARCHIVE_FORMAT_OCI: ArchiveForm.OCI,
+    archive_service_pb2.ARCHIVE_FORMAT_DOCKER: ArchiveForm.DOCKER,
+}
+
+
+class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
+    """Archives as streams, each of a transfer that ends with its call."""
+
+    def __init__(self, manager: TransferManager) -> None:
+        self._manager = manager
+
+    async def SaveImages(
+        self, request: archive_service_pb2.SaveImagesRequest, context: Context
+    ) -> AsyncIterator[archive_service_pb2.SaveImagesResponse]:
+        """Streams an archive of images."""
+        spec = TransferSpec(
+            StoreEndpoint(),
+            ArchiveEndpoint(tuple(request.images), _FORMS[request.format]),
+            **_platforms(request.platforms),
+        )
+        async with self._started(spec) as uid:
+            outbox = self._manager.pipe(uid)
+            assert isinstance(outbox, Outbox)
+            yield archive_service_pb2.SaveImagesResponse(transfer=f"transfers/{uid}")
+            async with aclosing(outbox.chunks()) as chunks:
+                async for data in chunks:
+                    yield archive_service_pb2.SaveImagesResponse(data=data)
+            await self._succeeded(uid)
+
+    async def LoadImages(
+        self,
+        request_iterator: AsyncIterator[archive_service_pb2.LoadImagesRequest],
+        context: Context,
+    ) -> archive_service_pb2.LoadImagesResponse:
+        """Loads the archive that is streamed."""
+        first = await _first(request_iterator)
+        spec = TransferSpec(
+            ArchiveEndpoint(tuple(first.tags)), StoreEndpoint(), **_platforms(first.platforms)
+        )
+        known = first.transfer.removeprefix("transfers/")
+        if known and (first.tags or first.HasField("platforms")):
+            raise FieldError("transfer", "transfer: has tags and platforms of its own")
+        async with self._started(spec, known) as uid:
+            inbox = self._manager.pipe(uid)
+            assert isinstance(inbox, Inbox)
+            await _pour(first, request_iterator, inbox)
+            if not inbox.received:
+                raise FieldError("data", "data: is required; no byte of an archive was sent")
+            await self._succeeded(uid)
+            return archive_service_pb2.LoadImagesResponse(
+                transfer=f"transfers/{uid}", images=fitting(map(_convert.image, inbox.loaded))
+            )
+
+    @asynccontextmanager
+    async def _started(self, spec: TransferSpec, known: str = "") -> AsyncIterator[str]:
+        """The uid of a transfer, of one that is `known` or of a new one. It is this call's: when
+        that ends early, so does the transfer."""
+        if known:
+            record = await self._manager.get(known)
+            if "images" not in record.spec["source"]:
+                raise FieldError("transfer", f"transfer: transfers/{known} reads no archive")
+            starting = asyncio.ensure_future(asyncio.sleep(0, record))
+        else:
+            starting = asyncio.ensure_future(self._manager.start(spec, shared=True))
+        try:
+            # A caller who leaves while it is accepted must not leave it behind.
+            yield (await asyncio.shield(starting)).uid
+        finally:
+            starting.add_done_callback(self._stop)
+
+    def _stop(self, starting: asyncio.Future[TransferRecord]) -> None:
+        if not starting.cancelled() and not starting.exception():
+            self._manager.stop(starting.result().uid)
+
+    async def _succeeded(self, uid: str) -> None:
+        """Waits for a transfer's end. Raises its failure."""
+        record = await self._manager.ended(uid)
+        if failure := Outcome.from_json(record.outcome or {}).failure:
+            raise failure
+
+
+def _platforms(selection: transfer_pb2.PlatformSelection) -> dict[str, Any]:
+    return {
+        "platforms": tuple(selection.platforms),
+        "all_platforms": selection.all,
+        "require_complete": selection.require_complete,
+    }
+
+
+async def _first(requests: AsyncIterator[Any]) -> Any:
+    async for request in requests:
+        return request
+    raise FieldError("data", "data: is required; no byte of an archive was sent")
+
+
+async def _pour(first: Any, requests: AsyncIterator[Any], inbox: Inbox) -> None:
+    """Hands on what is sent, for as long as the transfer wants it."""
+    wanted = await inbox.put(first.data)
+    while wanted:
+        request = await anext(requests, None)
+        if request is None:
+            break
+        wanted = await inbox.put(request.data)
+    inbox.finish()
