@@ -37,6 +37,7 @@ from imgd_server.images import (
     Collection,
     Housekeeper,
     HousekeepingConfig,
+    ImageBuilder,
     LayerUnpacker,
     Looker,
     Problem,
@@ -186,6 +187,7 @@ async def serve(
             lookups,
             looker,
         )
+            ImageBuilder(metadata, content, rootfs),
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
         stack.push_async_callback(server.stop, config.drain)

@@ -19,6 +19,7 @@ from imgd.v1.filesystem_service_pb2 import MountImageRequest
 from imgd.v1.filesystem_service_pb2_grpc import FilesystemServiceStub
 from imgd_client import Client, FailedPrecondition, ImgdError, InvalidArgument
 from imgd_server.rootfs import is_mount
+from tests.bundles import PATIENCE, crun, unmount_all
 from tests.daemon import Daemon, run_daemon
 from tests.fake_images import make_image
 from tests.hostile import HostileRegistry
@@ -26,7 +27,6 @@ from tests.overlay import need_overlay
 from tests.peers import require
 from tests.unit.rootfs.archives import archive, directory, file, link, symlink, whiteout
 
-PATIENCE = 60.0
 PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n1001:x:7:7::/:/x\n"
 GROUP = b"root:x:0:\nwww:x:33:web\nadm:x:4:root,web\nwebs:x:1000:\n"
 _FOLDERS = (b"bin", b"dev", b"proc", b"sys", b"etc", b"old", b"old/deep", b"data", b"tmp")
@@ -85,34 +85,6 @@ def start(
             yield daemon
     finally:
         unmount_all(tmp_path)
-
-
-def unmount_all(folder: Path) -> None:
-    """What a test that failed has left."""
-    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-        where = line.split()[1]
-        if where.startswith(str(folder)):
-            subprocess.run(["umount", "-l", where], check=False)
-
-
-def crun(bundle: str, name: str = "x") -> str:
-    """Runs a bundle, and returns what it says.
-
-    crun takes no hybrid of control groups 1 and 2, as some machines have it: then it gets to see
-    those of version 1 alone.
-    """
-    program = require("crun")
-    hide = "[ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified; "
-    script = f'{hide}exec "$0" run --bundle "$1" "$2"'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, str(program), bundle, name],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done
-    return done.stdout
 
 
 def changes(client: Client, name: str) -> list[str]:

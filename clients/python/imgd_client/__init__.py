@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._address import default_address
+    from ._building import CommitOptions
     from ._client import AsyncClient, Client
     from ._errors import (
         Aborted,
@@ -52,6 +53,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "CopyOptions",
+    "CommitOptions",
     "DataLoss",
     "DeadlineExceeded",
     "EventStream",
@@ -93,6 +95,7 @@ _HOMES = {
     "Client": "_client",
     "CopyOptions": "_requests",
     "EventStream": "_events",
+    "CommitOptions": "_building",
     "Hold": "_hold",
     "ProgressState": "_progress",
     "PullOptions": "_requests",

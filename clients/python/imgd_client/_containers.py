@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
 import grpc
 
-from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
+from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc, image_pb2
 
-from . import _requests
+from . import _building, _requests
 from ._calls import AsyncCalls, Calls
 from ._errors import ImgdError, from_rpc_error
 from ._hold import AsyncHold, Hold
@@ -97,6 +97,27 @@ class Containers:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    def commit(
+        self,
+        name: str,
+        tag: str = "",
+        *,
+        timeout: float | None = None,
+        **options: Unpack[_building.CommitOptions],
+    ) -> image_pb2.Image:
+        """Makes an image of what a container, which does not run, changed in its root file system.
+
+        It takes as long as there is to write: the client's timeout does not apply.
+
+        Args:
+            name: The container.
+            tag: The new image's name; empty for none. An image that has it loses it.
+            timeout: Seconds; None for no bound.
+            options: See `CommitOptions`.
+        """
+        request = _building.commit(name, tag, **options)
+        return self._calls.within(timeout, self._stub.CommitContainer, request).image
 
     def hold(
         self,
@@ -253,6 +274,18 @@ class AsyncContainers:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    async def commit(
+        self,
+        name: str,
+        tag: str = "",
+        *,
+        timeout: float | None = None,
+        **options: Unpack[_building.CommitOptions],
+    ) -> image_pb2.Image:
+        """Makes an image of a container's changes; see `Containers.commit`."""
+        request = _building.commit(name, tag, **options)
+        return (await self._calls.within(timeout, self._stub.CommitContainer, request)).image
 
     def hold(
         self,

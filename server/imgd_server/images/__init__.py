@@ -1,5 +1,6 @@
 """What images mean: describing stored content as an image, looking images up and into them."""
 
+from imgd_server.images._building import ImageBuilder, NewCommit, Shown
 from imgd_server.images._bundle import BundleRequest
 from imgd_server.images._check import Problem, check_store
 from imgd_server.images._collect import Collection, collect, expire
@@ -30,6 +31,7 @@ from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
 from imgd_server.images._inspect import Inspection, choose_target, inspect
+from imgd_server.images._instructions import ConfigChanges
 from imgd_server.images._leases import (
     NewLease,
     create_lease,
@@ -64,6 +66,7 @@ __all__ = [
     "MAX_MANIFESTS",
     "BundleRequest",
     "Collection",
+    "ConfigChanges",
     "Description",
     "Details",
     "FileTree",
@@ -71,11 +74,13 @@ __all__ = [
     "Holds",
     "Housekeeper",
     "HousekeepingConfig",
+    "ImageBuilder",
     "Inspection",
     "LayerUnpacker",
     "LayerUsage",
     "LayerUse",
     "Looker",
+    "NewCommit",
     "NewContainer",
     "NewLease",
     "Only",
@@ -87,6 +92,7 @@ __all__ = [
     "Rootfs",
     "RootfsManager",
     "RootfsStore",
+    "Shown",
     "StoreUsage",
     "Tagged",
     "Unpacked",

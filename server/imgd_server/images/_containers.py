@@ -21,6 +21,7 @@ from imgd_server.oci import Platform
 __all__ = [
     "NewContainer",
     "beat_container",
+    "container_event",
     "container_exists",
     "create_container",
     "expire_containers",
@@ -209,10 +210,16 @@ def _change(
     return record
 
 
-def _tell(session: WriteSession, action: str, record: ContainerRecord, now: int) -> None:
+def container_event(
+    action: str, record: ContainerRecord, now: int, **attributes: str
+) -> EventRecord:
+    """An event about a container."""
     facts = {"image": f"images/{record.image}", "image_id": record.image_id}
-    facts |= {"name": record.image_reference} | label_facts(record.labels)
+    facts |= {"name": record.image_reference, **attributes} | label_facts(record.labels)
     if record.exit_status is not None:
         facts["exit_status"] = str(record.exit_status)
-    subject = f"containers/{record.container_id}"
-    session.add_event(EventRecord("CONTAINER", action, subject, now, facts))
+    return EventRecord("CONTAINER", action, f"containers/{record.container_id}", now, facts)
+
+
+def _tell(session: WriteSession, action: str, record: ContainerRecord, now: int) -> None:
+    session.add_event(container_event(action, record, now))

@@ -14,7 +14,7 @@ from imgd_server.images._patterns import PatternError, ReferencePattern
 from imgd_server.metadata import ImageQuery, ImageRecord, LabelCondition, Name, ReadSession
 from imgd_server.oci import FormatError, Platform, parse_rfc3339
 
-__all__ = ["FILTER_KEYS", "Filters", "parse_filters"]
+__all__ = ["FILTER_KEYS", "Filters", "parse_duration", "parse_filters"]
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 _UNITS = {"": 1, "b": 1} | {
@@ -172,7 +172,7 @@ def _until(reading: _Reading, value: str) -> None:
 
 
 def _last_used(reading: _Reading, value: str) -> None:
-    ago = _duration(value)
+    ago = parse_duration(value)
     if ago is None:
         raise ValueError(f"wants a duration such as 72h, not {value[:100]!r}")
     reading.lowest("used_before", reading.now - ago)
@@ -234,7 +234,7 @@ def _size(reading: _Reading, value: str) -> None:
         reading.lowest("max_size", -int(-size // 1) - 1 if match[1] == "<" else int(size))
 
 
-def _duration(text: str) -> int | None:
+def parse_duration(text: str) -> int | None:
     """A Go duration (time.ParseDuration) in microseconds; None for what is none."""
     if not _DURATION.fullmatch(text):
         return None
@@ -249,7 +249,7 @@ def _moment(text: str, now: int) -> int:
 
     What names no zone is UTC.
     """
-    ago = _duration(text)
+    ago = parse_duration(text)
     if ago is not None:
         return now - ago
     if _UNIX.fullmatch(text):

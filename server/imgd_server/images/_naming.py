@@ -10,7 +10,7 @@ from imgd_server.images._lookup import find_image
 from imgd_server.metadata import ImageRecord, Name, ReadSession, WriteSession
 from imgd_server.oci import FormatError, Reference
 
-__all__ = ["Tagged", "find_name", "tag_image", "untag_image"]
+__all__ = ["Tagged", "find_name", "new_name", "tag_image", "untag_image"]
 
 
 # Docker refuses these as names, too.
@@ -33,20 +33,7 @@ def tag_image(
     `expected` is the digest that the name must point at now: "" for none yet, None for any.
     Raises REFERENCE_INVALID, IMAGE_NOT_FOUND, DIGEST_CHANGED.
     """
-    reference = _parse(tag, "tag").with_default_tag()
-    if reference.digest:
-        raise FieldError(
-            "tag",
-            f"tag: a new name is a tag, and {tag[:200]} holds a digest",
-            reason=Reason.REFERENCE_INVALID,
-        )
-    if reference.familiar().partition(":")[0] in _ALGORITHMS:
-        raise FieldError(
-            "tag",
-            f"tag: {tag[:200]} would be taken for an image's ID",
-            reason=Reason.REFERENCE_INVALID,
-        )
-    name = Name(str(reference), reference.name)
+    name = new_name(tag)
     former = session.image_by_name(name.name)
     _check_expected(name.name, former, expected)
     record = find_image(session, image)
@@ -60,6 +47,24 @@ def tag_image(
     named = session.image(record.uid)
     assert named is not None
     return Tagged(named, former.target.digest if former else "")
+
+
+def new_name(tag: str) -> Name:
+    """A tag that can be given to an image. Raises REFERENCE_INVALID."""
+    reference = _parse(tag, "tag").with_default_tag()
+    if reference.digest:
+        raise FieldError(
+            "tag",
+            f"tag: a new name is a tag, and {tag[:200]} holds a digest",
+            reason=Reason.REFERENCE_INVALID,
+        )
+    if reference.familiar().partition(":")[0] in _ALGORITHMS:
+        raise FieldError(
+            "tag",
+            f"tag: {tag[:200]} would be taken for an image's ID",
+            reason=Reason.REFERENCE_INVALID,
+        )
+    return Name(str(reference), reference.name)
 
 
 def untag_image(session: WriteSession, reference: str, expected: str, now: int) -> ImageRecord:

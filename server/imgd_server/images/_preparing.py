@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -32,9 +33,9 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import Digest, Platform
-from imgd_server.rootfs import FileChange, Snapshot, stored_layer
+from imgd_server.rootfs import Compression, FileChange, PackedLayer, Snapshot, stored_layer
 
-__all__ = ["RootfsManager", "View"]
+__all__ = ["Packer", "RootfsManager", "View", "lease_for", "to_its_end"]
 
 T = TypeVar("T")
 
@@ -51,6 +52,9 @@ _CHANGES = 500
 _CHANGES_BYTES = 200_000
 
 Registered = Callable[[WriteSession, int], ContainerRecord]
+Packer = Callable[
+    [Callable[[bytes], None], Compression, int | None, Callable[[], None]], PackedLayer
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class RootfsManager:
         file system or mounts that can't be said, OSError, what unpacking raises and what `record`
         raises.
         """
-        return await _to_its_end(self._create(wanted, bundle, record))
+        return await to_its_end(self._create(wanted, bundle, record))
 
     async def _create(
         self,
@@ -156,7 +160,7 @@ class RootfsManager:
         Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, BLOB_NOT_FOUND, UNSUPPORTED
         where there is nothing to see, and what unpacking raises.
         """
-        return await _to_its_end(self._mount(image, platform, lease_id, ttl))
+        return await to_its_end(self._mount(image, platform, lease_id, ttl))
 
     async def _mount(self, image: str, platform: Platform | None, lease_id: str, ttl: int) -> View:
         prepared = await self._unpack(image, platform, _now())
@@ -189,7 +193,7 @@ class RootfsManager:
 
         def begin(session: WriteSession) -> tuple[ImageRecord, list[PlatformRecord]]:
             record = find_image(session, image)
-            session.put_lease(_lease(key, now, images=(record.uid,)))
+            session.put_lease(lease_for(key, now, images=(record.uid,)))
             return record, session.image_platforms(record.uid)
 
         try:
@@ -199,7 +203,7 @@ class RootfsManager:
                 raise Error(Reason.UNSUPPORTED, "this is no image of a root file system")
             layers = layers_of(found.manifest, found.config)
             chains = self._unpacker.chains([diff_id for _, diff_id in layers])
-            held = _lease(key, now, digests=tuple(chains))
+            held = lease_for(key, now, digests=tuple(chains))
             await self._metadata.write(lambda session: session.put_lease(held))
             stored = await asyncio.to_thread(
                 lambda: [
@@ -283,14 +287,7 @@ class RootfsManager:
     async def changes(self, record: ContainerRecord) -> AsyncIterator[list[FileChange]]:
         """What a container changed, in the order of paths, some at a time. Raises CONTAINER_STATE
         for one without a root file system, STORE_CORRUPT where it has lost what is below it."""
-        if not record.rootfs:
-            raise Error(
-                Reason.CONTAINER_STATE,
-                f"containers/{record.container_id} has no root file system",
-                metadata={"container": f"containers/{record.container_id}"},
-            )
-        rootfs = Rootfs.from_json(record.rootfs)
-        snapshots = await asyncio.to_thread(self._snapshots, rootfs)
+        rootfs, snapshots = await self._stand(record)
         found = self._store.changes(rootfs, snapshots)
 
         step: asyncio.Future[list[FileChange]] | None = None
@@ -304,6 +301,22 @@ class RootfsManager:
             if step is not None:
                 await asyncio.wait([step])  # it has files open, whoever has left
             found.close()
+
+    async def packer(self, record: ContainerRecord) -> Packer:
+        """What writes a container's changes as a layer, in a thread; see `RootfsStore.pack`. Raises
+        as `changes` does."""
+        rootfs, snapshots = await self._stand(record)
+        return partial(self._store.pack, rootfs, snapshots)
+
+    async def _stand(self, record: ContainerRecord) -> tuple[Rootfs, list[Snapshot]]:
+        if not record.rootfs:
+            raise Error(
+                Reason.CONTAINER_STATE,
+                f"containers/{record.container_id} has no root file system",
+                metadata={"container": f"containers/{record.container_id}"},
+            )
+        rootfs = Rootfs.from_json(record.rootfs)
+        return rootfs, await asyncio.to_thread(self._snapshots, rootfs)
 
     def _snapshots(self, rootfs: Rootfs) -> list[Snapshot]:
         found = [self._unpacker.store.find(Digest(one)) for one in rootfs.chains]
@@ -333,7 +346,7 @@ class RootfsManager:
                 _log.warning("root file system not mounted", container=container_id, why=str(error))
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, and it
     gets the time to."""
     task = asyncio.create_task(work)
@@ -365,9 +378,10 @@ def _check_free(session: ReadSession, container_id: str) -> None:
         raise container_exists(container_id)
 
 
-def _lease(
+def lease_for(
     key: str, now: int, *, images: Sequence[str] = (), digests: tuple[Digest, ...] = ()
 ) -> LeaseRecord:
+    """What holds things while something is made of them; a start of the daemon ends it."""
     return LeaseRecord(_LEASE + key, now, now + _HELD, digests=digests, images=tuple(images))
 
 

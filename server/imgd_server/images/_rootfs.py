@@ -26,9 +26,13 @@ from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images._bundle import BundleRequest, find_user, runtime_config
 from imgd_server.images._inspect import Inspection
 from imgd_server.rootfs import (
+    Change,
+    ChangeKind,
+    Compression,
     FileChange,
     Limits,
     Overlay,
+    PackedLayer,
     Snapshot,
     SnapshotStore,
     Tree,
@@ -37,6 +41,7 @@ from imgd_server.rootfs import (
     is_privileged,
     mount_overlay,
     overlay_changes,
+    pack_layer,
     remove,
     tree_changes,
     unmount,
@@ -302,19 +307,46 @@ class RootfsStore:
     def changes(
         self, rootfs: Rootfs, snapshots: Sequence[Snapshot]
     ) -> Generator[FileChange, None, None]:
-        """What was changed in it, in the order of paths. Raises STORE_CORRUPT where the snapshots
-        below it are gone, OSError."""
+        """What was changed in it, in the order of paths. Raises OSError."""
+        for change in self._changes(rootfs, snapshots):
+            yield change.told()
+
+    def pack(
+        self,
+        rootfs: Rootfs,
+        snapshots: Sequence[Snapshot],
+        write: Callable[[bytes], None],
+        compression: Compression,
+        newest: int | None,
+        check: Callable[[], None],
+    ) -> PackedLayer:
+        """What was changed in it as a layer; see `pack_layer`. Raises as it does."""
+        return pack_layer(
+            self._changes(rootfs, snapshots, with_root=True),
+            write,
+            compression,
+            newest=newest,
+            privileged=is_privileged(),
+            check=check,
+        )
+
+    def _changes(
+        self, rootfs: Rootfs, snapshots: Sequence[Snapshot], *, with_root: bool = False
+    ) -> Generator[Change, None, None]:
         folder = self._root / rootfs.key
-        if rootfs.kind == "overlay":
-            with _opened(folder / "upper") as upper:
-                yield from overlay_changes(upper, [one.path for one in reversed(snapshots)])
-            return
-        tree = Path(rootfs.mounts[0]["source"])
         if not snapshots:
-            (folder / "empty").mkdir(exist_ok=True)
-        before = snapshots[0].path if snapshots else folder / "empty"
+            (folder / "empty").mkdir(mode=0o755, exist_ok=True)
+        before = snapshots[-1].path if snapshots else folder / "empty"
+        overlay = rootfs.kind == "overlay"
+        tree = folder / "upper" if overlay else Path(rootfs.mounts[0]["source"])
         with _opened(tree) as now, _opened(before) as old:
-            yield from tree_changes(now, old)
+            status = os.fstat(now)
+            if with_root and _facts(status) != _facts(os.fstat(old)):
+                yield Change(ChangeKind.CHANGED, b"", status, now)
+            if overlay:
+                yield from overlay_changes(now, [one.path for one in reversed(snapshots)])
+            else:
+                yield from tree_changes(now, old)
 
     def view(self, snapshots: Sequence[Snapshot]) -> Mount:
         """The mount that shows snapshots, the lowest first, without a container: read-only. Raises
@@ -368,6 +400,10 @@ def _volumes(
                 copy_tree(directory.fd, target, privileged=is_privileged(), check=check)
         found[destination] = str(volume)
     return found
+
+
+def _facts(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mode, status.st_uid, status.st_gid
 
 
 def _unlink_or_rmdir(name: str, *, dir_fd: int) -> None:

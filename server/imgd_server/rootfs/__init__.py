@@ -5,7 +5,13 @@ for one archive and one directory. `LayerSource` is how bytes come in that are s
 """
 
 from imgd_server.rootfs._apply import apply_layer
-from imgd_server.rootfs._changes import ChangeKind, FileChange, overlay_changes, tree_changes
+from imgd_server.rootfs._changes import (
+    Change,
+    ChangeKind,
+    FileChange,
+    overlay_changes,
+    tree_changes,
+)
 from imgd_server.rootfs._copy import copy_tree
 from imgd_server.rootfs._index import VERSION as INDEX_VERSION
 from imgd_server.rootfs._index import FileKind, IndexedFile, LayerIndex, build_index
@@ -20,6 +26,7 @@ from imgd_server.rootfs._mount import (
     mount_overlay,
     unmount,
 )
+from imgd_server.rootfs._pack import Compression, PackedLayer, pack_layer
 from imgd_server.rootfs._protocol import (
     AppliedLayer,
     ApplyOptions,
@@ -46,7 +53,9 @@ __all__ = [
     "AppliedLayer",
     "ApplyOptions",
     "Cancellation",
+    "Change",
     "ChangeKind",
+    "Compression",
     "Draft",
     "FileChange",
     "FileKind",
@@ -62,6 +71,7 @@ __all__ = [
     "MergedTree",
     "Met",
     "Overlay",
+    "PackedLayer",
     "Snapshot",
     "SnapshotStore",
     "Stream",
@@ -79,6 +89,7 @@ __all__ = [
     "is_privileged",
     "mount_overlay",
     "overlay_changes",
+    "pack_layer",
     "read_file",
     "read_inside",
     "remove",

@@ -13,7 +13,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.rootfs._protocol import Limits, show
 from imgd_server.rootfs._settle import Lower, is_whiteout
 
-__all__ = ["ChangeKind", "FileChange", "overlay_changes", "tree_changes"]
+__all__ = ["Change", "ChangeKind", "FileChange", "overlay_changes", "tree_changes"]
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = Limits().max_depth
@@ -38,7 +38,23 @@ class FileChange:
     size: int = 0
 
 
-def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change as it is met: `status` is the file's, None for what is gone; `folder` is a
+    descriptor of the directory that it is in, open until the next one is asked for."""
+
+    kind: ChangeKind
+    path: bytes
+    status: os.stat_result | None
+    folder: int
+
+    def told(self) -> FileChange:
+        """Without what holds for the moment only."""
+        size = self.status.st_size if self.status and stat.S_ISREG(self.status.st_mode) else 0
+        return FileChange(self.kind, self.path, size)
+
+
+def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[Change]:
     """What overlayfs's upper directory (a descriptor) changes of the layers `below`, the topmost
     first. Each directory comes before what is in it, and names in their order.
 
@@ -53,10 +69,10 @@ def overlay_changes(upper: int, below: Sequence[Path]) -> Iterator[FileChange]:
         known = lower.has(path)
         if status is None or is_whiteout(status):
             if known:
-                yield FileChange(ChangeKind.DELETED, path)
+                yield Change(ChangeKind.DELETED, path, None, folder)
             continue
         kind = ChangeKind.CHANGED if known else ChangeKind.ADDED
-        yield FileChange(kind, path, _size(status))
+        yield Change(kind, path, status, folder)
         if not stat.S_ISDIR(status.st_mode):
             continue
         inner = walk.enter(path, name, folder)
@@ -74,7 +90,7 @@ def _is_below(path: bytes, folder: bytes) -> bool:
     return not folder or path.startswith(folder + b"/")
 
 
-def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
+def tree_changes(tree: int, before: int) -> Iterator[Change]:
     """How a tree differs from what it was copied from (both descriptors), in the same order.
 
     Files with the same kind, size, mode, owner and modification time count as the same. Raises as
@@ -89,12 +105,12 @@ def tree_changes(tree: int, before: int) -> Iterator[FileChange]:
             known = _status(parent, name)
             if status is None:
                 if known is not None:
-                    yield FileChange(ChangeKind.DELETED, path)
+                    yield Change(ChangeKind.DELETED, path, None, folder)
                 continue
             if known is None:
-                yield FileChange(ChangeKind.ADDED, path, _size(status))
+                yield Change(ChangeKind.ADDED, path, status, folder)
             elif _facts(known) != _facts(status):
-                yield FileChange(ChangeKind.CHANGED, path, _size(status))
+                yield Change(ChangeKind.CHANGED, path, status, folder)
             if not stat.S_ISDIR(status.st_mode):
                 continue
             inner = walk.enter(path, name, folder)
@@ -127,10 +143,6 @@ def _status(folder: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _size(status: os.stat_result) -> int:
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 class _Walk:

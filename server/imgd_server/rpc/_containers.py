@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc
 from imgd_server.images import (
+    ImageBuilder,
     NewContainer,
     RootfsManager,
     beat_container,
@@ -25,6 +26,7 @@ from imgd_server.metadata import ContainerRecord, MetadataStore, ReadSession, Wr
 from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
 from imgd_server.rpc._answers import change
+from imgd_server.rpc._building import commit_container
 from imgd_server.rpc._container_files import (
     container_message,
     create_with_rootfs,
@@ -44,8 +46,13 @@ _Answer = TypeVar("_Answer", bound=Message)
 class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
     """Registered uses of images."""
 
-    def __init__(self, metadata: MetadataStore, rootfs: RootfsManager | None = None) -> None:
-        self._metadata, self._rootfs = metadata, rootfs
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        rootfs: RootfsManager | None = None,
+        builder: ImageBuilder | None = None,
+    ) -> None:
+        self._metadata, self._rootfs, self._builder = metadata, rootfs, builder
 
     async def CreateContainer(
         self, request: container_service_pb2.CreateContainerRequest, context: Context
@@ -175,6 +182,12 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
             yield container_service_pb2.DiffContainerResponse(
                 changes=[file_change(one) for one in changes]
             )
+
+    async def CommitContainer(
+        self, request: container_service_pb2.CommitContainerRequest, context: Context
+    ) -> container_service_pb2.CommitContainerResponse:
+        """Makes an image of what one changed."""
+        return await commit_container(self._metadata, self._builder, request)
 
     async def _change(
         self,

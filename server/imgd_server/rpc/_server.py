@@ -46,7 +46,7 @@ from imgd.v1.transfer_service_pb2_grpc import (
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Housekeeper, LayerUnpacker, Looker, RootfsManager
+from imgd_server.images import Housekeeper, ImageBuilder, LayerUnpacker, Looker, RootfsManager
 from imgd_server.metadata import MetadataStore
 from imgd_server.registry import Lookups
 from imgd_server.rpc._archives import ArchiveServicer
@@ -113,12 +113,13 @@ class GrpcServer:
         rootfs: RootfsManager | None = None,
         lookups: Lookups | None = None,
         looker: Looker | None = None,
+        builder: ImageBuilder | None = None,
     ) -> None:
         snapshots = unpacker.store if unpacker else None
         system = SystemServicer(metadata, content, manager, housekeeper, inside, snapshots)
         self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
-            "ContainerService": ContainerServicer(metadata, rootfs),
+            "ContainerService": ContainerServicer(metadata, rootfs, builder),
             "ContentService": ContentServicer(content),
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),

@@ -13,7 +13,7 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.rootfs import (
-    FileChange,
+    Change,
     Limits,
     Overlay,
     copy_tree,
@@ -151,8 +151,8 @@ def test_how_deep_a_container_goes_is_bounded(tmp_path: Path, way: str) -> None:
     """Each folder that is gone through costs a descriptor or two."""
     empty = make(tmp_path / "empty")
 
-    def changed(tree: Path) -> list[FileChange]:
-        found: list[FileChange] = []
+    def changed(tree: Path) -> list[Change]:
+        found: list[Change] = []
         with opened(tree) as now, opened(empty) as old:
             changes = overlay_changes(now, [empty]) if way == "overlay" else tree_changes(now, old)
             found.extend(changes)

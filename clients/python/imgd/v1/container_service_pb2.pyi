@@ -599,6 +599,7 @@ class CommitContainerRequest(_message.Message):
     ALLOW_RUNNING_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COMPRESSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Its resource name."""
     tag: _builtins.str
@@ -611,13 +612,17 @@ class CommitContainerRequest(_message.Message):
     """Also when it runs, though its files may change meanwhile: imgd can't pause it."""
     request_id: _builtins.str
     """For safe retries, as in TagImageRequest."""
+    compression: _image_service_pb2.LayerCompression.ValueType
+    """How the new layer is stored."""
     @_builtins.property
     def changes(self) -> _image_service_pb2.ConfigChanges:
         """Config changes. Absent for none."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """The creation time to record, for reproducible images. Absent for now."""
+        """The creation time to record, for reproducible images: with it the same changes make the same
+        image, and no file in the new layer is newer. Absent for now.
+        """
 
     def __init__(
         self,
@@ -630,10 +635,11 @@ class CommitContainerRequest(_message.Message):
         allow_running: _builtins.bool = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        compression: _image_service_pb2.LayerCompression.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changes", b"_changes", "_create_time", b"_create_time", "changes", b"changes", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changes", b"_changes", "_create_time", b"_create_time", "allow_running", b"allow_running", "author", b"author", "changes", b"changes", "create_time", b"create_time", "message", b"message", "name", b"name", "request_id", b"request_id", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changes", b"_changes", "_create_time", b"_create_time", "allow_running", b"allow_running", "author", b"author", "changes", b"changes", "compression", b"compression", "create_time", b"create_time", "message", b"message", "name", b"name", "request_id", b"request_id", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changes: _TypeAlias = _typing.Literal["changes"]  # noqa: Y015
     _WhichOneofArgType__changes: _TypeAlias = _typing.Literal["_changes", b"_changes"]  # noqa: Y015

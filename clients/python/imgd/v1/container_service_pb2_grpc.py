@@ -156,7 +156,8 @@ class ContainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CommitContainer(self, request, context):
-        """Makes a new image of a container's changes.
+        """Makes a new image of a container's changes: one layer more, unless there are none. A running
+        container is refused, unless that is allowed; what is started meanwhile fails the commit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,9 @@ class ContainerServiceStub:
     DiffContainer: _grpc.UnaryStreamMultiCallable[_container_service_pb2.DiffContainerRequest, _container_service_pb2.DiffContainerResponse]
     """Streams what a container changed, in the order of paths."""
     CommitContainer: _grpc.UnaryUnaryMultiCallable[_container_service_pb2.CommitContainerRequest, _container_service_pb2.CommitContainerResponse]
-    """Makes a new image of a container's changes."""
+    """Makes a new image of a container's changes: one layer more, unless there are none. A running
+    container is refused, unless that is allowed; what is started meanwhile fails the commit.
+    """
 
 @_typing.type_check_only
 class ContainerServiceAsyncStub(ContainerServiceStub):
@@ -82,7 +84,9 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     DiffContainer: _aio.UnaryStreamMultiCallable[_container_service_pb2.DiffContainerRequest, _container_service_pb2.DiffContainerResponse]  # type: ignore[assignment]
     """Streams what a container changed, in the order of paths."""
     CommitContainer: _aio.UnaryUnaryMultiCallable[_container_service_pb2.CommitContainerRequest, _container_service_pb2.CommitContainerResponse]  # type: ignore[assignment]
-    """Makes a new image of a container's changes."""
+    """Makes a new image of a container's changes: one layer more, unless there are none. A running
+    container is refused, unless that is allowed; what is started meanwhile fails the commit.
+    """
 
 class ContainerServiceServicer:
     """Containers: what keeps an image from being removed."""
@@ -157,6 +161,8 @@ class ContainerServiceServicer:
         request: _container_service_pb2.CommitContainerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_container_service_pb2.CommitContainerResponse, _abc.Awaitable[_container_service_pb2.CommitContainerResponse]]:
-        """Makes a new image of a container's changes."""
+        """Makes a new image of a container's changes: one layer more, unless there are none. A running
+        container is refused, unless that is allowed; what is started meanwhile fails the commit.
+        """
 
 def add_ContainerServiceServicer_to_server(servicer: ContainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from imgd.v1 import descriptor_pb2 as _descriptor_pb2
 from imgd.v1 import image_pb2 as _image_pb2
 import builtins as _builtins
@@ -20,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LayerCompression:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LayerCompressionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LayerCompression.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LAYER_COMPRESSION_UNSPECIFIED: _LayerCompression.ValueType  # 0
+    """The same as GZIP."""
+    LAYER_COMPRESSION_GZIP: _LayerCompression.ValueType  # 1
+    """gzip, which every reader takes."""
+    LAYER_COMPRESSION_ZSTD: _LayerCompression.ValueType  # 2
+    """zstd: smaller and faster, for readers since about 2021."""
+
+class LayerCompression(_LayerCompression, metaclass=_LayerCompressionEnumTypeWrapper):
+    """How a layer is stored."""
+
+LAYER_COMPRESSION_UNSPECIFIED: LayerCompression.ValueType  # 0
+"""The same as GZIP."""
+LAYER_COMPRESSION_GZIP: LayerCompression.ValueType  # 1
+"""gzip, which every reader takes."""
+LAYER_COMPRESSION_ZSTD: LayerCompression.ValueType  # 2
+"""zstd: smaller and faster, for readers since about 2021."""
+Global___LayerCompression: _TypeAlias = LayerCompression  # noqa: Y015
 
 @_typing.final
 class ListImagesRequest(_message.Message):
@@ -833,7 +858,10 @@ class ConfigChanges(_message.Message):
 
     @_builtins.property
     def instructions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whole instructions in Dockerfile syntax (`ENV a=b`), applied after the fields above."""
+        """Whole instructions in Dockerfile syntax (`ENV a=b`), applied after the fields above: CMD,
+        ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR, as
+        `docker commit --change` takes them.
+        """
 
     def __init__(
         self,

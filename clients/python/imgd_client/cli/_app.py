@@ -12,6 +12,7 @@ __all__ = ["app"]
 _COMMANDS = {
     "cancel": ("_transfers", "cancel"),
     "cat": ("_inside", "cat"),
+    "commit": ("_building", "commit"),
     "completion": ("_completion", "completion"),
     "df": ("_usage", "df"),
     "digest": ("_remote", "digest"),
@@ -57,6 +58,7 @@ _IMAGE_COMMANDS = {
 _OF_CONTAINERS = "create diff heartbeat inspect ls pause rm start stop unpause"
 _CONTAINER_COMMANDS = {
     **{name: ("_containers", name) for name in _OF_CONTAINERS.split()},
+    "commit": _COMMANDS["commit"],
     "list": ("_containers", "ls"),
     "ps": ("_containers", "ls"),
     "remove": ("_containers", "rm"),
