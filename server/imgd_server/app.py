@@ -54,6 +54,7 @@ from imgd_server.registry import (
     Lookups,
     Proxies,
     RegistryConfig,
+    RegistryPolicy,
     read_hosts_folder,
 )
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
@@ -225,6 +226,7 @@ def _registry_client(config: Config) -> HttpRegistryClient:
             read_timeout=config.read_timeout,
             plain_http=frozenset(config.plain_http),
             allowed_hosts=frozenset(config.allowed_hosts),
+            policy=RegistryPolicy.of(config.allowed_registries, config.denied_registries),
             proxies=Proxies.from_environment(os.environ),
             host_requests=config.max_host_requests,
             registries={**in_folder, **config.registries},

@@ -20,7 +20,7 @@ from typing import Any
 
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import FormatError, Reference
-from imgd_server.registry import RegistrySettings, parse_registries
+from imgd_server.registry import HostPattern, RegistrySettings, parse_registries
 
 __all__ = ["Config", "add_flags", "load", "water"]
 
@@ -86,6 +86,10 @@ def _host(value: object) -> str:
     if not _is_domain(text) and not _is_domain(f"{text}:80"):
         raise ValueError(f"{text!r} is no HOST[:PORT]")
     return text
+
+
+def _pattern(value: object) -> str:
+    return HostPattern.parse(_text(value)).text
 
 
 def _is_domain(text: str) -> bool:
@@ -263,6 +267,18 @@ class Config:
         list,
         "a private host that redirects and token realms may name",
         "HOST[:PORT]",
+    )
+    allowed_registries: list[str] = _key(
+        _texts(_pattern),
+        list,
+        "a registry that may be called; every other host then may not",
+        "HOST[:PORT]|*.DOMAIN[:PORT]",
+    )
+    denied_registries: list[str] = _key(
+        _texts(_pattern),
+        list,
+        "a registry that may not be called, whatever leads there",
+        "HOST[:PORT]|*.DOMAIN[:PORT]",
     )
     search_host: str = _key(
         _registry, str, "the registry to search instead of Docker Hub", "HOST[:PORT]"

@@ -39,6 +39,8 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "samples": ("true", "true", True),
     "plain_http": ("10.0.0.1:5000", '["10.0.0.1:5000"]', ["10.0.0.1:5000"]),
     "allowed_hosts": ("auth", '["auth"]', ["auth"]),
+    "allowed_registries": ("*.h.io:1", '["*.h.io:1"]', ["*.h.io:1"]),
+    "denied_registries": ("h.io", '["h.io"]', ["h.io"]),
     "search_host": ("10.0.0.1:5000", '"10.0.0.1:5000"', "10.0.0.1:5000"),
     "registries": (
         '"h.io" = {user = "u", password_env = "P"}',
@@ -169,6 +171,8 @@ def test_lists() -> None:
         ("registry_token_service", "a\nb", "printable ASCII"),
         ("plain_http", "http://a.example", "no registry's HOST[:PORT]"),
         ("allowed_hosts", "a b", "no HOST[:PORT]"),
+        ("allowed_registries", "a*.io", "no HOST[:PORT] or *.DOMAIN[:PORT]"),
+        ("denied_registries", "https://h.io", "no HOST[:PORT] or *.DOMAIN[:PORT]"),
         ("samples", "maybe", "true or false"),
         ("connect_timeout", "0", "from 0.1 to 300"),
         ("connect_timeout", "soon", "a number from 0.1 to 300"),
@@ -195,7 +199,9 @@ def test_lists() -> None:
     ],
 )
 def test_a_bad_value_is_refused_with_its_key_and_place(name: str, text: str, says: str) -> None:
-    several = name in ("listen", "plain_http", "allowed_hosts", "registry_cache")
+    several = name in ("listen", "plain_http", "allowed_hosts", "registry_cache") or (
+        name.endswith("_registries")
+    )
     by_flag = refused({name: text.split(",") if several else text})
     assert by_flag.startswith(f"{name} (from the flag --{name.replace('_', '-')}): ")
     assert says in by_flag

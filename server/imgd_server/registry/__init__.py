@@ -3,6 +3,7 @@
 from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._client import HttpRegistryClient, RegistryConfig
 from imgd_server.registry._lookups import Found, Lookups, NamePage
+from imgd_server.registry._policy import HostPattern, RegistryPolicy
 from imgd_server.registry._protocol import (
     BlobSource,
     BlobStream,
@@ -32,6 +33,7 @@ __all__ = [
     "Credentials",
     "FetchedManifest",
     "Found",
+    "HostPattern",
     "HttpRegistryClient",
     "HttpRegistryPusher",
     "Lookups",
@@ -43,6 +45,7 @@ __all__ = [
     "RateBudget",
     "RegistryClient",
     "RegistryConfig",
+    "RegistryPolicy",
     "RegistryPusher",
     "RegistrySettings",
     "Resolved",

@@ -128,6 +128,7 @@ class HttpRegistryClient:
         self._credentials = DaemonCredentials(config.docker_config)
         for settings in self._hosts:
             self._credentials.check(settings)
+        self._policy = config.policy
         self._transport = Transport(replace(config, origins=self._hosts.origins))
         self._auth = Authenticator(self._transport)
         # The schemes that registries on loopback turned out to speak, by domain.
@@ -158,6 +159,8 @@ class HttpRegistryClient:
 
     def _from_hosts(self, call: Call, work: Callable[[Call], T]) -> T:
         """What `work` gets of the first host that has it."""
+        # Before a mirror is asked, which could be blamed for it.
+        self._policy.check_domain(call.domain)
         return self._hosts.first(
             call.domain, call.needs, lambda host: work(replace(call, host=host))
         )
@@ -390,6 +393,7 @@ class HttpRegistryClient:
 
         Raises what `Transport.send` raises, and the error that `failure` makes of other answers.
         """
+        self._policy.check_domain(call.domain)
         url = self._url(call)
         request = Request(method, url, headers, named=url.host, body=body)
         sure = self._asked(call).url or url.names(self._plain_http)

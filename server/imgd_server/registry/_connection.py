@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from imgd_server.errors import Error, Reason
 from imgd_server.registry._egress import dial, judge
+from imgd_server.registry._policy import RegistryPolicy
 from imgd_server.registry._protocol import Cancellation
 from imgd_server.registry._proxies import Proxies, Proxy
 from imgd_server.registry._url import Url
@@ -60,11 +61,13 @@ class TransportConfig:
     `connect_timeout` is for connecting, and again for TLS. `read_timeout` is for an answer's head,
     and for what of a body has to come in such a time (see `Response`); registries that sign blobs
     on the fly take seconds to begin. `host_requests` is how many requests a host gets at once.
+    `policy` is which hosts may be called at all.
     """
 
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     allowed_hosts: Collection[str] = frozenset()
+    policy: RegistryPolicy = field(default_factory=RegistryPolicy)
     proxies: Proxies = field(default_factory=Proxies)
     host_requests: int = 64
     origins: Mapping[tuple[str, str, int], OriginSettings] = field(default_factory=dict)

@@ -117,6 +117,7 @@ class Transport:
                     response.read(MAX_ERROR_BODY)
 
     def _exchange(self, request: Request, url: Url, cancellation: Cancellation) -> Response:
+        self._config.policy.check(url, request.url)
         # Who copies within one host reads from it while it writes to it: to wait for a turn there
         # could be to wait for oneself.
         turn = self._limits.enter(
