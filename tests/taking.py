@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import BufferedIOBase
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +28,16 @@ __all__ = ["TakingRegistry"]
 
 _UPLOAD = re.compile(r"/v2/(.+)/blobs/uploads/([0-9]*)")
 _INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+@dataclass(eq=False)
+class _Halt:
+    """See `TakingRegistry.halt`."""
+
+    pattern: re.Pattern[str]
+    after: int
+    skip: int
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 class TakingRegistry(HostileRegistry):
@@ -57,6 +69,7 @@ class TakingRegistry(HostileRegistry):
         self._begun = 0
         self._refusals: list[tuple[re.Pattern[str], Answer]] = []
         self._cuts: list[tuple[re.Pattern[str], int]] = []
+        self._halts: list[_Halt] = []
 
     # --- for the test
 
@@ -77,6 +90,18 @@ class TakingRegistry(HostileRegistry):
     def cut(self, pattern: str, after: int, *, times: int = 1) -> None:
         """Ends the connection after so many bytes of the next matching requests' bodies."""
         self._cuts += [(re.compile(pattern), after)] * times
+
+    def halt(self, pattern: str, after: int = 0, *, skip: int = 0) -> threading.Event:
+        """Stops reading a matching request (the next one but `skip`) after so many bytes of its
+        body, until `release`; then reads what has come. Returns what is set when it stops."""
+        halt = _Halt(re.compile(pattern), after, skip)
+        self._halts.append(halt)
+        return halt.stopped
+
+    @property
+    def content(self) -> tuple[set[str], set[tuple[str, str]]]:
+        """The digests of blobs, and the names of manifests with their repositories."""
+        return set(self._blobs), set(self._images)
 
     def holds(self, repository: str, image: FakeImage, *names: str) -> bool:
         """Whether it has all of an image in a repository, under names."""
@@ -118,7 +143,30 @@ class TakingRegistry(HostileRegistry):
                 if self.keeps and (match := _UPLOAD.fullmatch(urlsplit(path).path)):
                     self.uploads[match[2]] += data
                 raise ConnectionResetError("as the test wants it")
+        for halt in [*self._halts]:
+            if halt.pattern.search(f"{method} {path}"):
+                halt.skip -= 1
+                if halt.skip < 0:
+                    self._halts.remove(halt)
+                    data = stream.read(min(halt.after, length))
+                    halt.stopped.set()
+                    self.held.wait()
+                    return self._rest(path, stream, length, data)
         return stream.read(length)
+
+    def _rest(self, path: str, stream: BufferedIOBase, length: int, data: bytes) -> bytes:
+        """The whole body, where its sender still sends it; else the upload keeps what came."""
+        try:
+            while len(data) < length and (more := stream.read(min(1 << 16, length - len(data)))):
+                data += more
+        except OSError:
+            pass
+        if len(data) == length:
+            return data
+        self.received += len(data)
+        if self.keeps and (match := _UPLOAD.fullmatch(urlsplit(path).path)):
+            self.uploads[match[2]] += data
+        raise ConnectionResetError("its sender has gone")
 
     def _right(self, request: Request) -> Answer:
         split = urlsplit(request.path)
