@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from imgd_server.content import ContentStore
@@ -75,8 +75,9 @@ class Archived:
             if LAYOUT_INDEX in documents:
                 self._read_layout(documents)
             if DOCKER_DOCUMENT in documents:
+                known = dict(self._configs)
                 for entry in parse_docker_document(documents[DOCKER_DOCUMENT]):
-                    self._read_docker(entry)
+                    self._read_docker(entry, known)
         except FormatError as error:
             failure = from_format(error)
             failure.origin = Origin.SOURCE
@@ -119,14 +120,17 @@ class Archived:
 
     # --- docker's form
 
-    def _read_docker(self, entry: DockerImage) -> None:
+    def _read_docker(self, entry: DockerImage, known: Mapping[str, str]) -> None:
+        """Takes an entry in; of what the layout has, whose targets by config are `known`, only the
+        names that it does not give itself."""
         config = self.intake.resolve(entry.config)
-        known = self._configs.get(config)
-        target = self._found[known].target if known else self._make(entry, config)
-        fresh = [one for one in entry.references if one not in self._names]
-        if not fresh and not known:
+        if config in known:
+            target = self._found[known[config]].target
+            references = [one for one in entry.references if one not in self._names]
+        else:
+            target, references = self._make(entry, config), [*entry.references]
             self._add(target, None)
-        for reference in fresh:
+        for reference in references:
             self._add(target, reference)
 
     def _make(self, entry: DockerImage, config: Digest) -> Descriptor:
