@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import (
+    archives,
     peers,
     pull,
+    registries,
     report,
     rounds,
     sharing,
+    starting,
     unpack,
 )
-from bench.common import BenchError, default_cache, log, prepare
+from bench.common import RESULTS, BenchError, default_cache, log, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +33,9 @@ SCENARIOS: dict[str, Place] = {
     **pull.SCENARIOS,
     **unpack.SCENARIOS,
     **sharing.SCENARIOS,
+    **archives.SCENARIOS,
+    **registries.SCENARIOS,
+    **starting.SCENARIOS,
 }
 
 
@@ -43,6 +49,7 @@ def main() -> int:
     parser.add_argument("--only", help="measure only what has one of these words, comma-separated")
     parser.add_argument("--skip", help="leave out what has one of these words, comma-separated")
     parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables go")
     parser.add_argument("--no-install", action="store_true", help="install no peer")
     options = parser.parse_args()
     names = []
@@ -74,7 +81,8 @@ def main() -> int:
     try:
         for name in names:
             start = time.monotonic()
-            failed = not _run(name, cache, scratch / name, options.rounds, wanted) or failed
+            place = cache, scratch / name, options.results
+            failed = not _run(name, place, options.rounds, wanted) or failed
             log(f"{name}: took {time.monotonic() - start:.0f} s")
     finally:
         log("removing what was left ...")
@@ -83,9 +91,16 @@ def main() -> int:
 
 
 def _run(
-    name: str, cache: Path, folder: Path, count: int | None, wanted: Callable[[Subject], bool]
+    name: str,
+    place: tuple[Path, Path, Path],
+    count: int | None,
+    wanted: Callable[[Subject], bool],
 ) -> bool:
-    """Measures one scenario, and prints its table. False when a row of imgd's is missing."""
+    """Measures one scenario, and prints its table. False when a row of imgd's is missing.
+
+    `place` is the cache, the scenario's folder in it, and the folder of the results.
+    """
+    cache, folder, out = place
     folder.mkdir(parents=True)
     try:
         with SCENARIOS[name](cache, folder) as scenario:
@@ -95,7 +110,7 @@ def _run(
     except (BenchError, OSError) as error:
         log(f"ERROR: {name}: {error}")
         return False
-    print(f"\n{report.write(name, scenario, results).read_text()}", flush=True)
+    print(f"\n{report.write(out / name, scenario, results).read_text()}", flush=True)
     return not any(one.failure and one.subject.kind == "imgd" for one in results)
 
 

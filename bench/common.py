@@ -136,8 +136,8 @@ def serving(
 
 
 @contextlib.contextmanager
-def registry(cache: Path) -> Iterator[str]:
-    """Runs Debian's docker-registry over the cache's own store; yields HOST:PORT."""
+def registry(cache: Path) -> Iterator[tuple[str, int]]:
+    """Runs Debian's docker-registry over the cache's own store; yields HOST:PORT and process."""
     store = cache / "registry"
     store.mkdir(parents=True, exist_ok=True)
     scratch = cache / "scratch"
@@ -152,8 +152,8 @@ def registry(cache: Path) -> Iterator[str]:
         f"http:\n  addr: {address}\n"
     )
     command = [need("docker-registry"), "serve", str(config)]
-    with serving(command, address, scratch / "registry.log"):
-        yield address
+    with serving(command, address, scratch / "registry.log") as process:
+        yield address, process.pid
 
 
 # --- one measurement -------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def origin(cache: Path, name: str) -> Iterator[Origin]:
     """Builds an image, and runs docker-registry with it."""
     image = images.build(name, cache / "images")
     log(f"{name}: {len(image.layers)} layers, {image.size / 1e6:.1f} MB compressed")
-    with registry(cache) as address:
+    with registry(cache) as (address, _):
         found = Origin(address, image)
         images.push(image, address, found.repository)
         yield found

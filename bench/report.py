@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from bench.common import RESULTS, ROOT
+from bench.common import ROOT
 
 if TYPE_CHECKING:
     from bench.rounds import Measured, Scenario, Target
@@ -53,9 +53,10 @@ def commit() -> str:
     return head + ("+" if git("status", "--porcelain", "--", ":!bench/results") else "")
 
 
-def write(name: str, scenario: Scenario, results: list[Measured]) -> Path:
-    """Writes the three files, and returns the table's path."""
-    RESULTS.mkdir(exist_ok=True)
+def write(path: Path, scenario: Scenario, results: list[Measured]) -> Path:
+    """Writes the three files at `path` with a suffix each, and returns the table's path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.name
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
     about: dict[str, object] = {
         "scenario": name,
@@ -89,7 +90,6 @@ def write(name: str, scenario: Scenario, results: list[Measured]) -> Path:
         }
         for target in scenario.targets
     ]
-    path = RESULTS / name
     document = {**about, "rows": rows, "targets": targets}
     path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     path.with_suffix(".md").write_text(_table(about, scenario, results))
