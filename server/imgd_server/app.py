@@ -187,8 +187,8 @@ async def serve(
             rootfs,
             lookups,
             looker,
-        )
             ImageBuilder(metadata, content, rootfs),
+        )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.
         stack.push_async_callback(server.stop, config.drain)
