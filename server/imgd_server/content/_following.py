@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,8 @@ class Body:
         self.condition = threading.Condition()
         self.epoch = 0
         """Which of the key's bodies this is: one that begins anew has the next number."""
+        self.landed = -1
+        """Which of them was the last that became a blob, without another file."""
         self.reached = 0
 
     def grow(self, reached: int) -> None:
@@ -34,8 +36,14 @@ class Body:
             self.reached = reached
             self.condition.notify_all()
 
+    def land(self) -> None:
+        """The bytes have become a blob."""
+        with self.condition:
+            self.landed = self.epoch
+            self.forget()
+
     def forget(self) -> None:
-        """The bytes go, or have become a blob: what comes next is another body."""
+        """The bytes go, or are a blob's now: what comes next is another body."""
         with self.condition:
             self.epoch += 1
             self.reached = 0
@@ -83,6 +91,8 @@ class FollowedBlob:
     """A `Followed` of files: `partial` is where the unfinished bytes are, `find` and `open` are the
     store's, and a blob's `version` is its inode."""
 
+    _ANY = -2  # the blob's own file was opened
+
     def __init__(
         self,
         bodies: Bodies,
@@ -94,7 +104,7 @@ class FollowedBlob:
         self._bodies, self._digest, self._partial = bodies, digest, partial
         self._find, self._open_blob = find, open_blob
         self._body = bodies.take(digest)
-        self._epoch = 0
+        self._epoch = self._ANY
         self._file = -1
         self._whole: int | None = None
         self._closed = False
@@ -123,7 +133,9 @@ class FollowedBlob:
                     return None  # gone again
                 self._file = file
             status = os.fstat(self._file)
-            if status.st_ino != found.version:
+            # The same file may have begun anew before it became the blob.
+            same = self._epoch in (self._ANY, body.epoch, body.landed)
+            if status.st_ino != found.version or not same:
                 raise StartedOverError
             self._whole = status.st_size
             return self._whole
@@ -132,10 +144,12 @@ class FollowedBlob:
         if body.reached <= offset:
             return None
         if self._file < 0:
-            with suppress(FileNotFoundError):  # becoming a blob, or going: that will be told
+            try:
                 self._file = os.open(self._partial, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return None  # becoming a blob, or going: that will be told
             self._epoch = body.epoch
-        return body.reached if self._file >= 0 else None
+        return body.reached
 
     def fileno(self) -> int:
         return self._file

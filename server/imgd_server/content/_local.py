@@ -143,10 +143,14 @@ class _Writer:
             )
         try:
             with disk_full_told():
-                return self._store.publish(self._file, self._path, expected)
-        finally:
+                info = self._store.publish(self._file, self._path, expected)
+            self._body.land()
+        except BaseException:
             self._body.forget()
+            raise
+        finally:
             self.close()
+        return info
 
     def _actual(self, expected: Digest) -> Digest:
         if (self._digest or "sha256:").startswith(expected.algorithm):

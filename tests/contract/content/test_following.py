@@ -130,6 +130,14 @@ def restart(store: ContentStore) -> None:
         ingest.write(DATA)  # as many bytes as before, and more: only the store knows
 
 
+def restart_and_commit(store: ContentStore) -> None:
+    """Perhaps all of it before the reader looks again."""
+    with store.ingest(DIGEST) as ingest:
+        ingest.restart()
+        ingest.write(DATA)
+        ingest.commit(DIGEST)
+
+
 def abort(store: ContentStore) -> None:
     store.ingest(DIGEST).abort()
 
@@ -149,7 +157,7 @@ def pushed(store: ContentStore) -> None:
     bring(store, key="upload:1")
 
 
-ENDS = [drop, ingest_anew, restart, abort, mismatch, too_long, pushed]
+ENDS = [drop, ingest_anew, restart, restart_and_commit, abort, mismatch, too_long, pushed]
 
 
 @pytest.mark.parametrize("end", ENDS, ids=[end.__name__ for end in ENDS])
