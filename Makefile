@@ -26,12 +26,12 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set-up: each stamp is older than what it depends on, or nothing is done ------------------
 
 .PHONY: setup
-setup: setup-run setup-dev setup-gen setup-peers ## Install all that work on imgd needs
+setup: setup-run setup-dev setup-gen setup-peers setup-clients ## Install all that work on imgd needs
 
 .PHONY: setup-run
 setup-run: .venv/.run ## Install the daemon, the client and imgctl only
@@ -44,6 +44,13 @@ setup-gen: .venv-gen/.done ## Install the generator of the stubs, in an environm
 
 .PHONY: setup-peers
 setup-peers: .tools/.peers-test ## Install the real programs that the tests run against
+
+.PHONY: setup-clients
+setup-clients: ## Install what the clients of all languages need
+	.ci/clients setup
+
+setup-%: clients/%/tasks ## Install what one language's client needs
+	.ci/clients setup $*
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -80,8 +87,26 @@ run: setup-run ## Start a daemon with sample images and pull one (ONCE=1: then s
 # --- test ------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup-dev setup-peers ## Run all tests, with the coverage gate (ARGS=... for pytest)
+test: setup-dev setup-peers ## Run all tests, with the coverage gate (ARGS=... for pytest), then the clients'
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	.ci/clients test
+	$(MAKE) --no-print-directory conformance
+
+# The runner ends with 3 where a client is missing: loud everywhere, and a failure in CI.
+CONFORM = PYTHONPATH=clients/python/conformance $(BIN)/python -m tests.conformance \
+	$(1) $(ARGS) || { status=$$?; [[ $$status == 3 && "$${CI-}" != true ]]; }
+
+.PHONY: conformance
+conformance: setup-dev ## Run the conformance cases against the clients of all languages
+	.ci/clients build
+	$(call CONFORM,)
+
+conformance-%: setup-dev clients/%/tasks ## The same for one language
+	.ci/clients build $*
+	$(call CONFORM,$*)
+
+test-%: setup-dev clients/%/tasks ## Run one client's own tests
+	.ci/clients test $*
 
 # The suite's own report is printed, and its files (HTML, JUnit) are left in .tools/conformance.
 .PHONY: conformance-registry
@@ -96,7 +121,7 @@ bench: setup-run ## Install what peers there are, and measure all side by side (
 # --- check: never writes into the sources ------------------------------------------------------
 
 .PHONY: verify
-verify: check-files check-style check-types check-rooms check-protos check-generated ## Run every check; change nothing
+verify: check-files check-style check-types check-rooms check-protos check-generated check-clients ## Run every check; change nothing
 
 # A file that git does not know works here, and is missing for everybody else.
 .PHONY: check-files
@@ -128,6 +153,10 @@ check-protos: setup-dev
 check-generated: setup-gen
 	.venv-gen/bin/python protos/generate.py --check
 
+.PHONY: check-clients
+check-clients:
+	.ci/clients check
+
 .PHONY: fix
 fix: setup-dev ## Repair style: ruff's fixes, the format of Python and protos
 	$(BIN)/ruff check --fix-only .
@@ -139,6 +168,7 @@ fix: setup-dev ## Repair style: ruff's fixes, the format of Python and protos
 .PHONY: generate
 generate: setup-gen ## Make the stubs and docs/errors.md anew from the protos
 	.venv-gen/bin/python protos/generate.py
+	.ci/clients generate
 
 .PHONY: baseline
 baseline: setup-dev ## At a release only: what `buf breaking` compares with becomes today's protos

@@ -40,6 +40,12 @@ class Tree:
 
 TREES = (
     Tree(PROTOS / "imgd" / "v1", "imgd/v1", ROOT / "clients" / "python"),
+    # Not a part of the client's distribution: only its conformance executable speaks it.
+    Tree(
+        PROTOS / "imgd" / "conformance" / "v1",
+        "imgd/conformance/v1",
+        ROOT / "clients" / "python" / "conformance",
+    ),
     # No top-level Python package may be called `runtime`, hence the longer import path. It works as
     # long as these protos import none of their own.
     Tree(PROTOS / "runtime" / "v1", "imgd_server/rpc/_runtime/v1", ROOT / "server"),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._progress import ProgressState
     from ._pull import AsyncPullStream, PullStream
     from ._requests import CopyOptions, PullOptions, PushOptions
+    from ._secure import Tls
     from ._watch import AsyncWatch, Watch
 
 __all__ = [
@@ -52,8 +53,8 @@ __all__ = [
     "AsyncWatch",
     "Cancelled",
     "Client",
-    "CopyOptions",
     "CommitOptions",
+    "CopyOptions",
     "DataLoss",
     "DeadlineExceeded",
     "EventStream",
@@ -74,6 +75,7 @@ __all__ = [
     "PushOptions",
     "Resource",
     "ResourceExhausted",
+    "Tls",
     "TransferFailed",
     "Unauthenticated",
     "Unavailable",
@@ -93,14 +95,15 @@ _HOMES = {
     "AsyncPullStream": "_pull",
     "AsyncWatch": "_watch",
     "Client": "_client",
+    "CommitOptions": "_building",
     "CopyOptions": "_requests",
     "EventStream": "_events",
-    "CommitOptions": "_building",
     "Hold": "_hold",
     "ProgressState": "_progress",
     "PullOptions": "_requests",
     "PullStream": "_pull",
     "PushOptions": "_requests",
+    "Tls": "_secure",
     "Watch": "_watch",
     "default_address": "_address",
 }

@@ -10,10 +10,10 @@ import grpc
 import grpc.aio
 
 from . import _requests
-from ._address import default_address, target
+from ._address import default_address
 from ._calls import AsyncCalls, Calls
-from ._channel import OPTIONS
 from ._pull import AsyncPullStream, PullStream
+from ._secure import Tls, check, open_async, open_sync
 from ._streams import SyncCall
 from ._transfers import AsyncTransfers, Transfers
 from ._watch import AsyncWatch, Watch
@@ -50,9 +50,11 @@ class Client:
         timeout: Seconds for each call that answers once; None for no bound. Watches have none, and
             methods that wait for a disk have a `timeout` of their own.
         patience: Seconds for which a watch that lost the daemon tries to attach again.
+        tls: How to speak TLS with it; None for clear text.
+        token: A bearer token to send with each call; in clear text on this machine only.
 
     Raises:
-        ValueError: The address is malformed.
+        ValueError: The address is malformed, or the token would leave this machine in clear text.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Client:
         *,
         timeout: float | None = _TIMEOUT,
         patience: float = _PATIENCE,
+        tls: Tls | None = None,
+        token: str = "",
     ) -> None:
         self.address = address or default_address()
         """Where the daemon is."""
-        channel = grpc.insecure_channel(target(self.address), OPTIONS)
+        channel = open_sync(self.address, tls, token)
         self._calls = Calls(channel, timeout, patience)
 
     @property
@@ -218,10 +222,14 @@ class AsyncClient:
         *,
         timeout: float | None = _TIMEOUT,
         patience: float = _PATIENCE,
+        tls: Tls | None = None,
+        token: str = "",
     ) -> None:
         self.address = address or default_address()
         """Where the daemon is."""
-        self._target = target(self.address)
+        check(self.address, tls, token)
+        self._tls = tls
+        self._token = token
         self._closed = False
         self._timeout = timeout
         self._patience = patience
@@ -333,7 +341,7 @@ class AsyncClient:
     def _calls(self) -> AsyncCalls:
         if self._closed:
             raise ValueError("this client is closed: make another")
-        channel = grpc.aio.insecure_channel(self._target, OPTIONS)
+        channel = open_async(self.address, self._tls, self._token)
         return AsyncCalls(channel, self._timeout, self._patience)
 
     async def aclose(self) -> None:

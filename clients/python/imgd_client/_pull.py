@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -37,6 +38,7 @@ class PullStream:
         self._watch = watch
         self._cancel = cancel
         self._owned = not detach
+        self._closing = threading.RLock()
 
     @property
     def name(self) -> str:
@@ -76,11 +78,13 @@ class PullStream:
     def close(self) -> None:
         """Stops watching, and cancels the transfer when it has not ended. Idempotent."""
         self._watch.close()
-        if self._owned:
-            self._owned = False
-            # It is over, or the daemon is gone; there is nothing to do about either.
-            with suppress(ImgdError):
-                self._cancel(self.name, True)
+        # Whoever comes second waits: the client may be closed next, and with it the cancellation.
+        with self._closing:
+            if self._owned:
+                self._owned = False
+                # It is over, or the daemon is gone; there is nothing to do about either.
+                with suppress(ImgdError):
+                    self._cancel(self.name, True)
 
     def __enter__(self) -> Self:
         return self
