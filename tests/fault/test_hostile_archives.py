@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import zstandard
 from hypothesis import strategies
 
 from imgd_server.errors import Error, Origin, Reason
@@ -124,9 +125,10 @@ HOSTILE: dict[str, tuple[bytes, Reason]] = {
     "gzip of words": (gzip.compress(b"words" * 500), INVALID),
     "gzip that is cut off": (gzip.compress(tar(GOOD))[:-40], INVALID),
     "gzip with a wrong checksum": (gzip.compress(tar(GOOD))[:-8] + bytes(8), INVALID),
+    "zstd that is cut off": (zstandard.compress(tar(GOOD))[:-40], INVALID),
     "cut off in a file": (tar(GOOD)[: tar(GOOD).index(LAYER) + 100], INVALID),
-    "cut off in a header": (tar(GOOD)[: 2048 + 100], INVALID),
-    "a header with a wrong checksum": (tar(GOOD).replace(b"oci-layout", b"oci-layuot"), INVALID),
+    "cut off in a header": (tar(GOOD)[: 1024 + 100], INVALID),
+    "a header with a wrong checksum": (tar(GOOD).replace(b"oci-layout", b"oci-layouT"), INVALID),
     "more behind its end": (archive(*members(GOOD), end=bytes(512)) + file(b"x"), INVALID),
     # --- names
     "a name above it": (beside(file(b"../x")), INVALID),
