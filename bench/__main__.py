@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from bench import (
     archives,
+    collect,
+    listing,
     peers,
     pull,
     registries,
@@ -20,6 +22,7 @@ from bench import (
     rounds,
     sharing,
     starting,
+    tagging,
     unpack,
 )
 from bench.common import RESULTS, BenchError, default_cache, log, prepare
@@ -36,6 +39,9 @@ SCENARIOS: dict[str, Place] = {
     **archives.SCENARIOS,
     **registries.SCENARIOS,
     **starting.SCENARIOS,
+    **listing.SCENARIOS,
+    **tagging.SCENARIOS,
+    **collect.SCENARIOS,
 }
 
 

@@ -1,20 +1,17 @@
 """A garbage collection of 100,000 blobs, half of them free, while lists, look-ups and pulls go on.
 
-`python -m bench.collect`: fills a store, runs the daemon on it, measures the calls during
-the collection and afterwards, and writes `results/collect.json` and `.md`. Goals: the collection
-within 5 s, and 99.9 % of the other calls within 50 ms.
+`python -m bench.collect FOLDER BLOBS`: fills a store in an empty folder, runs the daemon on it,
+measures the calls during the collection and afterwards, and prints what it found as JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import datetime
+import contextlib
 import hashlib
 import json
 import math
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 
-from bench.common import RESULTS, BenchError, default_cache, free_port, log, need, prepare, serving
-from bench.report import commit, machine
+from bench.common import BenchError, PeakMemory, Sample, free_port, log, need, serving
+from bench.listing import python
+from bench.rounds import Place, Scenario, Subject, Target
 from imgd.v1 import image_service_pb2, system_service_pb2, transfer_service_pb2
 from imgd.v1.image_service_pb2_grpc import ImageServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
@@ -33,11 +31,13 @@ from imgd_server.metadata import BlobRef, ImageRecord, Name, SqliteMetadataStore
 from imgd_server.oci import Descriptor, Digest, media
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 # 1,000 images of 50 blobs each are half of the blobs.
 IMAGES, PARTS = 1000, 50
-GOAL_SECONDS, GOAL_CALL = 5.0, 0.050
+BLOBS = 2 * IMAGES * PARTS
+# The calls whose time is bounded; a pull and its removal are several.
+CALLS = ("GetImage", "ListImages (50)")
 # A call of each kind begins so often: the client must not be what is slow.
 PACE = 0.005
 QUIET_SECONDS = 5.0
@@ -148,8 +148,8 @@ def callers(channel: grpc.aio.Channel, reference: str) -> list[Caller]:
         await images.RemoveImage(remove)
 
     return [
-        Caller("GetImage", lambda: images.GetImage(one)),
-        Caller("ListImages (50)", lambda: images.ListImages(page)),
+        Caller(CALLS[0], lambda: images.GetImage(one)),
+        Caller(CALLS[1], lambda: images.ListImages(page)),
         Caller("Pull and RemoveImage", pull_and_remove),
     ]
 
@@ -180,73 +180,67 @@ async def measure(address: str, reference: str) -> dict[str, Any]:
         return found
 
 
-def _table(about: dict[str, Any], found: dict[str, Any]) -> str:
-    lines = [
-        f"# Collecting {found['deleted']:,} of {found['examined']:,} blobs: {found['seconds']} s",
-        "",
-        f"Goal: {GOAL_SECONDS:g} s, and p99.9 of other calls {GOAL_CALL * 1000:g} ms. "
-        f"{about['cpu']}, {about['cores']} cores, commit {about['commit']}, {about['date']}; "
-        f"load before: {about['load']}.",
-        "",
-        f"Deleting as many files, and nothing else, takes {found['floor']} s here.",
-        "",
-        "| call (ms) | when | calls | p50 | p99 | p99.9 | longest |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name in found["quiet"]:
-        for when in ("quiet", "collecting"):
-            row = " | ".join(f"{value:g}" for value in found[when][name].values())
-            lines.append(f"| {name} | {when} | {row} |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Measures, and writes the results. 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.collect", description=__doc__)
-    parser.add_argument("--blobs", type=int, default=2 * IMAGES * PARTS)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    options = parser.parse_args()
-    root = prepare(options.cache) / "collect"
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir()
-    load = Path("/proc/loadavg").read_text().split()[0]
-    log(f"filling a store with {options.blobs} blobs")
-    asyncio.run(fill(root / "state", options.blobs))
-    deleting = round(floor(root / "floor", options.blobs // 2), 2)
+def main(folder: Path, blobs: int) -> int:
+    """Fills a store in `folder`, measures once, and prints what was found as JSON."""
+    asyncio.run(fill(folder / "state", blobs))
     os.sync()
-    registry = f"127.0.0.1:{free_port()}"
-    socket = root / "imgd.sock"
+    inside = f"127.0.0.1:{free_port()}"
+    socket = folder / "s.sock"
     command = [
-        *(need("imgd"), "serve", "--root", str(root / "state"), "--listen", f"unix:{socket}"),
-        *("--registry-listen", registry, "--samples", "--log-level", "warning"),
+        *(need("imgd"), "serve", "--root", str(folder / "state"), "--listen", f"unix:{socket}"),
+        *("--registry-listen", inside, "--samples", "--log-level", "warning"),
     ]
-    try:
-        with serving(command, socket, root / "imgd.log"):
-            found = asyncio.run(measure(f"unix:{socket}", f"{registry}/samples/hello:latest"))
-            found["floor"] = deleting
-    finally:
-        shutil.rmtree(root / "state", ignore_errors=True)
-    about = {
-        **machine(),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "load": load,
+    with (
+        serving(command, socket, folder / "imgd.log") as process,
+        PeakMemory(process.pid) as memory,
+    ):
+        found = asyncio.run(measure(f"unix:{socket}", f"{inside}/samples/hello:latest"))
+    print(json.dumps({**found, "memory": memory.peak}))
+    return 0
+
+
+# --- the scenario --------------------------------------------------------------------------------
+
+
+def _collect(folder: Path) -> Sample:
+    log(f"filling a store with {BLOBS:,} blobs ...")
+    found = json.loads(python("bench.collect", str(folder), str(BLOBS)))
+    if found["deleted"] < BLOBS // 2:
+        raise BenchError(f"only {found['deleted']} blobs were deleted")
+    more = {
+        f"{name} p99.9 ms{'' if when == 'collecting' else ', quiet'}": found[when][name]["p99.9"]
+        for when in ("collecting", "quiet")
+        for name in found[when]
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "collect.json").write_text(json.dumps({**about, **found}, indent=2) + "\n")
-    table = _table(about, found)
-    (RESULTS / "collect.md").write_text(table)
-    print(table)
-    slow = [
-        name for name, one in found["collecting"].items()
-        if not name.startswith("Pull") and one["p99.9"] > GOAL_CALL * 1000
-    ]  # fmt: skip
-    return 1 if slow or found["seconds"] > GOAL_SECONDS else 0
+    return Sample(found["seconds"], found["memory"], more)
+
+
+def _floor(folder: Path) -> Sample:
+    return Sample(floor(folder / "blobs", BLOBS // 2))
+
+
+@contextlib.contextmanager
+def _scenario(_cache: Path, _folder: Path) -> Iterator[Scenario]:
+    row = "imgd: collection"
+    yield Scenario(
+        {"blobs": BLOBS, "of_which_free": BLOBS // 2, "images": IMAGES},
+        [
+            Subject(row, "imgd", _collect),
+            Subject("floor: deleting the files", "floor", _floor),
+        ],
+        (
+            Target(row, 5.0),
+            *(Target(row, 50, reading=f"{name} p99.9 ms") for name in CALLS),
+        ),
+        "While it collects, and for some seconds afterwards (quiet), the other calls go on, each "
+        f"again {PACE * 1000:g} ms after its answer.",
+        rounds=2,
+        warm_up=False,
+    )
+
+
+SCENARIOS: dict[str, Place] = {"collect": _scenario}
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchError as error:
-        log(f"ERROR: {error}")
-        sys.exit(1)
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import functools
 import hashlib
 import io
 import json
@@ -12,15 +12,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import report
-from bench.common import COMMAND_TIMEOUT, RESULTS, ROOT, BenchError, log, need, serving, settle
+from bench.common import COMMAND_TIMEOUT, ROOT, BenchError, Sample, log, need, serving
+from bench.rounds import Place, Scenario, Subject, Target
 from bench.wire import field as encoded
 
-__all__ = ["CALLERS", "NAMESPACE", "SCENARIOS", "containerd", "imgd", "names", "python", "run"]
+__all__ = ["NAMESPACE", "SCENARIOS", "containerd", "imgd", "names", "python"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,27 +28,23 @@ if TYPE_CHECKING:
 CALLERS = 32
 # How long each reading lasts: hundreds of calls of the slowest.
 SECONDS = 2.0
-SCENARIOS = {"list-1000": 1000, "list-10000": 10_000}
 TAGS = 5
 NAMESPACE = "bench"
 _IMGD = "/imgd.v1.ImageService/ListImages"
 _CONTAINERD = "/containerd.services.images.v1.Images/List"
 _CRI = "/runtime.v1.ImageService/ListImages"
+_ALONE = "ms alone"
 
 
-@dataclass
-class Subject:
-    """What is asked, and what was measured: for each reading calls a second at CALLERS, and the
-    latencies of one caller, in seconds."""
+@dataclass(frozen=True)
+class Question:
+    """What is asked of whom."""
 
     name: str
     server: str  # "imgd" or "containerd"
     method: str
     request: bytes
     metadata: tuple[tuple[str, str], ...] = ()
-    rates: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)
-    size: int = 0
 
 
 def names(number: int) -> list[str]:
@@ -61,66 +57,98 @@ def _imgd_request(*filters: str) -> bytes:
     return encoded(1, 1000) + b"".join(encoded(3, one.encode()) for one in filters)
 
 
-def subjects(count: int, *, cri: bool) -> list[Subject]:
+def questions(count: int, *, cri: bool) -> list[Question]:
     """All, in the order in which they take turns. `until` keeps imgd from keeping an answer."""
     inside = (("containerd-namespace", NAMESPACE),)
     page = f"{min(count, 1000):,} of {count:,}"
     one = b'name~="/team7/"'
     found = [
-        Subject(f"imgd, {page}", "imgd", _IMGD, _imgd_request()),
-        Subject(f"imgd, {page}, not kept", "imgd", _IMGD, _imgd_request("until=1ns")),
-        Subject(
+        Question(f"imgd, {page}", "imgd", _IMGD, _imgd_request()),
+        Question(f"imgd, {page}, not kept", "imgd", _IMGD, _imgd_request("until=1ns")),
+        Question(
             "imgd, filter reference, not kept",
             "imgd",
             _IMGD,
             _imgd_request("reference=registry.example/team7/*", "until=1ns"),
         ),
-        Subject(
+        Question(
             "imgd, filter label, not kept",
             "imgd",
             _IMGD,
             _imgd_request("label=team=7", "until=1ns"),
         ),
-        Subject("imgd, filter label", "imgd", _IMGD, _imgd_request("label=team=7")),
-        Subject(f"containerd, {count:,}", "containerd", _CONTAINERD, b"", inside),
-        Subject("containerd, filter name", "containerd", _CONTAINERD, encoded(1, one), inside),
+        Question("imgd, filter label", "imgd", _IMGD, _imgd_request("label=team=7")),
+        Question(f"containerd, {count:,}", "containerd", _CONTAINERD, b"", inside),
+        Question("containerd, filter name", "containerd", _CONTAINERD, encoded(1, one), inside),
     ]
     if cri:
-        found.append(Subject(f"containerd CRI, {count:,}", "containerd", _CRI, b""))
+        found.append(Question(f"containerd CRI, {count:,}", "containerd", _CRI, b""))
     return found
 
 
-def run(name: str, rounds: int) -> Path:
-    """Measures a scenario, and returns the table's path."""
-    count = SCENARIOS[name]
+@contextlib.contextmanager
+def _scenario(count: int, rounds: int, _cache: Path, _folder: Path) -> Iterator[Scenario]:
     # Lists are of memory: where both stores lie is no part of what is measured, and filling one of
     # 50,000 records takes minutes on a disk.
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
-        folder = Path(scratch)
-        # CRI lists only what is there in content, which is made for the small store.
-        cri = count <= 1000
-        with imgd(folder, count) as ours, containerd(folder, count, cri=cri) as theirs:
-            targets = {"imgd": ours, "containerd": theirs}
-            measured = subjects(count, cri=cri)
-            for turn in range(rounds):
-                log(f"{name}: round {turn + 1} of {rounds}")
-                settle()
-                for subject in measured:
-                    many = _ask(targets[subject.server], subject, CALLERS)
-                    subject.rates.append(many["calls"] / many["seconds"])
-                    subject.size = many["bytes"]
-                    alone = _ask(targets[subject.server], subject, 1)
-                    subject.latencies.append(statistics.median(alone["latencies"]))
-    return _write(name, count, rounds, measured)
+    # CRI lists only what is there in content, which is made for the small store.
+    cri = count <= 1000
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch,
+        imgd(Path(scratch), count) as ours,
+        containerd(Path(scratch), count, cri=cri) as theirs,
+    ):
+        targets = {"imgd": ours, "containerd": theirs}
+        asked = questions(count, cri=cri)
+        mine = [one.name for one in asked if one.server == "imgd"]
+        if cri:
+            # Kept or not: at least twice as many calls a second.
+            bounds = [
+                Target(row, 0.5, one.name)
+                for row in mine[:2]
+                for one in asked
+                if one.server != "imgd" and "filter" not in one.name
+            ]
+        else:
+            bounds = [Target(row, 20, reading=_ALONE) for row in mine if "filter" in row]
+        yield Scenario(
+            {"images": count, "tags": TAGS, "callers": CALLERS},
+            [
+                Subject(
+                    one.name,
+                    "imgd" if one.server == "imgd" else "peer",
+                    functools.partial(_measure, targets[one.server], one),
+                )
+                for one in asked
+            ],
+            tuple(bounds),
+            "Seconds: of a call, at the rate of all callers together (1 / calls a second). Alone: "
+            "one caller, the median. containerd has a record for each name. Callers share the "
+            "machine with the server. `not kept`: with a filter that depends on the time, so that "
+            "the answer is computed for each call.",
+            compare=tuple(mine[:2]),
+            rounds=rounds,
+            warm_up=False,
+        )
 
 
-def _ask(target: str, subject: Subject, callers: int) -> dict[str, Any]:
+def _measure(target: str, question: Question, _: Path) -> Sample:
+    many = _ask(target, question, CALLERS)
+    alone = _ask(target, question, 1)
+    more = {
+        "calls/s": many["calls"] / many["seconds"],
+        _ALONE: statistics.median(alone["latencies"]) * 1000,
+        "answer kB": many["bytes"] / 1000,
+    }
+    return Sample(many["seconds"] / many["calls"], more=more)
+
+
+def _ask(target: str, question: Question, callers: int) -> dict[str, Any]:
     job = {
         "target": target,
-        "method": subject.method,
-        "request": subject.request.hex(),
-        "metadata": subject.metadata,
+        "method": question.method,
+        "request": question.request.hex(),
+        "metadata": question.metadata,
         "callers": callers,
         "seconds": SECONDS,
     }
@@ -231,50 +259,7 @@ def _write_archive(path: Path, count: int) -> None:
             archive.addfile(info, io.BytesIO(data))
 
 
-# --- results
-
-
-def _write(name: str, count: int, rounds: int, measured: list[Subject]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
-    about = {
-        "scenario": name,
-        "time": now,
-        "commit": report.commit(),
-        "machine": report.machine(),
-        "images": count,
-        "tags": TAGS,
-        "callers": CALLERS,
-    }
-    rows = [
-        {
-            "name": one.name,
-            "calls_per_second": [round(rate, 1) for rate in one.rates],
-            "median_ms_alone": [round(latency * 1000, 2) for latency in one.latencies],
-            "answer_bytes": one.size,
-        }
-        for one in measured
-    ]
-    path = RESULTS / name
-    path.with_suffix(".json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    first = measured[0]
-    lines = ["| | calls/s at 32 | × (within rounds) | ms alone | answer kB |", "| --- " * 5 + "|"]
-    for one in measured:
-        ratios = [mine / other for mine, other in zip(first.rates, one.rates, strict=True)]
-        ratio = statistics.median(first.rates) / statistics.median(one.rates)
-        lines.append(
-            f"| {one.name} | {statistics.median(one.rates):.0f} "
-            f"| {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-            f"| {statistics.median(one.latencies) * 1000:.2f} | {one.size / 1000:.0f} |"
-        )
-    table = "\n".join(lines)
-    machine = ", ".join(f"{key} {value}" for key, value in report.machine().items())
-    path.with_suffix(".md").write_text(
-        f"# {name}\n\n{now}, commit {about['commit']}, {rounds} rounds, all in turn.\n\n"
-        f"Machine: {machine}. {count:,} images of {TAGS} tags; containerd has a record for each "
-        f"name.\n\n{table}\n\n"
-        "Medians. ×: how many times as many calls a second the first row has. Alone: one caller. "
-        "Callers share the machine with the server. `not kept`: with a filter that depends on the "
-        "time, so that the answer is computed for each call. Only ratios count.\n"
-    )
-    return path.with_suffix(".md")
+SCENARIOS: dict[str, Place] = {
+    "list-1000": functools.partial(_scenario, 1000, 5),
+    "list-10000": functools.partial(_scenario, 10_000, 3),
+}

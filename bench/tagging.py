@@ -7,22 +7,24 @@ a second.
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import functools
 import json
 import statistics
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench import report
-from bench.common import RESULTS, log, settle
+from bench.common import Sample
 from bench.fill import digest
 from bench.listing import NAMESPACE, containerd, imgd, names, python
+from bench.rounds import Place, Scenario, Subject, Target
 from bench.wire import descriptor, field
 
-__all__ = ["SCENARIOS", "run"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-SCENARIOS = ("tag",)
+__all__ = ["SCENARIOS"]
+
 CALLERS, SECONDS, IMAGES = 16, 4.0, 200
 
 
@@ -47,56 +49,43 @@ def _containerd_steps(caller: int) -> list[tuple[str, str]]:
     ]
 
 
-def run(cache: Path, rounds: int) -> Path:
-    """Measures, and returns the table's path."""
-    rates: dict[str, list[float]] = {"imgd": [], "containerd": []}
-    medians: dict[str, list[float]] = {"imgd": [], "containerd": []}
+def _change(
+    target: str,
+    steps: Callable[[int], list[tuple[str, str]]],
+    metadata: list[list[str]],
+    _: Path,
+) -> Sample:
+    job = {
+        "target": target,
+        "metadata": metadata,
+        "seconds": SECONDS,
+        "callers": [steps(caller) for caller in range(CALLERS)],
+    }
+    found: dict[str, Any] = json.loads(python("bench.grpc_change", input=json.dumps(job)))
+    more = {
+        "calls/s": found["calls"] / found["seconds"],
+        "ms of a call": statistics.median(found["latencies"]) * 1000,
+    }
+    return Sample(found["seconds"] / found["calls"], more=more)
+
+
+@contextlib.contextmanager
+def _scenario(_: Path, folder: Path) -> Iterator[Scenario]:
     inside = [["containerd-namespace", NAMESPACE]]
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        folder = Path(scratch)
-        with imgd(folder, IMAGES) as ours, containerd(folder, IMAGES, cri=False) as theirs:
-            for turn in range(rounds):
-                log(f"tag: round {turn + 1} of {rounds}")
-                for name, target, steps, metadata in (
-                    ("imgd", ours, _imgd_steps, ()),
-                    ("containerd", theirs, _containerd_steps, inside),
-                ):
-                    settle()
-                    job = {
-                        "target": target,
-                        "metadata": metadata,
-                        "seconds": SECONDS,
-                        "callers": [steps(caller) for caller in range(CALLERS)],
-                    }
-                    found: dict[str, Any] = json.loads(
-                        python("bench.grpc_change", input=json.dumps(job))
-                    )
-                    rates[name].append(found["calls"] / found["seconds"])
-                    medians[name].append(statistics.median(found["latencies"]))
-    return _write(rounds, rates, medians)
+    with (
+        imgd(folder, IMAGES) as ours,
+        containerd(folder, IMAGES, cri=False) as theirs,
+    ):
+        tag = functools.partial(_change, ours, _imgd_steps, [])
+        peer = functools.partial(_change, theirs, _containerd_steps, inside)
+        yield Scenario(
+            {"images": IMAGES, "callers": CALLERS},
+            [Subject("imgd", "imgd", tag, True), Subject("containerd 1.6", "peer", peer, True)],
+            # At least 1.5 times as many calls a second.
+            (Target("imgd", round(1 / 1.5, 3), "containerd 1.6"),),
+            "Tag and untag in turn, each call durable when it is answered. Seconds: of a call, at "
+            "the rate of all callers together (1 / calls a second).",
+        )
 
 
-def _write(rounds: int, rates: dict[str, list[float]], medians: dict[str, list[float]]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
-    about = {"time": now, "commit": report.commit(), "machine": report.machine()}
-    path = RESULTS / "tag"
-    document = {**about, "callers": CALLERS, "calls_per_second": rates, "median_seconds": medians}
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
-    ratio = statistics.median(rates["imgd"]) / statistics.median(rates["containerd"])
-    lines = ["| | calls/s | median ms |", "| --- | ---: | ---: |"]
-    lines += [
-        f"| {name} | {statistics.median(rates[name]):.0f} "
-        f"| {statistics.median(medians[name]) * 1000:.1f} |"
-        for name in rates
-    ]
-    machine = ", ".join(f"{key} {value}" for key, value in report.machine().items())
-    path.with_suffix(".md").write_text(
-        f"# tag\n\n{now}, commit {about['commit']}, {rounds} rounds in turn. "
-        f"Machine: {machine}.\n\n"
-        f"Tag and untag in turn, {CALLERS} callers, each call durable when it is answered: imgd "
-        f"makes **{ratio:.2f} times** as many as containerd ({min(ratios):.2f} to "
-        f"{max(ratios):.2f} within rounds; goal 1.5).\n\n" + "\n".join(lines) + "\n"
-    )
-    return path.with_suffix(".md")
+SCENARIOS: dict[str, Place] = {"tag": _scenario}
