@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import grpc.aio
 
 from imgd.v1 import archive_service_pb2, archive_service_pb2_grpc, transfer_pb2
-from imgd_server.errors import FieldError
+from imgd_server.errors import Error, FieldError
 from imgd_server.metadata import TransferRecord
 from imgd_server.rpc import _convert
 from imgd_server.rpc._pages import fitting
@@ -28,6 +28,10 @@ from imgd_server.transfer import (
 __all__ = ["ArchiveServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# As much as a daemon reads in a tenth of a second.
+_HEARD_BYTES = 64 << 20
+_HEARD_SECONDS = 5.0
 
 _FORMS = {
     archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED: ArchiveForm.BOTH,
@@ -66,7 +70,13 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         context: Context,
     ) -> archive_service_pb2.LoadImagesResponse:
         """Loads the archive that is streamed."""
-        first = await _first(request_iterator)
+        async with _heard_out(request_iterator):
+            return await self._load(request_iterator)
+
+    async def _load(
+        self, requests: AsyncIterator[archive_service_pb2.LoadImagesRequest]
+    ) -> archive_service_pb2.LoadImagesResponse:
+        first = await _first(requests)
         spec = TransferSpec(
             ArchiveEndpoint(tuple(first.tags)), StoreEndpoint(), **_platforms(first.platforms)
         )
@@ -76,8 +86,9 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         async with self._started(spec, known) as uid:
             inbox = self._manager.pipe(uid)
             assert isinstance(inbox, Inbox)
-            await _pour(first, request_iterator, inbox)
+            await _pour(first, requests, inbox)
             if not inbox.received:
+                await self._manager.cancel(uid)
                 raise FieldError("data", "data: is required; no byte of an archive was sent")
             await self._succeeded(uid)
             return archive_service_pb2.LoadImagesResponse(
@@ -120,6 +131,21 @@ def _platforms(selection: transfer_pb2.PlatformSelection) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def _heard_out(requests: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """Lets a caller who is refused send what he has begun to, within bounds: to one who sends when
+    his call ends, grpc.aio tells of an internal error instead of the reason."""
+    try:
+        yield
+    except Error:
+        left = _HEARD_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HEARD_SECONDS):
+                while left > 0 and (request := await anext(requests, None)) is not None:
+                    left -= len(request.data)
+        raise
+
+
 async def _first(requests: AsyncIterator[Any]) -> Any:
     async for request in requests:
         return request
@@ -134,4 +160,5 @@ async def _pour(first: Any, requests: AsyncIterator[Any], inbox: Inbox) -> None:
         if request is None:
             break
         wanted = await inbox.put(request.data)
-    inbox.finish()
+    if inbox.received:
+        inbox.finish()
