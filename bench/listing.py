@@ -260,6 +260,6 @@ def _write_archive(path: Path, count: int) -> None:
 
 
 SCENARIOS: dict[str, Place] = {
-    "list-1000": functools.partial(_scenario, 1000, 5),
+    "list-1000": functools.partial(_scenario, 1000, 4),
     "list-10000": functools.partial(_scenario, 10_000, 3),
 }

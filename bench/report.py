@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,8 +142,8 @@ def _table(about: dict[str, object], scenario: Scenario, results: list[Measured]
         f"{' after a warm-up' if scenario.warm_up else ''}, all in turn; state dropped and `sync` "
         f"before each.\n\nMachine: {_words(about['machine'])}. {_words(about['about'])}.\n\n"
         f"{text}\n\n{scenario.note}{' ' if scenario.note else ''}Only ratios count: the machine "
-        "is noisy; in brackets, the ratios within single rounds. Of further readings the largest "
-        f"is shown.\n\n![{about['scenario']}]({about['scenario']}.svg)\n"
+        "is noisy; in brackets, the ratios within single rounds. Further readings are "
+        f"medians; a target takes the worst.\n\n![{about['scenario']}]({about['scenario']}.svg)\n"
     )
 
 
@@ -151,7 +152,8 @@ def _number(value: float) -> str:
 
 
 def _more(result: Measured, key: str) -> str:
-    return f"{result.reading(key):.4g}" if key in result.samples[0].more else ""
+    values = [sample.more[key] for sample in result.samples if key in sample.more]
+    return f"{statistics.median(values):.4g}" if values else ""
 
 
 def _ratio(base: Measured, result: Measured) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from bench import peers
 from bench.common import COMMAND_TIMEOUT, ROOT, BenchError, PeakMemory, Sample, need, timed
 from bench.pull import MEMORY, Origin, call, containerd, facts, imgd, origin
-from bench.rounds import Place, Scenario, Subject, Target
+from bench.rounds import ROUNDS, Place, Scenario, Subject, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,12 +159,13 @@ def _scenario(name: str, rounds: int, cache: Path, _: Path) -> Iterator[Scenario
             "that to the kernel. Memory: the largest PSS of all processes, page cache apart.",
             compare=(_OURS, _UNSYNCED),
             rounds=rounds,
+            warm_up=rounds >= ROUNDS,
             keep=True,
         )
 
 
 SCENARIOS: dict[str, Place] = {
-    "unpack-app": functools.partial(_scenario, "app", 5),
+    "unpack-app": functools.partial(_scenario, "app", ROUNDS),
     "unpack-files": functools.partial(_scenario, "files", 3),
     "unpack-app-zstd": functools.partial(_scenario, "app-zstd", 3),
     "unpack-files-zstd": functools.partial(_scenario, "files-zstd", 3),
