@@ -187,7 +187,7 @@ async def serve(
             rootfs,
             lookups,
             looker,
-            ImageBuilder(metadata, content, rootfs),
+            ImageBuilder(metadata, content, rootfs, limits),
         )
         # From here on, the end is: health says so, transfers are interrupted and watches end with a
         # reason (gRPC alone would only cut them), then the open calls get their time.

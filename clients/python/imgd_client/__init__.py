@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._address import default_address
-    from ._building import CommitOptions
+    from ._building import AppendOptions, CommitOptions
     from ._client import AsyncClient, Client
     from ._errors import (
         Aborted,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Aborted",
     "AlreadyExists",
+    "AppendOptions",
     "AsyncClient",
     "AsyncEventStream",
     "AsyncHold",
@@ -89,6 +90,7 @@ __all__ = [
 # Imported at their first use: nobody pays for what they don't use, and imgctl tells gRPC to be
 # silent before it is imported.
 _HOMES = {
+    "AppendOptions": "_building",
     "AsyncClient": "_client",
     "AsyncEventStream": "_events",
     "AsyncHold": "_hold",

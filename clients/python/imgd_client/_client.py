@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ._archives import Archives, AsyncArchives
     from ._containers import AsyncContainers, Containers
+    from ._contents import AsyncContents, Contents
     from ._events import AsyncEventStream, EventStream
     from ._filesystem import AsyncFiles, Files
     from ._images import AsyncImages, Images
@@ -96,6 +97,13 @@ class Client:
         from ._containers import Containers
 
         return Containers(self._calls)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Blobs by digest."""
+        from ._contents import Contents
+
+        return Contents(self._calls)
 
     @cached_property
     def files(self) -> Files:
@@ -259,6 +267,13 @@ class AsyncClient:
         from ._containers import AsyncContainers
 
         return AsyncContainers(self._calls)
+
+    @cached_property
+    def contents(self) -> AsyncContents:
+        """Blobs by digest."""
+        from ._contents import AsyncContents
+
+        return AsyncContents(self._calls)
 
     @cached_property
     def files(self) -> AsyncFiles:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
 from imgd.v1 import image_pb2, image_service_pb2, image_service_pb2_grpc
 
+from . import _building
 from ._calls import AsyncCalls, Calls
 
 __all__ = ["AsyncImages", "Images"]
@@ -106,6 +107,29 @@ class Images:
         )
         return self._calls.within(timeout, self._stub.PruneImages, request)
 
+    def append(
+        self,
+        base: str = "",
+        layers: Iterable[str] = (),
+        tag: str = "",
+        *,
+        timeout: float | None = None,
+        **options: Unpack[_building.AppendOptions],
+    ) -> image_pb2.Image:
+        """Makes an image of a base, or of nothing, with layers on top.
+
+        The layers are read once: the client's timeout does not apply.
+
+        Args:
+            base: The base; empty for none.
+            layers: Digests of archives that `contents.upload` brought, the lowest first.
+            tag: The new image's name; empty for none. An image that has it loses it.
+            timeout: Seconds; None for no bound.
+            options: See `AppendOptions`.
+        """
+        request = _building.append(base, layers, tag, **options)
+        return self._calls.within(timeout, self._stub.AppendImage, request).image
+
     def pin(self, image: str) -> image_pb2.Image:
         """Keeps an image from prune and collection. Idempotent."""
         request = image_service_pb2.PinImageRequest(image=image)
@@ -202,6 +226,19 @@ class AsyncImages:
             all=all, filters=filters, dry_run=dry_run, request_id=request_id
         )
         return await self._calls.within(timeout, self._stub.PruneImages, request)
+
+    async def append(
+        self,
+        base: str = "",
+        layers: Iterable[str] = (),
+        tag: str = "",
+        *,
+        timeout: float | None = None,
+        **options: Unpack[_building.AppendOptions],
+    ) -> image_pb2.Image:
+        """Makes an image of a base and of layers; see `Images.append`."""
+        request = _building.append(base, layers, tag, **options)
+        return (await self._calls.within(timeout, self._stub.AppendImage, request)).image
 
     async def pin(self, image: str) -> image_pb2.Image:
         """Keeps an image from prune and collection. Idempotent."""

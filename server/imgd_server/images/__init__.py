@@ -1,6 +1,6 @@
 """What images mean: describing stored content as an image, looking images up and into them."""
 
-from imgd_server.images._building import ImageBuilder, NewCommit, Shown
+from imgd_server.images._building import ImageBuilder, NewAppend, NewCommit, Shown
 from imgd_server.images._bundle import BundleRequest
 from imgd_server.images._check import Problem, check_store
 from imgd_server.images._collect import Collection, collect, expire
@@ -57,6 +57,7 @@ from imgd_server.images._unpacking import (
     layers_of,
     record_unpacked,
 )
+from imgd_server.images._uploads import BlobUploads, NewUpload, Upload
 from imgd_server.images._usage import StoreUsage, Usage, usage_of
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "LABEL",
     "MAX_INDEX_DEPTH",
     "MAX_MANIFESTS",
+    "BlobUploads",
     "BundleRequest",
     "Collection",
     "ConfigChanges",
@@ -80,9 +82,11 @@ __all__ = [
     "LayerUsage",
     "LayerUse",
     "Looker",
+    "NewAppend",
     "NewCommit",
     "NewContainer",
     "NewLease",
+    "NewUpload",
     "Only",
     "PatternError",
     "Problem",
@@ -96,6 +100,7 @@ __all__ = [
     "StoreUsage",
     "Tagged",
     "Unpacked",
+    "Upload",
     "Usage",
     "View",
     "Water",

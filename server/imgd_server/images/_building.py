@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from imgd_server.content import ContentStore
-from imgd_server.errors import Error, Reason
+from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images._containers import container_event, find_container
 from imgd_server.images._describe import Description, describe
 from imgd_server.images._documents import (
@@ -28,7 +28,7 @@ from imgd_server.images._holds import image_event
 from imgd_server.images._inspect import choose_target, inspect
 from imgd_server.images._instructions import ConfigChanges
 from imgd_server.images._leases import delete_lease
-from imgd_server.images._lookup import new_uid
+from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import new_name, tag_image
 from imgd_server.images._preparing import RootfsManager, lease_for, to_its_end
 from imgd_server.images._unpacking import layers_of
@@ -40,9 +40,9 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Platform, media
-from imgd_server.rootfs import Compression
+from imgd_server.rootfs import Compression, Limits, verify_layer
 
-__all__ = ["ImageBuilder", "NewCommit", "Shown"]
+__all__ = ["ImageBuilder", "NewAppend", "NewCommit", "Shown"]
 
 T = TypeVar("T")
 
@@ -50,8 +50,9 @@ Shown = Callable[[WriteSession, int], ImageRecord]
 """Shows an image, in a transaction at a time in microseconds; returns its record."""
 
 _LAYER_TYPES = {
-    Compression.GZIP: media.OCI_LAYER_GZIP,
-    Compression.ZSTD: media.OCI_LAYER_ZSTD,
+    "": media.OCI_LAYER,
+    Compression.GZIP.value: media.OCI_LAYER_GZIP,
+    Compression.ZSTD.value: media.OCI_LAYER_ZSTD,
 }
 
 
@@ -71,6 +72,22 @@ class NewCommit:
 
 
 @dataclass(frozen=True, slots=True)
+class NewAppend:
+    """What a caller asks for. `base` is "" for none, `layers` are stored blobs, the lowest first;
+    `created` as in NewCommit."""
+
+    base: str = ""
+    layers: Sequence[Digest] = ()
+    tag: str = ""
+    platform: Platform | None = None
+    author: str = ""
+    comment: str = ""
+    changes: ConfigChanges = field(default_factory=ConfigChanges)
+    created: int | None = None
+    created_by: str = "imgd append"
+
+
+@dataclass(frozen=True, slots=True)
 class _Begun:
     """An image that something is made on, held by the lease of `key`."""
 
@@ -87,9 +104,16 @@ class ImageBuilder:
     """
 
     def __init__(
-        self, metadata: MetadataStore, content: ContentStore, rootfs: RootfsManager
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        rootfs: RootfsManager | None,
+        limits: Limits,
     ) -> None:
+        """`rootfs` has the containers' files, None where they have none; `limits` are those of a
+        layer."""
         self._metadata, self._content, self._rootfs = metadata, content, rootfs
+        self._limits = limits
 
     async def commit(self, wanted: NewCommit, record: Callable[[Shown], Awaitable[T]]) -> T:
         """Makes an image of a container's changes.
@@ -132,11 +156,7 @@ class ImageBuilder:
             await asyncio.to_thread(write_config, new)
             layer, size = await self._pack(key, container, wanted)
             new = replace(new, layers=[layer] if layer else [])
-            described = await self._write(key, new)
-            if unpacked is not None:
-                size += unpacked
-                made = replace(described.record, unpacked_size=size)
-                described = replace(described, record=made)
+            described = await self._write(key, new, _sum(unpacked, size))
 
             def show(session: WriteSession, now: int) -> ImageRecord:
                 # It was there all the time: its files go only after its record.
@@ -150,6 +170,56 @@ class ImageBuilder:
                 return image
 
             return await _recorded(record, show)
+        finally:
+            await asyncio.shield(self._release(key))
+
+    async def append(self, wanted: NewAppend, record: Callable[[Shown], Awaitable[T]]) -> T:
+        """Makes an image of a base, or of nothing, and of layers that are stored.
+
+        Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, BLOB_NOT_FOUND, LAYER_INVALID
+        and LAYER_TOO_LARGE for what is no layer, UNSUPPORTED for a base without a root file system
+        or too many layers, FIELD_INVALID, REFERENCE_INVALID, CONFIG_INVALID, DISK_FULL, and what
+        `record` raises.
+        """
+        return await to_its_end(self._append(wanted, record))
+
+    async def _append(self, wanted: NewAppend, record: Callable[[Shown], Awaitable[T]]) -> T:
+        if wanted.tag:
+            new_name(wanted.tag)
+        if not (wanted.base or wanted.layers):
+            raise FieldError("layers", "layers: is required where there is no base")
+        key = new_uid().lower()
+
+        def begin(session: WriteSession) -> _Begun | None:
+            image = find_image(session, wanted.base, "base") if wanted.base else None
+            images = (image.uid,) if image else ()
+            digests = tuple(wanted.layers)
+            session.put_lease(lease_for(key, _now(), images=images, digests=digests))
+            return _Begun(key, image, session.image_platforms(image.uid)) if image else None
+
+        try:
+            begun = await self._metadata.write(begin)
+            base: Base | None = None
+            unpacked: int | None = 0
+            if begun:
+                base, unpacked = await asyncio.to_thread(self._base, begun, wanted.platform)
+            new = NewImage(
+                base,
+                (),
+                wanted.platform or Platform.host(),
+                wanted.changes,
+                _now() if wanted.created is None else wanted.created,
+                wanted.created_by,
+                wanted.author,
+                wanted.comment,
+            )
+            await asyncio.to_thread(write_config, new)
+            layers, size = await self._verify(key, wanted.layers)
+            described = await self._write(key, replace(new, layers=layers), _sum(unpacked, size))
+            return await _recorded(
+                record,
+                lambda session, now: self._show(session, key, described, wanted.tag, now),
+            )
         finally:
             await asyncio.shield(self._release(key))
 
@@ -171,6 +241,8 @@ class ImageBuilder:
     ) -> tuple[NewLayer | None, int]:
         """Stores a container's changes as a layer, None where there are none; and the bytes of
         their files."""
+        if self._rootfs is None:
+            raise Error(Reason.UNSUPPORTED, "this daemon does not prepare root file systems")
         pack = await self._rootfs.packer(container)
         newest = None if wanted.created is None else wanted.created * 1000
 
@@ -188,13 +260,35 @@ class ImageBuilder:
                 except BaseException:
                     ingest.abort()
                     raise
-            stored = Descriptor(_LAYER_TYPES[wanted.compression], packed.digest, packed.size)
+            stored = Descriptor(_LAYER_TYPES[wanted.compression.value], packed.digest, packed.size)
             return NewLayer(stored, packed.diff_id), packed.file_bytes
 
         return await self._in_thread(key, work)
 
-    async def _write(self, key: str, image: NewImage) -> Description:
-        """Stores config and manifest."""
+    async def _verify(self, key: str, digests: Sequence[Digest]) -> tuple[list[NewLayer], int]:
+        """Reads layers that are stored; returns them, and the bytes of their files."""
+
+        def work(
+            hold: Callable[..., None], check: Callable[[], None]
+        ) -> tuple[list[NewLayer], int]:
+            layers: list[NewLayer] = []
+            size = 0
+            for digest in digests:
+                with self._content.open(digest) as reader:
+                    try:
+                        found = verify_layer(reader.pread, self._limits, check)
+                    except Error as error:
+                        error.digest = error.digest or digest
+                        raise
+                    stored = Descriptor(_LAYER_TYPES[found.packing], digest, reader.size)
+                layers.append(NewLayer(stored, found.diff_id))
+                size += found.file_bytes
+            return layers, size
+
+        return await self._in_thread(key, work)
+
+    async def _write(self, key: str, image: NewImage, unpacked: int | None) -> Description:
+        """Stores config and manifest; `unpacked` is the bytes of all layers' files, where known."""
 
         def store(data: bytes, media_type: str) -> Descriptor:
             target = Descriptor(media_type, Digest.of(data), len(data))
@@ -211,7 +305,9 @@ class ImageBuilder:
             hold(config.digest, Digest.of(manifest))
             store(raw, media.OCI_CONFIG)
             target = store(manifest, media.OCI_MANIFEST)
-            return describe(self._content, target, Platform.host())
+            described = describe(self._content, target, Platform.host())
+            record = replace(described.record, unpacked_size=unpacked)
+            return replace(described, record=record)
 
         return await self._in_thread(key, work)
 
@@ -278,6 +374,10 @@ async def _ended(future: asyncio.Future[T]) -> None:
 
 async def _awaited(writing: Awaitable[T]) -> T:
     return await writing
+
+
+def _sum(unpacked: int | None, size: int) -> int | None:
+    return None if unpacked is None else unpacked + size
 
 
 def _check_rests(container: ContainerRecord, wanted: NewCommit) -> None:

@@ -68,9 +68,17 @@ def create_lease(session: WriteSession, wanted: NewLease, now: int) -> LeaseReco
     return record
 
 
-def take_lease(session: WriteSession, lease_id: str, ttl: int, image: str, now: int) -> LeaseRecord:
-    """Holds an image (uid) with a lease that is made, or that exists and is then added to and lasts
-    no shorter than it would have."""
+def take_lease(
+    session: WriteSession,
+    lease_id: str,
+    ttl: int,
+    image: str,
+    now: int,
+    *,
+    digests: Sequence[Digest] = (),
+) -> LeaseRecord:
+    """Holds an image (uid, "" for none) and blobs with a lease that is made, or that exists and is
+    then added to and lasts no shorter than it would have."""
     lease_id = lease_id or new_uid().lower()
     known = session.lease(lease_id)
     if known and known.expires <= now:
@@ -82,7 +90,8 @@ def take_lease(session: WriteSession, lease_id: str, ttl: int, image: str, now: 
     record = replace(
         known,
         expires=max(known.expires, now + (ttl or _DEFAULT_TTL)),
-        images=tuple(dict.fromkeys((*known.images, image))),
+        digests=tuple(dict.fromkeys((*known.digests, *digests))),
+        images=tuple(dict.fromkeys((*known.images, *([image] if image else [])))),
     )
     session.put_lease(record)
     return record

@@ -43,6 +43,7 @@ from imgd_server.rootfs._store import Draft, Kind, Snapshot, SnapshotStore, chai
 from imgd_server.rootfs._tar import DIRECTORY, LINK, REGULAR, SYMLINK, TarReader
 from imgd_server.rootfs._tree import Tree, remove
 from imgd_server.rootfs._unpack import Layer, Unpacker, stored_layer
+from imgd_server.rootfs._verify import VerifiedLayer, verify_layer
 
 __all__ = [
     "DIRECTORY",
@@ -78,6 +79,7 @@ __all__ = [
     "TarReader",
     "Tree",
     "Unpacker",
+    "VerifiedLayer",
     "Whiteouts",
     "apply_layer",
     "build_index",
@@ -97,4 +99,5 @@ __all__ = [
     "stored_layer",
     "tree_changes",
     "unmount",
+    "verify_layer",
 ]

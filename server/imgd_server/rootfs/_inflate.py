@@ -19,7 +19,7 @@ from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.rootfs._protocol import Limits, Stream, invalid, too_large
 
-__all__ = ["CHUNK", "Inflater", "inflated"]
+__all__ = ["CHUNK", "Inflater", "inflated", "packing"]
 
 # Bytes of a chunk handed on. Large, for Python's cost is per chunk; not larger, for a write of
 # 1 MiB costs ext4 half as much again as two of 512 KiB.
@@ -148,11 +148,21 @@ def _inflate(read: Callable[[int], bytes]) -> Iterator[bytes]:
     head = b""
     while len(head) < 4 and (more := read(_READ)):
         head += more
-    if head.startswith(_GZIP):
-        return _gunzip(head, read)
-    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):
-        return _unzstd(head, read)
+    match packing(head):
+        case "gzip":
+            return _gunzip(head, read)
+        case "zstd":
+            return _unzstd(head, read)
     return _plain(head, read)
+
+
+def packing(head: bytes) -> str:
+    """How a stream is compressed, by its first four bytes: `gzip`, `zstd` or not at all ("")."""
+    if head.startswith(_GZIP):
+        return "gzip"
+    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):
+        return "zstd"
+    return ""
 
 
 def _plain(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:

@@ -7,14 +7,14 @@ from typing import Any
 from google.protobuf import timestamp_pb2
 
 from imgd.v1 import container_service_pb2, image_service_pb2
-from imgd_server.errors import Error, Reason
-from imgd_server.images import ConfigChanges, ImageBuilder, NewCommit, Shown
+from imgd_server.images import ConfigChanges, ImageBuilder, NewAppend, NewCommit, Shown
 from imgd_server.metadata import MetadataStore
+from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import Compression
 from imgd_server.rpc import _convert
 from imgd_server.rpc._answers import change, known_answer
 
-__all__ = ["commit_container", "config_changes"]
+__all__ = ["append_image", "commit_container", "config_changes"]
 
 _COMPRESSIONS = {
     image_service_pb2.LAYER_COMPRESSION_UNSPECIFIED: Compression.GZIP,
@@ -25,12 +25,10 @@ _COMPRESSIONS = {
 
 async def commit_container(
     metadata: MetadataStore,
-    builder: ImageBuilder | None,
+    builder: ImageBuilder,
     request: container_service_pb2.CommitContainerRequest,
 ) -> container_service_pb2.CommitContainerResponse:
     """Makes an image of a container's changes."""
-    if builder is None:
-        raise Error(Reason.UNSUPPORTED, "this daemon does not make images")
     known: container_service_pb2.CommitContainerResponse | None = await known_answer(
         metadata, request
     )
@@ -48,6 +46,29 @@ async def commit_container(
     )
     answer = container_service_pb2.CommitContainerResponse
     return await builder.commit(wanted, _recorder(metadata, request, answer))
+
+
+async def append_image(
+    metadata: MetadataStore,
+    builder: ImageBuilder,
+    request: image_service_pb2.AppendImageRequest,
+) -> image_service_pb2.AppendImageResponse:
+    """Makes an image of a base and of layers."""
+    known: image_service_pb2.AppendImageResponse | None = await known_answer(metadata, request)
+    if known is not None:
+        return known
+    wanted = NewAppend(
+        request.base,
+        [Digest.parse(one) for one in request.layers],
+        request.tag,
+        Platform.parse(request.platform) if request.platform else None,
+        request.author,
+        request.comment,
+        config_changes(request.changes),
+        _microseconds(request.create_time) if request.HasField("create_time") else None,
+    )
+    answer = image_service_pb2.AppendImageResponse
+    return await builder.append(wanted, _recorder(metadata, request, answer))
 
 
 def _recorder(metadata: MetadataStore, request: Any, answer: Any) -> Any:

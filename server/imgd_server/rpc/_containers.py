@@ -187,6 +187,8 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         self, request: container_service_pb2.CommitContainerRequest, context: Context
     ) -> container_service_pb2.CommitContainerResponse:
         """Makes an image of what one changed."""
+        if self._builder is None:
+            raise no_rootfs()
         return await commit_container(self._metadata, self._builder, request)
 
     async def _change(

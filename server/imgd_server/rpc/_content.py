@@ -9,8 +9,9 @@ from typing import Any
 import grpc.aio
 
 from imgd.v1 import content_pb2, content_service_pb2, content_service_pb2_grpc
-from imgd_server.content import ContentStore, Reader
+from imgd_server.content import BlobInfo, ContentStore, Reader
 from imgd_server.errors import Error, FieldError, Reason
+from imgd_server.images import BlobUploads, NewUpload, Upload, new_uid
 from imgd_server.oci import Digest
 from imgd_server.rpc import _convert
 
@@ -25,21 +26,15 @@ _CHUNK = (1 << 20) - 1024
 class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
     """Blobs by digest."""
 
-    def __init__(self, content: ContentStore) -> None:
-        self._content = content
+    def __init__(self, content: ContentStore, uploads: BlobUploads) -> None:
+        self._content, self._uploads = content, uploads
 
     async def GetBlob(
         self, request: content_service_pb2.GetBlobRequest, context: Context
     ) -> content_service_pb2.GetBlobResponse:
         """Returns a blob's size and time."""
         info = await asyncio.to_thread(self._content.info, Digest.parse(request.digest))
-        return content_service_pb2.GetBlobResponse(
-            blob=content_pb2.BlobInfo(
-                digest=info.digest,
-                size=info.size,
-                store_time=_convert.timestamp(int(info.stored_at * 1_000_000)),
-            )
-        )
+        return content_service_pb2.GetBlobResponse(blob=_blob(info))
 
     async def ReadBlob(
         self, request: content_service_pb2.ReadBlobRequest, context: Context
@@ -71,6 +66,63 @@ class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
                 first = False
                 offset += len(data)
 
+    async def StartUpload(
+        self, request: content_service_pb2.StartUploadRequest, context: Context
+    ) -> content_service_pb2.StartUploadResponse:
+        """Begins an upload, or goes on with one."""
+        if request.upload:
+            going_on = await self._uploads.get(_uid(request.upload))
+            return content_service_pb2.StartUploadResponse(upload=_upload(going_on))
+        has_lease = request.HasField("lease")
+        found = await self._uploads.start(
+            NewUpload(
+                Digest.parse(request.digest) if request.digest else None,
+                request.total_size if request.HasField("total_size") else None,
+                _convert.microseconds(request.ttl),
+                (request.lease.lease_id or new_uid().lower()) if has_lease else None,
+                _convert.microseconds(request.lease.ttl),
+            )
+        )
+        if isinstance(found, Upload):
+            return content_service_pb2.StartUploadResponse(upload=_upload(found))
+        return content_service_pb2.StartUploadResponse(existing=_blob(found))
+
+    async def WriteBlob(
+        self,
+        request_iterator: AsyncIterator[content_service_pb2.WriteBlobRequest],
+        context: Context,
+    ) -> content_service_pb2.WriteBlobResponse:
+        """Writes an upload, and ends it when asked to."""
+        request = await anext(request_iterator, None)
+        if request is None or not request.upload:
+            raise FieldError("upload", "upload: is required in the first message")
+        name = request.upload
+        async with self._uploads.writing(_uid(name)) as writer:
+            while request is not None:
+                if request.upload not in ("", name):
+                    raise FieldError("upload", f"upload: was {name} in the first message")
+                await writer.write(request.offset, request.data)
+                if request.finish:
+                    digest = Digest.parse(request.digest) if request.digest else None
+                    blob = await writer.finish(digest)
+                    return content_service_pb2.WriteBlobResponse(blob=_blob(blob))
+                request = await anext(request_iterator, None)
+            return content_service_pb2.WriteBlobResponse(upload=_upload(await writer.rest()))
+
+    async def GetUpload(
+        self, request: content_service_pb2.GetUploadRequest, context: Context
+    ) -> content_service_pb2.GetUploadResponse:
+        """Returns where an upload stands."""
+        found = await self._uploads.get(_uid(request.name))
+        return content_service_pb2.GetUploadResponse(upload=_upload(found))
+
+    async def AbortUpload(
+        self, request: content_service_pb2.AbortUploadRequest, context: Context
+    ) -> content_service_pb2.AbortUploadResponse:
+        """Gives an upload up."""
+        await self._uploads.abort(_uid(request.name))
+        return content_service_pb2.AbortUploadResponse()
+
     async def _open(self, digest: Digest) -> Reader:
         opening = asyncio.ensure_future(asyncio.to_thread(self._content.open, digest))
         try:
@@ -79,6 +131,28 @@ class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
             # The thread goes on without us, and nobody else would close what it opens.
             opening.add_done_callback(_close)
             raise
+
+
+def _uid(name: str) -> str:
+    return name.removeprefix("uploads/")
+
+
+def _blob(info: BlobInfo) -> content_pb2.BlobInfo:
+    return content_pb2.BlobInfo(
+        digest=info.digest,
+        size=info.size,
+        store_time=_convert.timestamp(int(info.stored_at * 1_000_000)),
+    )
+
+
+def _upload(one: Upload) -> content_pb2.BlobUpload:
+    return content_pb2.BlobUpload(
+        name=f"uploads/{one.uid}",
+        digest=one.wanted.digest or "",
+        offset=one.offset,
+        total_size=one.wanted.size,
+        expire_time=_convert.timestamp(one.expires),
+    )
 
 
 def _close(opening: asyncio.Future[Reader]) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import grpc.aio
 
 from imgd.v1 import image_service_pb2, image_service_pb2_grpc
+from imgd_server.errors import Error, Reason
 from imgd_server.images import (
+    ImageBuilder,
     Pruned,
     Removal,
     find_image,
@@ -20,6 +22,7 @@ from imgd_server.images import (
 from imgd_server.metadata import ImageRecord, MetadataStore, WriteSession
 from imgd_server.rpc import _convert
 from imgd_server.rpc._answers import change, change_in_steps
+from imgd_server.rpc._building import append_image
 from imgd_server.rpc._convert import Room
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES
 from imgd_server.transfer import now_us
@@ -33,6 +36,7 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
     """The methods that change what the store has; `ImageServicer` adds those that look."""
 
     _metadata: MetadataStore
+    _builder: ImageBuilder | None
 
     async def TagImage(
         self, request: image_service_pb2.TagImageRequest, context: Context
@@ -109,6 +113,14 @@ class ImageChanges(image_service_pb2_grpc.ImageServiceServicer):
             return image_service_pb2.UnpinImageResponse(image=_convert.image(record))
 
         return await change(self._metadata, request, unpin)
+
+    async def AppendImage(
+        self, request: image_service_pb2.AppendImageRequest, context: Context
+    ) -> image_service_pb2.AppendImageResponse:
+        """Makes an image of a base and of layers."""
+        if self._builder is None:
+            raise Error(Reason.UNSUPPORTED, "this daemon does not make images")
+        return await append_image(self._metadata, self._builder, request)
 
 
 def _pin(session: WriteSession, text: str, now: int, *, pinned: bool) -> ImageRecord:

@@ -12,6 +12,7 @@ from imgd.v1 import image_pb2, image_service_pb2
 from imgd_server.content import ContentStore
 from imgd_server.images import (
     Details,
+    ImageBuilder,
     Inspection,
     details_of,
     find_image,
@@ -37,9 +38,13 @@ class ImageServicer(ImageChanges):
     """The images of the store."""
 
     def __init__(
-        self, metadata: MetadataStore, content: ContentStore, own_hosts: Collection[str]
+        self,
+        metadata: MetadataStore,
+        content: ContentStore,
+        own_hosts: Collection[str],
+        builder: ImageBuilder | None = None,
     ) -> None:
-        self._metadata = metadata
+        self._metadata, self._builder = metadata, builder
         self._content = content
         self._own_hosts = own_hosts
         self._kept = EncodedAnswers()

@@ -46,7 +46,14 @@ from imgd.v1.transfer_service_pb2_grpc import (
 )
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Housekeeper, ImageBuilder, LayerUnpacker, Looker, RootfsManager
+from imgd_server.images import (
+    BlobUploads,
+    Housekeeper,
+    ImageBuilder,
+    LayerUnpacker,
+    Looker,
+    RootfsManager,
+)
 from imgd_server.metadata import MetadataStore
 from imgd_server.registry import Lookups
 from imgd_server.rpc._archives import ArchiveServicer
@@ -120,11 +127,11 @@ class GrpcServer:
         self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
             "ContainerService": ContainerServicer(metadata, rootfs, builder),
-            "ContentService": ContentServicer(content),
+            "ContentService": ContentServicer(content, BlobUploads(metadata, content)),
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),
             "ArchiveService": ArchiveServicer(manager),
-            "ImageService": ImageServicer(metadata, content, own_hosts),
+            "ImageService": ImageServicer(metadata, content, own_hosts, builder),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
             "TransferService": TransferServicer(manager),

@@ -21,10 +21,11 @@ from imgd.v1.registry_service_pb2_grpc import RegistryServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
 from imgd.v1.transfer_service_pb2_grpc import TransferServiceStub
 from imgd_server.content import LocalContentStore
-from imgd_server.images import Housekeeper, Looker, describe
+from imgd_server.images import Housekeeper, ImageBuilder, Looker, describe
 from imgd_server.metadata import ImageRecord, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
+from imgd_server.rootfs import Limits
 from imgd_server.rpc import GrpcServer, RegistryInside
 from imgd_server.transfer import RetryPolicy, TransferConfig, TransferManager, now_us
 from tests.fake_images import FakeImage
@@ -127,6 +128,7 @@ async def serve(
         [OWN_HOST],
         lookups=Lookups(registry, search_host),
         looker=looker,
+        builder=ImageBuilder(metadata, content, None, Limits()),
     )
     try:
         (address,) = await server.start([f"unix:{folder / 'imgd.sock'}"])

@@ -10,6 +10,7 @@ __all__ = ["app"]
 
 # name: module, function
 _COMMANDS = {
+    "append": ("_building", "append"),
     "cancel": ("_transfers", "cancel"),
     "cat": ("_inside", "cat"),
     "commit": ("_building", "commit"),
@@ -18,9 +19,11 @@ _COMMANDS = {
     "digest": ("_remote", "digest"),
     "copy": ("_push", "copy"),
     "events": ("_events", "events"),
+    "export": ("_archives", "export"),
     "gc": ("_usage", "gc"),
     "history": ("_history", "history"),
     "images": ("_images", "images"),
+    "import": ("_archives", "import_"),
     "info": ("_system", "info"),
     "inspect": ("_inspect", "inspect"),
     "layers": ("_inside", "layers"),
@@ -47,7 +50,7 @@ _COMMANDS = {
     "version": ("_system", "version"),
     "watch": ("_pull", "watch"),
 }
-_OF_IMAGES = "history inspect load pin prune pull push save tag unpin untag"
+_OF_IMAGES = "history import inspect load pin prune pull push save tag unpin untag"
 _IMAGE_COMMANDS = {
     **{name: _COMMANDS[name] for name in _OF_IMAGES.split()},
     "ls": _COMMANDS["images"],

@@ -1,21 +1,27 @@
-"""imgctl commit."""
+"""imgctl commit and append."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
 
 from imgd.v1 import image_service_pb2
+from imgd_client import Client
 
 from ._command import command
-from ._complete import ContainerName
+from ._complete import IMAGE, ContainerName
 from ._connect import connect
 
-__all__ = ["commit"]
+__all__ = ["append", "commit"]
 
 _COMPRESSIONS = {
     "gzip": image_service_pb2.LAYER_COMPRESSION_GZIP,
@@ -88,5 +94,70 @@ def commit(
             compression=_COMPRESSIONS[compression],
             allow_running=allow_running,
             create_time=_create_time(),
+        )
+    click.echo(image.image_id)
+
+
+def _upload(client: Client, name: str) -> str:
+    """The digest of a layer that the daemon has then."""
+    try:
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return client.contents.upload(file).digest
+            # Read twice, so that one that is there is not sent.
+            digest, size = _digest(file)
+            file.seek(0)
+            return client.contents.upload(file, digest=digest, size=size).digest
+    except OSError as error:
+        raise click.ClickException(f"{name}: {error.strerror}") from None
+
+
+def _digest(file: BinaryIO) -> tuple[str, int]:
+    hasher, size = hashlib.sha256(), 0
+    while data := file.read(1 << 20):
+        hasher.update(data)
+        size += len(data)
+    return f"sha256:{hasher.hexdigest()}", size
+
+
+@command()
+@click.argument("name", metavar="NAME[:TAG]")
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="LAYER.tar",
+    help="A layer, plain or with gzip or zstd; '-' for standard input. Repeats, the lowest first.",
+)
+@click.option("-b", "--base", default="", type=IMAGE, help="The image below them; none for none.")
+@click.option("--platform", default="", metavar="PLATFORM", help="os/architecture[/variant]")
+@_options()
+def append(
+    name: str,
+    files: tuple[str, ...],
+    base: str,
+    platform: str,
+    author: str,
+    message: str,
+    changes: tuple[str, ...],
+) -> None:
+    """Makes the image NAME of layers, on a base or on nothing, and prints its ID.
+
+    With SOURCE_DATE_EPOCH in the environment the same layers make the same image.
+    """
+    if not (files or base):
+        raise click.UsageError("neither a base (-b) nor a layer (-f): there is nothing to make")
+    create_time = _create_time()
+    with connect() as client:
+        image = client.images.append(
+            base,
+            [_upload(client, one) for one in files],
+            name,
+            platform=platform,
+            author=author,
+            comment=message,
+            changes=changes,
+            create_time=create_time,
         )
     click.echo(image.image_id)

@@ -1,0 +1,74 @@
+"""Whether an archive that somebody brings is a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from imgd_server.oci import Digest
+from imgd_server.rootfs import _tar
+from imgd_server.rootfs._inflate import Inflater, packing
+from imgd_server.rootfs._layer import is_mark, is_meta
+from imgd_server.rootfs._metadata import owner
+from imgd_server.rootfs._protocol import Limits, invalid, show, too_large
+from imgd_server.rootfs._tar import TarReader
+from imgd_server.rootfs._tree import clean
+
+__all__ = ["VerifiedLayer", "verify_layer"]
+
+Pread = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLayer:
+    """What an archive is: its diff ID, how it is compressed (`gzip`, `zstd` or ""), and the bytes
+    of its regular files, without holes."""
+
+    diff_id: Digest
+    packing: str
+    file_bytes: int
+
+
+def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> VerifiedLayer:
+    """Reads an archive to its end, unpacking nothing. `pread(length, offset)` reads its blob;
+    `check` is called now and then, and may raise. Blocks.
+
+    Raises LAYER_INVALID for what is no archive, or would leave its root, and LAYER_TOO_LARGE. What
+    only unpacking can find (links to what is not there) is found then.
+    """
+    stream = _Stream(pread, check)
+    kind = packing(pread(4, 0))
+    file_bytes = 0
+    with Inflater(stream, limits) as inflater:
+        reader = TarReader(_checked(inflater, check), limits)
+        while (entry := reader.next()) is not None:
+            if reader.entries > limits.max_entries:
+                raise too_large(f"it has more than {limits.max_entries} entries")
+            folder, _, name = clean(entry.name, limits).rpartition(b"/")
+            is_meta(folder)
+            if not name and entry.kind != _tar.DIRECTORY:
+                raise invalid("an entry would replace the root by a file")
+            if entry.kind == _tar.LINK and not clean(entry.link, limits):
+                raise invalid(f"{show(entry.name)} links to the root")
+            owner(entry)
+            if entry.kind == _tar.REGULAR and not is_mark(name):
+                file_bytes += entry.size
+    return VerifiedLayer(inflater.digest, kind, file_bytes)
+
+
+def _checked(chunks: Inflater, check: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        check()
+        yield chunk
+
+
+class _Stream:
+    def __init__(self, pread: Pread, check: Callable[[], None]) -> None:
+        self._pread, self._check = pread, check
+        self._offset = 0
+
+    def read(self, size: int, /) -> bytes:
+        self._check()
+        data = self._pread(size, self._offset)
+        self._offset += len(data)
+        return data
