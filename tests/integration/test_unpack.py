@@ -481,7 +481,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> SnapshotStore:
 
 @pytest.fixture(name="unpacker")
 def make_unpacker(store: SnapshotStore) -> Iterator[Unpacker]:
-    with Unpacker(store, workers=2) as unpacker:
+    with Unpacker(store, workers=2, early_from=0) as unpacker:
         yield unpacker
 
 
@@ -645,7 +645,7 @@ def test_cancelling(tmp_path: Path, store: SnapshotStore, unpacker: Unpacker) ->
 
 def test_cancelling_what_waits_for_its_turn(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path / "snapshots", "copy")
-    with Unpacker(store, workers=1) as unpacker:
+    with Unpacker(store, workers=1, early_from=0) as unpacker:
         source = Source(tmp_path, BASE, available=1000)
         first, one = in_thread(
             lambda: unpacker.unpack([waiting(source, BASE)], quiet, Cancellation())
@@ -688,7 +688,7 @@ def test_a_layer_that_fails_ends_the_others(tmp_path: Path) -> None:
         return Source(tmp_path, bad)
 
     layers = [waiting(stuck, BASE), Layer(diff_id(bad), open_bad), *in_memory(tmp_path, [TOP])]
-    with Unpacker(store, workers=2) as unpacker, pytest.raises(Error) as caught:
+    with Unpacker(store, workers=2, early_from=0) as unpacker, pytest.raises(Error) as caught:
         unpacker.unpack(layers, quiet, Cancellation())
     assert caught.value.reason is Reason.LAYER_INVALID
     assert stuck.closed
@@ -792,7 +792,7 @@ def test_a_worker_that_left_is_replaced(
 
 def test_workers_end_with_the_unpacker(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path / "snapshots", "copy")
-    with Unpacker(store, workers=1) as unpacker:
+    with Unpacker(store, workers=1, early_from=0) as unpacker:
         unpacker.prepare()
         unpacker.unpack(in_memory(tmp_path, [BASE]), quiet, Cancellation())
         (worker,) = unpacker._workers
@@ -814,8 +814,14 @@ def test_what_breaks_in_a_worker_is_no_error_of_the_layer(
     """The daemon makes INTERNAL of it, and logs what it says; the worker works on."""
 
     class Bad(Source):
+        begun = False
+
+        def fileno(self) -> int:
+            self.begun = True
+            return super().fileno()
+
         def wait(self, offset: int, cancellation: Any) -> Any:
-            return "many"
+            return "many" if self.begun else super().wait(offset, cancellation)
 
     layer = Layer(diff_id(BASE), lambda: Bad(tmp_path, BASE))
     with pytest.raises(RuntimeError, match="ValueError"):
@@ -870,7 +876,7 @@ def test_kinds_of_files_without_overlayfs(tmp_path: Path) -> None:
         archive(whiteout(b"d/a"), link(b"c", b"d/b"), opaque(b"p")),
     ]
     store = SnapshotStore(tmp_path / "snapshots", "copy")
-    with Unpacker(store, workers=1) as unpacker:
+    with Unpacker(store, workers=1, early_from=0) as unpacker:
         (snapshot,) = unpacker.unpack(in_memory(tmp_path, layers), quiet, Cancellation())
     assert set(tree(snapshot.path)) == {"", "d", "d/b", "c", "p"}
     assert snapshot.parent is None

@@ -7,7 +7,7 @@ import random
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.fake_images import (
     make_index,
     make_layer,
 )
-from tests.hostile import HostileRegistry, stall
+from tests.hostile import HostileRegistry, both, ignore_range, replaced, reset, stall
 from tests.overlay import need_overlay
 from tests.unit.rootfs.archives import archive, directory, file, opaque, whiteout
 
@@ -283,15 +283,107 @@ def test_a_layer_is_unpacked_while_another_downloads(
         assert unpacked_bytes(layer_nodes(client, again)[0]) == []
 
 
-def test_kill_in_the_middle_leaves_nothing_visible(
-    registry: HostileRegistry, tmp_path: Path
+LOWEST = APP.document["layers"][0]["digest"]
+# Of the lowest layer's bytes: enough to unpack most of it.
+MOST = (3 << 20) - 10_000
+
+
+def lowest(events: Iterator[Any], wanted: Callable[[Any], object]) -> Any:
+    """Reads a pull's events up to one with the lowest layer as it is wanted; returns its node."""
+    for event in events:
+        nodes = event.update.nodes if event.HasField("update") else event.snapshot.nodes
+        for node in nodes:
+            if node.node_id == LOWEST and wanted(node):
+                return node
+    raise AssertionError("the pull ended")
+
+
+def unpacks_early(events: Iterator[Any]) -> Any:
+    """Reads a pull's events until some of the lowest layer is unpacked; returns its node."""
+    return lowest(events, lambda node: sum(unpacked_bytes(node)))
+
+
+def test_a_layer_is_unpacked_while_it_comes(daemon: Daemon, registry: HostileRegistry) -> None:
+    registry.on(f"GET .*/blobs/{LOWEST}", stall(after=MOST), times=1)
+    with Client(daemon.address) as client:
+        pull = client.transfers.pull(f"{registry.host}/app:1", unpack=True)
+        node = unpacks_early(iter(pull))
+        assert node.state == transfer_pb2.NODE_STATE_ACTIVE
+        assert [one.HasField("end_time") for one in node.activities] == [False, False]
+        assert snapshots(daemon) == 0
+        registry.release()
+        nodes = layer_nodes(client, pull.result())
+        assert [unpacked_bytes(one) for one in nodes] == [[size] for size in BYTES]
+        assert {one.state for one in nodes} == {transfer_pb2.NODE_STATE_DONE}
+    assert snapshots(daemon) == folders(daemon) == expected(daemon, 3)
+
+
+def test_bytes_that_prove_wrong_are_taken_back(daemon: Daemon, registry: HostileRegistry) -> None:
+    """The layer's download begins anew, and so does its unpacking."""
+
+    def damaged(body: bytes) -> bytes:
+        middle = len(body) // 2
+        return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+    fault = both(replaced(damaged), stall(after=MOST))
+    registry.on(f"GET .*/blobs/{LOWEST}", fault, times=1)
+    with Client(daemon.address) as client:
+        pull = client.transfers.pull(f"{registry.host}/app:1", unpack=True)
+        unpacks_early(iter(pull))
+        registry.release()
+        ended = pull.result()
+        nodes = layer_nodes(client, ended)
+        assert [unpacked_bytes(one) for one in nodes] == [[size] for size in BYTES]
+        assert {one.state for one in nodes} == {transfer_pb2.NODE_STATE_DONE}
+    assert len(registry.matching(f"GET .*/blobs/{LOWEST}")) == 2
+    assert snapshots(daemon) == folders(daemon) == expected(daemon, 3)
+    (found,) = daemon.root.glob("snapshots/*/layers/*/fs/big")
+    assert found.read_bytes() == noise(1, 3 << 20)
+
+
+def test_a_registry_that_ignores_ranges_makes_it_begin_anew(
+    daemon: Daemon, registry: HostileRegistry
 ) -> None:
-    first = APP.document["layers"][0]["digest"]
-    registry.on(f"GET .*/blobs/{first}", stall(after=1000), times=1)
+    registry.on(f"GET .*/blobs/{LOWEST}", both(stall(after=MOST), reset(after=MOST)), times=1)
+    registry.on(f"GET .*/blobs/{LOWEST}", ignore_range())
+    with Client(daemon.address) as client:
+        pull = client.transfers.pull(f"{registry.host}/app:1", unpack=True)
+        unpacks_early(iter(pull))
+        registry.release()
+        pull.result()
+    assert snapshots(daemon) == folders(daemon) == expected(daemon, 3)
+    (found,) = daemon.root.glob("snapshots/*/layers/*/fs/big")
+    assert found.read_bytes() == noise(1, 3 << 20)
+
+
+def test_who_unpacks_may_leave_while_a_layer_comes(
+    daemon: Daemon, registry: HostileRegistry
+) -> None:
+    registry.on(f"GET .*/blobs/{LOWEST}", stall(after=MOST), times=1)
+    with Client(daemon.address) as client:
+        first = client.transfers.pull(f"{registry.host}/app:1", unpack=True)
+        unpacks_early(iter(first))
+        second = client.transfers.pull(f"{registry.host}/app:1", unpack=True)
+        # It shares the download, and waits for the snapshots.
+        lowest(iter(second), lambda node: node.activities)
+        client.transfers.cancel(first.name)
+        registry.release()
+        assert second.result().state == transfer_pb2.TRANSFER_STATE_SUCCEEDED
+    assert len(registry.matching(f"GET .*/blobs/{LOWEST}")) == 1
+    assert snapshots(daemon) == folders(daemon) == expected(daemon, 3)
+
+
+@pytest.mark.parametrize("after", [1000, MOST])
+def test_kill_in_the_middle_leaves_nothing_visible(
+    after: int, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    registry.on(f"GET .*/blobs/{LOWEST}", stall(after=after), times=1)
     with daemon_of("overlay", tmp_path) as daemon, Client(daemon.address) as client:
-        client.transfers.pull(f"{registry.host}/app:1", unpack=True, detach=True)
+        pull = client.transfers.pull(f"{registry.host}/app:1", unpack=True, detach=True)
         # Upper layers may be whole as files, and none may be seen without the lowest.
-        registry.wait_for(f"GET .*/blobs/{first}")
+        registry.wait_for(f"GET .*/blobs/{LOWEST}")
+        if after == MOST:
+            unpacks_early(client.watch(pull.name))
         end = time.monotonic() + PATIENCE
         while folders(daemon) < 3 and time.monotonic() < end:
             time.sleep(0.01)

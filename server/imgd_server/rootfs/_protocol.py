@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 import errno
 import os
-from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from operator import add
 from typing import Protocol
 
+from imgd_server.content import Cancellation
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 
@@ -45,23 +45,9 @@ class Stream(Protocol):
         ...
 
 
-class Cancellation(Protocol):
-    """The part of `registry.Cancellation` that unpacking needs; rooms apart share its shape.
-
-    `on_cancel` calls back from any thread, at once if cancelled already, and returns its removal.
-    """
-
-    def check(self) -> None:
-        """Raises CANCELLED once cancelled."""
-        ...
-
-    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls `callback` once cancelled; returns how to take it back."""
-        ...
-
-
 class LayerSource(Protocol):
-    """A layer's bytes in a regular file that may still be growing: a stored blob, or an ingest."""
+    """A layer's bytes in a regular file that may still be growing: the part of `content.Followed`
+    that unpacking needs."""
 
     def fileno(self) -> int:
         """A descriptor, open for reading, of the file with the layer's bytes from offset 0 on.
@@ -69,11 +55,12 @@ class LayerSource(Protocol):
         ...
 
     def wait(self, offset: int, cancellation: Cancellation) -> int:
-        """Blocks until the file holds more than `offset` bytes, or is complete; returns how many it
-        holds. At the end that is `offset`.
+        """Blocks until the file holds more than `offset` bytes, or is complete and verified;
+        returns how many it holds. At the end that is `offset`, or less.
 
-        Raises what ended the download, and CANCELLED soon after the cancellation, which is also
-        that of the other layers' failure.
+        Raises StartedOverError when bytes that it held are none of the layer's, what ended the
+        download, and CANCELLED soon after the cancellation, which is also that of the other layers'
+        failure.
         """
         ...
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from imgd_server.rootfs._protocol import Cancellation
 
-__all__ = ["Slots"]
+__all__ = ["Slot", "Slots"]
 
 
 class Slots:
@@ -21,14 +21,15 @@ class Slots:
         self._condition = threading.Condition()
 
     @contextmanager
-    def take(self, cancellation: Cancellation) -> Iterator[None]:
+    def take(self, cancellation: Cancellation) -> Iterator[Slot]:
         """Waits for a slot, and keeps it until left. Raises CANCELLED soon after the
         cancellation."""
-        self.acquire(cancellation)
+        slot = Slot(self)
+        slot.take(cancellation)
         try:
-            yield
+            yield slot
         finally:
-            self.release()
+            slot.give_back()
 
     def acquire(self, cancellation: Cancellation) -> None:
         """Waits for a slot. Raises CANCELLED."""
@@ -58,3 +59,23 @@ class Slots:
         with self._condition:
             self._free += 1
             self._condition.notify_all()
+
+
+class Slot:
+    """One of the slots, which its owner may give back for a while. Used by one thread at a time."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._held = False
+
+    def take(self, cancellation: Cancellation) -> None:
+        """Waits for a slot, unless this is one. Raises CANCELLED."""
+        if not self._held:
+            self._slots.acquire(cancellation)
+            self._held = True
+
+    def give_back(self) -> None:
+        """Lets somebody else have it."""
+        if self._held:
+            self._held = False
+            self._slots.release()

@@ -169,8 +169,7 @@ class SnapshotStore:
             draft = self._drafts[chain_id] = Draft(chain_id, self._next, folder / "fs")
         try:
             folder.mkdir(mode=0o700)
-            draft.path.mkdir()
-            draft.path.chmod(0o755)  # whatever the umask
+            _make(draft)
         except BaseException:
             self.discard(draft)
             raise
@@ -214,6 +213,12 @@ class SnapshotStore:
             del self._drafts[draft.chain_id]
             self._condition.notify_all()
         return Snapshot(draft.chain_id, parent, applied.diff_id, draft.path, applied.stats)
+
+    def clear(self, draft: Draft) -> None:
+        """Makes a draft as empty as it was."""
+        with _opened(draft.path.parent) as folder:
+            remove(folder, draft.path.name.encode())
+        _make(draft)
 
     def discard(self, draft: Draft) -> None:
         """Gives a draft up, and removes what there is of it."""
@@ -342,6 +347,11 @@ class SnapshotStore:
     def _remove(self, number: int) -> None:
         with _opened(self._layers) as folder:
             remove(folder, str(number).encode())
+
+
+def _make(draft: Draft) -> None:
+    draft.path.mkdir()
+    draft.path.chmod(0o755)  # whatever the umask
 
 
 def _sync(folder: Path) -> None:

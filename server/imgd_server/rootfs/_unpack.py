@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from imgd_server.content import ContentStore, Reader
+from imgd_server.content import ContentStore, Reader, StartedOverError
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.rootfs._mount import is_privileged
@@ -27,7 +28,7 @@ from imgd_server.rootfs._protocol import (
     no_room,
 )
 from imgd_server.rootfs._settle import settle
-from imgd_server.rootfs._slots import Slots
+from imgd_server.rootfs._slots import Slot, Slots
 from imgd_server.rootfs._store import Draft, Snapshot, SnapshotStore, chain_ids
 
 __all__ = ["Layer", "Unpacker", "stored_layer"]
@@ -37,6 +38,14 @@ Progress = Callable[[int, int, bool], None]
 # Layers in hand: being unpacked, or waiting for their bytes or their turn. Two images of the most
 # layers; a thread each.
 _JOBS = 256
+# Layers that are unpacked while they come. Each has a process, of 5 MB or so, also while it waits
+# for its bytes; one pull moves as many blobs at once by default. What comes beyond is unpacked when
+# it is whole, so a registry that stands still keeps nobody from working.
+_EARLY = 6
+# Bytes worth waking a worker for, once it has had to wait.
+_BATCH = 1 << 20
+# An offset that no layer has: to wait for all of it.
+_ALL = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,9 @@ class Layer:
     Attributes:
         diff_id: What it must unpack to.
         open: Its bytes: a stored blob's, or those of an ingest under way, or to come. Returns at
-            once; what is not there yet is waited for by `LayerSource.wait`, and keeps no worker.
-        size: Of its bytes as stored, as far as known: the largest are begun first.
+            once; what is not there yet is waited for by `LayerSource.wait`.
+        size: Of its bytes as stored, as far as known: the largest are begun first, and large ones
+            before they are whole.
         digest: Of its blob, for errors to name.
     """
 
@@ -77,6 +87,29 @@ def stored_layer(content: ContentStore, digest: Digest, diff_id: Digest) -> Laye
     """A layer that is in the store whole. Raises BLOB_NOT_FOUND."""
     size = content.info(digest).size
     return Layer(diff_id, lambda: _Stored(content.open(digest)), size, digest)
+
+
+class _Coming:
+    """A layer's bytes for a worker that is faster than they come: it has a slot while there is
+    something to read, and lets others work while there is not."""
+
+    def __init__(self, source: LayerSource, slot: Slot) -> None:
+        self._source, self._slot = source, slot
+
+    def fileno(self) -> int:
+        return self._source.fileno()
+
+    def wait(self, offset: int, cancellation: Cancellation) -> int:
+        available = self._source.wait(-1, cancellation)
+        if available <= offset:
+            self._slot.give_back()
+            available = self._source.wait(offset + _BATCH, cancellation)
+            if available > offset:
+                self._slot.take(cancellation)
+        return available
+
+    def close(self) -> None:
+        self._source.close()
 
 
 class _Job:
@@ -137,11 +170,13 @@ class Unpacker:
         workers: int,
         limits: Limits | None = None,
         sync: bool = True,
+        early_from: int = 1 << 20,
     ) -> None:
         """Prepares; processes are started when there is work.
 
         `workers` is the most layers at once. `sync` says whether `unpack` returns only when what
-        it made is durable; else that is up to `SnapshotStore.sync`.
+        it made is durable; else that is up to `SnapshotStore.sync`. Layers with at least
+        `early_from` stored bytes are unpacked while they come; smaller ones are not worth it.
         """
         self.store = store
         self._sync = sync
@@ -149,6 +184,8 @@ class Unpacker:
         self._executor = ThreadPoolExecutor(_JOBS, "unpack")
         self._parent = Parent()
         self._slots = Slots(workers)
+        self._early = threading.BoundedSemaphore(_EARLY)
+        self._early_from = early_from
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
 
@@ -250,10 +287,14 @@ class Unpacker:
     def _submit(
         self, place: int, layer: Layer, draft: Draft, on_progress: Progress, group: _Group
     ) -> _Job:
+        def fill(directory: int, early: bool) -> AppliedLayer:
+            return self._apply(
+                place, layer, directory, self._options, on_progress, group, early=early
+            )
+
         def run() -> AppliedLayer:
             try:
-                with _directory(draft) as directory:
-                    return self._apply(place, layer, directory, self._options, on_progress, group)
+                return self._fill(draft, fill)
             except BaseException as error:
                 group.fail(error)
                 raise
@@ -280,18 +321,20 @@ class Unpacker:
                 return snapshot
         options = replace(self._options, whiteouts=Whiteouts.APPLY)
 
-        def run() -> AppliedLayer:
+        def fill(directory: int, early: bool) -> AppliedLayer:
             total = LayerStats()
-            with _directory(draft) as directory:
-                for place, layer in enumerate(layers):
-                    applied = self._apply(
-                        place, layer, directory, options, on_progress, cancellation
-                    )
+            for place, layer in enumerate(layers):
+                applied = self._apply(
+                    place, layer, directory, options, on_progress, cancellation, early=early
+                )
+                if place not in told:
+                    told.add(place)
                     on_progress(place, applied.stats.unpacked_bytes, True)
-                    total = total + applied.stats
+                total = total + applied.stats
             return AppliedLayer(layers[-1].diff_id, total)
 
-        job = _Job(draft, self._executor.submit(run))
+        told: set[int] = set()
+        job = _Job(draft, self._executor.submit(self._fill, draft, fill))
         try:
             return self.store.commit(draft, None, _outcome(job.future, cancellation))
         except BaseException:
@@ -305,6 +348,17 @@ class Unpacker:
             job.future.exception()  # waits: nothing may be writing into the draft
         self.store.discard(job.draft)
 
+    def _fill(self, draft: Draft, fill: Callable[[int, bool], AppliedLayer]) -> AppliedLayer:
+        """What `fill` makes of a draft's directory while bytes come; if some of them prove to be
+        worth nothing, what it makes of stored ones."""
+        try:
+            with _directory(draft) as directory:
+                return fill(directory, True)
+        except StartedOverError:
+            self.store.clear(draft)
+        with _directory(draft) as directory:
+            return fill(directory, False)
+
     def _apply(
         self,
         place: int,
@@ -313,25 +367,50 @@ class Unpacker:
         options: ApplyOptions,
         on_progress: Progress,
         cancellation: Cancellation,
+        *,
+        early: bool,
     ) -> AppliedLayer:
+        """Applies a layer whose bytes and diff ID are verified when this returns. Raises
+        StartedOverError where some of what was read while it came is not of the layer."""
         cancellation.check()
         source = layer.open()
         try:
-            source.wait(0, cancellation)
-            with self._slots.take(cancellation), self._worker() as worker:
-                return worker.apply(
-                    source,
+            early = early and self._may_begin(layer, source, cancellation)
+        except BaseException:
+            source.close()
+            raise
+        try:
+            if not early:
+                source.wait(_ALL, cancellation)
+            with self._slots.take(cancellation) as slot, self._worker() as worker:
+                applied = worker.apply(
+                    _Coming(source, slot) if early else source,
                     directory,
                     options,
                     layer.diff_id,
                     lambda unpacked: on_progress(place, unpacked, False),
                     cancellation,
                 )
-        except Error as error:
-            error.digest = error.digest or layer.digest
+            source.wait(_ALL, cancellation)
+            return applied
+        except (Error, RuntimeError) as error:
+            # Of bytes that nobody has verified nothing can be said yet: they may prove to be wrong.
+            source.wait(_ALL, cancellation)
+            if isinstance(error, Error):
+                error.digest = error.digest or layer.digest
             raise
         finally:
+            if early:
+                self._early.release()
             source.close()
+
+    def _may_begin(self, layer: Layer, source: LayerSource, cancellation: Cancellation) -> bool:
+        """Whether a layer is to be unpacked before it is whole; waits for its first byte."""
+        if layer.size < self._early_from:
+            return False
+        if source.wait(0, cancellation) >= layer.size:
+            return False
+        return self._early.acquire(blocking=False)
 
     @contextmanager
     def _worker(self) -> Iterator[Worker]:

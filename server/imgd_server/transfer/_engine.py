@@ -13,7 +13,6 @@ from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._send import Sender
 from imgd_server.transfer._spec import RegistryEndpoint, StoreEndpoint, TransferSpec
-from imgd_server.transfer._unpack import Arrivals
 
 __all__ = ["Engine", "TransferConfig"]
 
@@ -53,7 +52,6 @@ class Engine:
     fetcher: Fetcher
     flights: FlightTable
     room: Room
-    arrivals: Arrivals
     unpacker: LayerUnpacker | None
     sender: Sender | None
 

@@ -38,7 +38,6 @@ from imgd_server.transfer._save import save
 from imgd_server.transfer._send import Sender
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import TransferSpec, validated
-from imgd_server.transfer._unpack import Arrivals
 from imgd_server.transfer._watch import WatchEvent, watch
 
 __all__ = ["TransferManager"]
@@ -76,7 +75,6 @@ class TransferManager:
             Fetcher(registry, content, self._lanes, retry),
             FlightTable(),
             Room(content),
-            Arrivals(content),
             unpacker,
             Sender(pusher, listing, self._lanes, retry) if pusher and listing else None,
         )

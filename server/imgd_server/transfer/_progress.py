@@ -327,7 +327,7 @@ class Progress:
         """Ends a node's open activities; `state` is the node's state from now on.
 
         WAITING says that there is more to do, now or in a later run. With `only` that activity
-        ends, and the node stays ACTIVE while it has others.
+        ends, and the node stays ACTIVE while it has others. A node that has failed stays FAILED.
         """
         self._look(node)
         node.retry = None
@@ -338,6 +338,8 @@ class Progress:
                     activity.current = activity.total
         node.host = host or node.host
         busy = any(activity.ended is None for activity in node.activities)
+        if node.failure:
+            state = NodeState.FAILED
         node.state = NodeState.ACTIVE if busy else state
         self.touch(node)
 

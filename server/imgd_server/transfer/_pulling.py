@@ -99,9 +99,7 @@ class _Pulling:
     def _unpacking(self) -> Unpacking:
         engine = self.engine
         assert engine.unpacker  # `check` has seen to that, or the spec is one of another daemon
-        return Unpacking(
-            engine.unpacker, engine.fetcher.content, engine.arrivals, self.run.progress, self._hold
-        )
+        return Unpacking(engine.unpacker, engine.fetcher.content, self.run.progress, self._hold)
 
     async def _unpack(self, image: ImageRecord, unpacking: Unpacking) -> tuple[Unpacked, ...]:
         """Unpacks what is stored."""

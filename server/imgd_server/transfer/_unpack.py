@@ -1,14 +1,13 @@
-"""The part of a pull that unpacks: each layer as soon as its blob is durable, several at once."""
+"""The part of a pull that unpacks: each layer while it comes, several at once."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from imgd_server.content import ContentStore, Reader
+from imgd_server.content import ContentStore
 from imgd_server.errors import Error, from_format
 from imgd_server.images import (
     LayerUnpacker,
@@ -31,7 +30,7 @@ from imgd_server.oci import (
     Platform,
     parse_config,
 )
-from imgd_server.rootfs import Cancellation, Layer, LayerSource, chain_ids
+from imgd_server.rootfs import Layer, chain_ids
 from imgd_server.transfer._progress import (
     Activity,
     ActivityKind,
@@ -43,55 +42,9 @@ from imgd_server.transfer._progress import (
     outline,
 )
 
-__all__ = ["Arrivals", "Unpacking", "stored_manifests", "unpack_stored"]
+__all__ = ["Unpacking", "stored_manifests", "unpack_stored"]
 
 Hold = Callable[[Sequence[Digest]], Awaitable[None]]
-
-
-class Arrivals:
-    """Waiting, in threads, for blobs that anybody may bring."""
-
-    def __init__(self, content: ContentStore) -> None:
-        self._content = content
-        self._condition = threading.Condition()
-
-    def tell(self) -> None:
-        """Says that a blob came."""
-        with self._condition:
-            self._condition.notify_all()
-
-    def wait(self, digest: Digest, cancellation: Cancellation) -> None:
-        """Returns when the blob is there. Raises CANCELLED."""
-        take_back = cancellation.on_cancel(self.tell)
-        try:
-            with self._condition:
-                while self._content.find(digest) is None:
-                    cancellation.check()
-                    self._condition.wait()
-        finally:
-            take_back()
-
-
-class _Coming:
-    """A blob that is there, or to come, as a `LayerSource`."""
-
-    def __init__(self, arrivals: Arrivals, content: ContentStore, digest: Digest) -> None:
-        self._arrivals, self._content, self._digest = arrivals, content, digest
-        self._reader: Reader | None = None
-
-    def wait(self, offset: int, cancellation: Cancellation) -> int:
-        if self._reader is None:
-            self._arrivals.wait(self._digest, cancellation)
-            self._reader = self._content.open(self._digest)
-        return self._reader.size
-
-    def fileno(self) -> int:
-        assert self._reader is not None
-        return self._reader.fileno()
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
 
 
 @dataclass(eq=False)
@@ -126,11 +79,10 @@ class Unpacking:
         self,
         unpacker: LayerUnpacker,
         content: ContentStore,
-        arrivals: Arrivals,
         progress: Progress,
         hold: Hold,
     ) -> None:
-        self._unpacker, self._content, self._arrivals = unpacker, content, arrivals
+        self._unpacker, self._content = unpacker, content
         self._progress, self._hold = progress, hold
         self._manifests: dict[Digest, Manifest] = {}
         self._parts: dict[str, _Part] = {}
@@ -156,12 +108,14 @@ class Unpacking:
     def arrived(self, target: Descriptor, state: NodeState) -> None:
         """Takes note that a blob is there, and that its node has ended in `state`: it waits now, if
         there is more to do."""
-        self._arrivals.tell()
         if event := self._configs.get(target.digest):
             event.set()
         if part := self._parts.get(target.digest):
             part.state = state
-            self._wait(part)
+            if part.left:
+                self._wait(part)
+            else:
+                self._finish(part)
 
     async def run(self) -> None:
         """Unpacks all, while blobs arrive. Raises Error, or a group of them."""
@@ -182,7 +136,9 @@ class Unpacking:
         def on_progress(place: int, done: int, ended: bool) -> None:
             part = self._parts[layers[place][0].digest]
             part.places[digest, place] = max(done, part.places.get((digest, place), 0))
-            part.done_bytes = sum([*part.places.values()])
+            before, part.done_bytes = part.done_bytes, sum([*part.places.values()])
+            if not before and part.done_bytes:
+                loop.call_soon_threadsafe(self._begin, part)
             if ended:
                 loop.call_soon_threadsafe(self._end, part)
 
@@ -205,13 +161,14 @@ class Unpacking:
             raise from_format(error, digest=target.digest) from error
 
     def _layer(self, layer: Descriptor, diff_id: Digest) -> Layer:
-        source = partial[LayerSource](_Coming, self._arrivals, self._content, layer.digest)
+        source = partial(self._content.follow, layer.digest)
         return Layer(diff_id, source, layer.size, layer.digest)
 
     def _expect(
         self, layers: Sequence[tuple[Descriptor, Digest]], chains: Sequence[Digest]
     ) -> None:
-        """Begins the activity of layers that are to be unpacked, as far as their blobs are here."""
+        """Begins the activity of layers that are to be unpacked, as far as their blobs are here;
+        that of others begins with the first bytes unpacked."""
         store = self._unpacker.store
         whole = store.kind == "copy" and bool(chains) and store.has(chains[-1])
         for (layer, _), chain_id in zip(layers, chains, strict=True):
@@ -221,18 +178,24 @@ class Unpacking:
                 self._begin(part)
 
     def _wait(self, part: _Part) -> None:
-        if part.left and part.state is not None and part.activity is None:
+        here = part.state is not None and not part.node.failure
+        if here and part.left and part.activity is None:
             part.node.state = NodeState.WAITING
             self._progress.touch(part.node)
             self._begin(part)
 
     def _begin(self, part: _Part) -> None:
-        if part.wanted and part.state is not None and part.activity is None and part.left:
+        begun = part.state is not None or part.done_bytes
+        if begun and part.wanted and part.activity is None and part.left and not part.node.failure:
             part.activity = self._progress.begin(part.node, ActivityKind.UNPACK, part)
 
     def _end(self, part: _Part) -> None:
         """One place more of a layer is unpacked."""
         part.left -= 1
+        self._finish(part)
+
+    def _finish(self, part: _Part) -> None:
+        """Ends the node of a layer that is here, and unpacked at all places."""
         if part.left or part.state is None or part.node.failure:
             return
         state = part.state
@@ -273,6 +236,8 @@ async def unpack_stored(
         if isinstance(parsed, Index):
             continue
         await hold([child.digest for child in children(parsed)])
+        for child in children(parsed):
+            await asyncio.to_thread(content.info, child.digest)
         exists = partial(Node, state=NodeState.EXISTS)
         progress.add(exists(target.digest, NodeKind.MANIFEST, outline(target)))
         for position, child in enumerate(children(parsed)):
