@@ -153,7 +153,10 @@ def _number(value: float) -> str:
 
 def _more(result: Measured, key: str) -> str:
     values = [sample.more[key] for sample in result.samples if key in sample.more]
-    return f"{statistics.median(values):.4g}" if values else ""
+    if not values:
+        return ""
+    value = statistics.median(values)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _ratio(base: Measured, result: Measured) -> str:
