@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import fcntl
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -113,7 +114,7 @@ def _run(
             chosen = [subject for subject in scenario.subjects if wanted(subject)]
             scenario = dataclasses.replace(scenario, subjects=chosen)
             results = rounds.measure(scenario, folder, count or scenario.rounds)
-    except (BenchError, OSError) as error:
+    except (BenchError, subprocess.SubprocessError, OSError) as error:
         log(f"ERROR: {name}: {error}")
         return False
     print(f"\n{report.write(out / name, scenario, results).read_text()}", flush=True)
