@@ -11,9 +11,12 @@ import grpc
 from imgd.v1 import (
     archive_service_pb2,
     archive_service_pb2_grpc,
+    image_pb2,
+    image_service_pb2,
     transfer_pb2,
 )
 
+from . import _requests
 from ._calls import AsyncCalls, Calls
 from ._errors import from_rpc_error
 
@@ -63,6 +66,21 @@ def _load(
     )
 
 
+def _import(
+    tag: str, changes: Iterable[str], platform: str, comment: str
+) -> archive_service_pb2.ImportImageRequest:
+    if isinstance(changes, str):
+        raise TypeError("changes: a list of instructions, and not one")
+    wanted = image_service_pb2.ConfigChanges(instructions=changes)
+    return archive_service_pb2.ImportImageRequest(
+        tag=tag, changes=wanted, platform=platform, comment=comment
+    )
+
+
+def _export(container: str) -> archive_service_pb2.ExportContainerRequest:
+    return archive_service_pb2.ExportContainerRequest(container=_requests.container_name(container))
+
+
 class Archives:
     """Images as archives.
 
@@ -103,6 +121,27 @@ class Archives:
             self._stub.LoadImages, first, source, archive_service_pb2.LoadImagesRequest
         )
         return answer
+
+    def import_image(
+        self,
+        source: Source,
+        *,
+        tag: str = "",
+        changes: Iterable[str] = (),
+        platform: str = "",
+        comment: str = "",
+    ) -> image_pb2.Image:
+        """Makes an image of one layer from a root file system's tar, plain, gzip or zstd. `changes`
+        are Dockerfile instructions such as `ENV a=b`."""
+        first = _import(tag, changes, platform, comment)
+        answer: archive_service_pb2.ImportImageResponse = self._send(
+            self._stub.ImportImage, first, source, archive_service_pb2.ImportImageRequest
+        )
+        return answer.image
+
+    def export(self, container: str) -> Iterator[bytes]:
+        """All files of a container as a tar, in pieces."""
+        yield from self._receive(self._stub.ExportContainer, _export(container))
 
     def _receive(self, method: Callable[..., Any], request: Any) -> Iterator[bytes]:
         call = method(request)
@@ -181,6 +220,27 @@ class AsyncArchives:
             self._stub.LoadImages, first, source, archive_service_pb2.LoadImagesRequest
         )
         return answer
+
+    async def import_image(
+        self,
+        source: Source | AsyncIterable[bytes],
+        *,
+        tag: str = "",
+        changes: Iterable[str] = (),
+        platform: str = "",
+        comment: str = "",
+    ) -> image_pb2.Image:
+        """See `Archives.import_image`."""
+        first = _import(tag, changes, platform, comment)
+        answer: archive_service_pb2.ImportImageResponse = await self._send(
+            self._stub.ImportImage, first, source, archive_service_pb2.ImportImageRequest
+        )
+        return answer.image
+
+    async def export(self, container: str) -> AsyncIterator[bytes]:
+        """See `Archives.export`."""
+        async for data in self._receive(self._stub.ExportContainer, _export(container)):
+            yield data
 
     async def _receive(self, method: Callable[..., Any], request: Any) -> AsyncIterator[bytes]:
         call = method(request)

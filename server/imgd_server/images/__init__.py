@@ -30,6 +30,7 @@ from imgd_server.images._event_filters import event_fits, parse_event_filters
 from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
+from imgd_server.images._importing import IncomingLayer, incoming_layer
 from imgd_server.images._inspect import Inspection, choose_target, inspect
 from imgd_server.images._instructions import ConfigChanges
 from imgd_server.images._leases import (
@@ -77,6 +78,7 @@ __all__ = [
     "Housekeeper",
     "HousekeepingConfig",
     "ImageBuilder",
+    "IncomingLayer",
     "Inspection",
     "LayerUnpacker",
     "LayerUsage",
@@ -125,6 +127,7 @@ __all__ = [
     "fitting_images",
     "holds_of",
     "image_event",
+    "incoming_layer",
     "inspect",
     "is_unpackable",
     "layers_of",

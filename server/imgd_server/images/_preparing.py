@@ -308,6 +308,14 @@ class RootfsManager:
         rootfs, snapshots = await self._stand(record)
         return partial(self._store.pack, rootfs, snapshots)
 
+    async def exporter(
+        self, record: ContainerRecord
+    ) -> Callable[[Callable[[bytes], None], Callable[[], None]], None]:
+        """What writes all of a container's files, in a thread; see `RootfsStore.export`. Raises as
+        `changes` does."""
+        rootfs, snapshots = await self._stand(record)
+        return partial(self._store.export, rootfs, snapshots)
+
     async def _stand(self, record: ContainerRecord) -> tuple[Rootfs, list[Snapshot]]:
         if not record.rootfs:
             raise Error(

@@ -17,6 +17,7 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ from imgd_server.rootfs import (
     overlay_changes,
     pack_layer,
     remove,
+    see_overlay,
     tree_changes,
     unmount,
 )
@@ -264,6 +266,8 @@ class RootfsStore:
         folder = self._root / key
         if (folder / "bundle" / "rootfs").exists():
             unmount(folder / "bundle" / "rootfs")
+        for place in folder.glob("export-*"):
+            unmount(place)  # of a daemon that was killed just then
         with contextlib.suppress(FileNotFoundError, ValueError):
             record = json.loads((folder / "record.json").read_bytes())
             self._remove_bundle(Rootfs(key, "", (), (), record["bundle"]))
@@ -329,6 +333,44 @@ class RootfsStore:
             privileged=is_privileged(),
             check=check,
         )
+
+    def export(
+        self,
+        rootfs: Rootfs,
+        snapshots: Sequence[Snapshot],
+        write: Callable[[bytes], None],
+        check: Callable[[], None],
+    ) -> None:
+        """Writes all its files as a tar archive; see `pack_layer`. Raises as it does."""
+        with (
+            self._merged(rootfs, snapshots) as tree,
+            tempfile.TemporaryDirectory(dir=self._root / rootfs.key, prefix="export-") as nothing,
+            _opened(Path(nothing)) as before,
+        ):
+            pack_layer(
+                tree_changes(tree, before),
+                write,
+                Compression.NONE,
+                newest=None,
+                privileged=is_privileged(),
+                check=check,
+            )
+
+    @contextlib.contextmanager
+    def _merged(self, rootfs: Rootfs, snapshots: Sequence[Snapshot]) -> Iterator[int]:
+        """A descriptor of the root that a container sees."""
+        if rootfs.kind != "overlay":
+            with _opened(Path(rootfs.mounts[0]["source"])) as tree:
+                yield tree
+            return
+        folder = self._root / rootfs.key
+        shown = Overlay((*_layers(folder, snapshots).lower, folder / "upper"))
+        with tempfile.TemporaryDirectory(dir=folder, prefix="export-") as place:
+            tree = see_overlay(Path(place), shown, self._snapshots.layers)
+        try:
+            yield tree
+        finally:
+            os.close(tree)
 
     def _changes(
         self, rootfs: Rootfs, snapshots: Sequence[Snapshot], *, with_root: bool = False

@@ -24,6 +24,7 @@ from imgd_server.rootfs._mount import (
     is_mount,
     is_privileged,
     mount_overlay,
+    see_overlay,
     unmount,
 )
 from imgd_server.rootfs._pack import Compression, PackedLayer, pack_layer
@@ -95,6 +96,7 @@ __all__ = [
     "read_file",
     "read_inside",
     "remove",
+    "see_overlay",
     "settle",
     "stored_layer",
     "tree_changes",

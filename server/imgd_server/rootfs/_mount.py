@@ -16,6 +16,7 @@ __all__ = [
     "is_mount",
     "is_privileged",
     "mount_overlay",
+    "see_overlay",
     "unmount",
 ]
 
@@ -114,6 +115,21 @@ def mount_overlay(target: int, overlay: Overlay, start: Path) -> None:
     thread.join()
     if failed:
         raise OSError(failed[0], os.strerror(failed[0]))
+
+
+def see_overlay(place: Path, overlay: Overlay, start: Path) -> int:
+    """A descriptor of the root of what an overlay shows, mounted at an empty directory and at once
+    taken from there: it is gone when the descriptor is closed, whatever becomes of us. Raises
+    OSError."""
+    target = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mount_overlay(target, overlay, start)
+    finally:
+        os.close(target)
+    try:
+        return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    finally:
+        unmount(place)
 
 
 def is_mount(path: Path) -> bool:

@@ -55,6 +55,7 @@ _KINDS = {
 class Compression(enum.Enum):
     """How a layer is stored."""
 
+    NONE = ""
     GZIP = "gzip"
     ZSTD = "zstd"
 
@@ -145,8 +146,18 @@ class _Sink:
             self._write(data)
 
 
+class _Uncompressed:
+    def compress(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
 def _compressor(compression: Compression, *, stable: bool) -> Any:
     """Anything with zlib's `compress` and `flush`."""
+    if compression is Compression.NONE:
+        return _Uncompressed()
     if compression is Compression.ZSTD:
         import zstandard  # few layers need it
 

@@ -10,9 +10,27 @@ from typing import Any
 import grpc.aio
 
 from imgd.v1 import archive_service_pb2, archive_service_pb2_grpc, transfer_pb2
-from imgd_server.errors import Error, FieldError
-from imgd_server.metadata import TransferRecord
+from imgd_server.content import ContentStore
+from imgd_server.errors import Error, FieldError, Reason
+from imgd_server.images import (
+    ConfigChanges,
+    ImageBuilder,
+    NewAppend,
+    RootfsManager,
+    Shown,
+    find_container,
+    incoming_layer,
+)
+from imgd_server.metadata import (
+    ContainerRecord,
+    ImageRecord,
+    MetadataStore,
+    ReadSession,
+    TransferRecord,
+)
+from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
+from imgd_server.rpc._building import config_changes
 from imgd_server.rpc._pages import fitting
 from imgd_server.transfer import (
     ArchiveEndpoint,
@@ -23,6 +41,8 @@ from imgd_server.transfer import (
     StoreEndpoint,
     TransferManager,
     TransferSpec,
+    now_us,
+    written,
 )
 
 __all__ = ["ArchiveServicer"]
@@ -43,8 +63,17 @@ _FORMS = {
 class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
     """Archives as streams, each of a transfer that ends with its call."""
 
-    def __init__(self, manager: TransferManager) -> None:
+    def __init__(
+        self,
+        manager: TransferManager,
+        metadata: MetadataStore,
+        content: ContentStore,
+        builder: ImageBuilder | None = None,
+        rootfs: RootfsManager | None = None,
+    ) -> None:
         self._manager = manager
+        self._metadata, self._content = metadata, content
+        self._builder, self._rootfs = builder, rootfs
 
     async def SaveImages(
         self, request: archive_service_pb2.SaveImagesRequest, context: Context
@@ -93,6 +122,71 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             await self._succeeded(uid)
             return archive_service_pb2.LoadImagesResponse(
                 transfer=f"transfers/{uid}", images=fitting(map(_convert.image, inbox.loaded))
+            )
+
+    async def ImportImage(
+        self,
+        request_iterator: AsyncIterator[archive_service_pb2.ImportImageRequest],
+        context: Context,
+    ) -> archive_service_pb2.ImportImageResponse:
+        """Makes an image of the root file system that is streamed."""
+        async with _heard_out(request_iterator):
+            if self._builder is None:
+                raise Error(Reason.UNSUPPORTED, "this daemon does not make images")
+            return await self._import(request_iterator, self._builder)
+
+    async def _import(
+        self,
+        requests: AsyncIterator[archive_service_pb2.ImportImageRequest],
+        builder: ImageBuilder,
+    ) -> archive_service_pb2.ImportImageResponse:
+        first = await _first(requests)
+        changes = config_changes(first.changes) if first.HasField("changes") else ConfigChanges()
+        platform = Platform.parse(first.platform) if first.platform else None
+        async with incoming_layer(self._metadata, self._content) as layer:
+            received = len(first.data)
+            await layer.write(first.data)
+            async for request in requests:
+                received += len(request.data)
+                await layer.write(request.data)
+            if not received:
+                raise FieldError("data", "data: is required; no byte of an archive was sent")
+            digest = await layer.finish()
+            wanted = NewAppend(
+                layers=[digest],
+                tag=first.tag,
+                platform=platform,
+                comment=first.comment,
+                changes=changes,
+                created_by="imgd import",
+            )
+            image = await builder.append(wanted, self._show)
+        return archive_service_pb2.ImportImageResponse(image=_convert.image(image))
+
+    async def _show(self, show: Shown) -> ImageRecord:
+        return await self._metadata.write(lambda session: show(session, now_us()))
+
+    async def ExportContainer(
+        self, request: archive_service_pb2.ExportContainerRequest, context: Context
+    ) -> AsyncIterator[archive_service_pb2.ExportContainerResponse]:
+        """Streams a container's files."""
+        container_id = request.container.removeprefix("containers/")
+
+        def find(session: ReadSession) -> ContainerRecord:
+            return find_container(session, container_id)
+
+        if self._rootfs is None:
+            raise Error(Reason.UNSUPPORTED, "this daemon does not prepare root file systems")
+        record = await self._metadata.read(find)
+        export = await self._rootfs.exporter(record)
+        async with aclosing(written(export)) as chunks:
+            async for data in chunks:
+                yield archive_service_pb2.ExportContainerResponse(data=data)
+        if (await self._metadata.read(find)).rootfs != record.rootfs:
+            raise Error(
+                Reason.CONTAINER_NOT_FOUND,
+                f"{request.container} was removed while it was exported",
+                metadata={"container": request.container},
             )
 
     @asynccontextmanager

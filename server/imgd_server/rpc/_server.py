@@ -130,7 +130,7 @@ class GrpcServer:
             "ContentService": ContentServicer(content, BlobUploads(metadata, content)),
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),
-            "ArchiveService": ArchiveServicer(manager),
+            "ArchiveService": ArchiveServicer(manager, metadata, content, builder, rootfs),
             "ImageService": ImageServicer(metadata, content, own_hosts, builder),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,

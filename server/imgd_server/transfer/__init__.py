@@ -11,7 +11,7 @@ from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._lanes import Lanes
 from imgd_server.transfer._manager import TransferManager
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
-from imgd_server.transfer._pipes import Inbox, Outbox
+from imgd_server.transfer._pipes import Inbox, Outbox, written
 from imgd_server.transfer._progress import (
     Activity,
     ActivityKind,
@@ -69,4 +69,5 @@ __all__ = [
     "WatchEvent",
     "WatchEventKind",
     "now_us",
+    "written",
 ]

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import ImageRecord
+from imgd_server.threads import in_thread
 from imgd_server.transfer._progress import Retry
 
-__all__ = ["Flow", "Inbox", "Outbox", "Pipe"]
+__all__ = ["Flow", "Inbox", "Outbox", "Pipe", "written"]
 
+# What a message of a call may hold.
+_CHUNK = (1 << 20) - 1024
 # Chunks ahead of the reader, each of 1 MiB at the most.
 _AHEAD = 4
 
@@ -45,6 +49,7 @@ class Pipe:
         self.attached = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
+        self._room = asyncio.Event()
         self._closed = False
 
     def attach(self) -> None:
@@ -70,6 +75,7 @@ class Pipe:
         """Ends it: nobody waits any more. Idempotent."""
         self._closed = True
         self._moved.set()
+        self._room.set()
 
 
 class Inbox(Pipe):
@@ -137,13 +143,14 @@ class Outbox(Pipe):
     def __init__(self) -> None:
         super().__init__()
         self._chunks: deque[bytes] = deque()
-        self._room = asyncio.Event()
 
     async def put(self, data: bytes) -> None:
-        """Hands a chunk on, when there is room for it."""
-        while len(self._chunks) >= _AHEAD:
+        """Hands a chunk on, when there is room for it; once closed it goes nowhere."""
+        while len(self._chunks) >= _AHEAD and not self._closed:
             self._room.clear()
             await self._room.wait()
+        if self._closed:
+            return
         self._chunks.append(data)
         self._moved.set()
 
@@ -157,3 +164,42 @@ class Outbox(Pipe):
                 return
             self._moved.clear()
             await self._moved.wait()
+
+
+async def written(
+    work: Callable[[Callable[[bytes], None], Callable[[], None]], None],
+) -> AsyncGenerator[bytes, None]:
+    """What a function writes that blocks, piece by piece. It is given `write`, and `check`, which
+    raises CANCELLED once nobody reads any more; it has ended when this ends. Raises what it
+    raises."""
+    outbox, stopped = Outbox(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise Error(Reason.CANCELLED, "cancelled")
+
+    def write(data: bytes) -> None:
+        for start in range(0, len(data), _CHUNK):
+            check()
+            piece = data[start : start + _CHUNK]
+            asyncio.run_coroutine_threadsafe(outbox.put(piece), loop).result()
+
+    async def run() -> None:
+        try:
+            await in_thread(lambda: work(write, check))
+        finally:
+            outbox.close()
+
+    running = asyncio.create_task(run())
+    try:
+        async with aclosing(outbox.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        await running
+    finally:
+        stopped.set()
+        outbox.close()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 
 import pytest
 
 from imgd_server.errors import Error, Reason
-from imgd_server.transfer import Inbox, Outbox
+from imgd_server.transfer import Inbox, Outbox, written
 
 # A net under whatever should happen by itself.
 PATIENCE = 90.0
@@ -94,3 +96,44 @@ async def test_a_pipe_is_for_one_call_and_a_call_must_come() -> None:
     ended.close()
     with pytest.raises(Error):
         ended.attach()
+
+
+async def test_what_a_thread_writes_comes_in_pieces_that_fit_a_message() -> None:
+    large = bytes(range(256)) * 10_000
+
+    def work(write: Callable[[bytes], None], check: Callable[[], None]) -> None:
+        write(b"first")
+        write(large)
+
+    async with asyncio.timeout(PATIENCE):
+        chunks = [chunk async for chunk in written(work)]
+    assert b"".join(chunks) == b"first" + large
+    assert all(0 < len(chunk) < 1 << 20 for chunk in chunks)
+
+
+async def test_what_a_thread_raises_comes_after_what_it_wrote() -> None:
+    def work(write: Callable[[bytes], None], check: Callable[[], None]) -> None:
+        write(b"first")
+        raise Error(Reason.STORE_CORRUPT, "broken")
+
+    chunks = written(work)
+    assert await anext(chunks) == b"first"
+    with pytest.raises(Error, match="broken"):
+        await anext(chunks)
+
+
+async def test_a_thread_whose_reader_left_has_ended_when_the_stream_is_closed() -> None:
+    ended = threading.Event()
+
+    def work(write: Callable[[bytes], None], check: Callable[[], None]) -> None:
+        try:
+            while True:
+                write(b"more")
+        finally:
+            ended.set()
+
+    chunks = written(work)
+    async with asyncio.timeout(PATIENCE):
+        assert await anext(chunks) == b"more"
+        await chunks.aclose()
+    assert ended.is_set()

@@ -62,6 +62,7 @@ _OF_CONTAINERS = "create diff heartbeat inspect ls pause rm start stop unpause"
 _CONTAINER_COMMANDS = {
     **{name: ("_containers", name) for name in _OF_CONTAINERS.split()},
     "commit": _COMMANDS["commit"],
+    "export": _COMMANDS["export"],
     "list": ("_containers", "ls"),
     "ps": ("_containers", "ls"),
     "remove": ("_containers", "rm"),

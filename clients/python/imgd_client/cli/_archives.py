@@ -1,4 +1,4 @@
-"""imgctl save and load."""
+"""imgctl save, load, import and export."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import click
 from imgd.v1 import archive_service_pb2, image_pb2
 
 from ._command import command
-from ._complete import IMAGE
+from ._complete import IMAGE, ContainerName
 from ._connect import connect
 from ._names import familiar
 
-__all__ = ["load", "save"]
+__all__ = ["export", "import_", "load", "save"]
 
 _FORMATS = {
     "": archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED,
@@ -32,7 +32,7 @@ def _write(chunks: Iterable[bytes], output: str) -> None:
     if not output or output == "-":
         if sys.stdout.isatty():
             raise click.ClickException(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect"
+                "cowardly refusing to write an archive to a terminal. Use the -o flag or redirect"
             )
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
@@ -63,12 +63,12 @@ def _opened(name: str, mode: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[IO[bytes]]:
+def _reading(name: str, what: str) -> Iterator[IO[bytes]]:
     if name and name != "-":
         with _opened(name, "rb") as file:
             yield file
     elif sys.stdin.isatty():
-        raise click.ClickException("requested load from stdin, but stdin is empty")
+        raise click.ClickException(f"requested {what} from stdin, but stdin is empty")
     else:
         yield sys.stdin.buffer
 
@@ -108,7 +108,7 @@ def _tell(image: image_pb2.Image, given: Container[str]) -> None:
 @click.option("-t", "--tag", "tags", multiple=True, help="A name for the archive's only image.")
 def load(source: str, quiet: bool, platforms: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Loads images from an archive of docker, podman, skopeo or an OCI layout, or from stdin."""
-    with connect() as client, _reading(source) as file:
+    with connect() as client, _reading(source, "load") as file:
         loaded = client.archives.load(file, platforms=platforms, tags=tags)
         outcome = client.transfers.get(loaded.transfer).outcome
     for warning in outcome.warnings:
@@ -116,3 +116,36 @@ def load(source: str, quiet: bool, platforms: tuple[str, ...], tags: tuple[str, 
     if not quiet:
         for image in loaded.images:
             _tell(image, outcome.references)
+
+
+@command("import")
+@click.argument("source", metavar="FILE|-")
+@click.argument("name", default="", metavar="[NAME[:TAG]]")
+@click.option(
+    "-c",
+    "--change",
+    "changes",
+    multiple=True,
+    metavar="INSTRUCTION",
+    help="A Dockerfile instruction, such as 'ENV A=b' or 'CMD [\"sh\"]'. Repeats.",
+)
+@click.option("-m", "--message", default="", help="Recorded in the image's history.")
+@click.option("--platform", default="", metavar="PLATFORM", help="os/architecture[/variant]")
+def import_(source: str, name: str, changes: tuple[str, ...], message: str, platform: str) -> None:
+    """Makes an image of a root file system's tar archive, and prints its ID."""
+    if "://" in source:
+        raise click.UsageError("imgctl fetches no URL: give it to `imgctl import -` by a pipe")
+    with connect() as client, _reading(source, "import") as file:
+        image = client.archives.import_image(
+            file, tag=name, changes=changes, platform=platform, comment=message
+        )
+    click.echo(image.image_id)
+
+
+@command()
+@click.argument("container", type=ContainerName())
+@click.option("-o", "--output", default="", metavar="FILE", help="Write to it, not to stdout.")
+def export(container: str, output: str) -> None:
+    """Writes all files of a container to a tar archive."""
+    with connect() as client:
+        _write(client.archives.export(container), output)
