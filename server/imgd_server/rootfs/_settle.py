@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from imgd_server.rootfs._protocol import AppliedLayer, ApplyOptions
@@ -28,6 +29,8 @@ from imgd_server.rootfs._xattrs import image_xattrs
 __all__ = ["Lower", "is_whiteout", "settle"]
 
 _CACHED = 4096  # paths whose layers are remembered
+_LONGEST = 4000  # bytes of a path that the kernel is given; PATH_MAX is 4,096
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def is_whiteout(status: os.stat_result) -> bool:
@@ -130,13 +133,39 @@ def _white_out_root(tree: Tree, lower: Lower) -> None:
 
 
 def _copy_attributes(source: bytes, target: Directory, *, owner: bool) -> None:
-    status = os.lstat(source)
+    with _within_reach(source) as short:
+        status = os.lstat(short)
+        attributes = [(name, os.getxattr(short, name)) for name in image_xattrs(short)]
     if owner:
         os.chown(b".", status.st_uid, status.st_gid, dir_fd=target.fd)
-    for name in image_xattrs(source):
-        os.setxattr(target.proc(), name, os.getxattr(source, name))
+    for name, value in attributes:
+        os.setxattr(target.proc(), name, value)
     os.chmod(b".", stat.S_IMODE(status.st_mode), dir_fd=target.fd)
     os.utime(b".", ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target.fd)
+
+
+@contextmanager
+def _within_reach(path: bytes) -> Iterator[bytes]:
+    """A path of any length in a form that the kernel takes. All but its last part are directories.
+    Raises FileNotFoundError."""
+    held = -1
+    try:
+        while len(path) > _LONGEST:
+            end = path.rindex(b"/", 0, _LONGEST)
+            inner = os.open(path[:end], _STEP)
+            if held >= 0:
+                os.close(held)
+            held = inner
+            path = b"/proc/self/fd/%d/%s" % (held, path[end + 1 :])
+        yield path
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def _lstat(path: bytes) -> os.stat_result:
+    with _within_reach(path) as short:
+        return os.lstat(short)
 
 
 class Lower:
@@ -156,7 +185,7 @@ class Lower:
         folder, _, name = path.rpartition(b"/")
         for directory in self._directories(folder):
             try:
-                status = os.lstat(b"%s/%s" % (directory, name))
+                status = _lstat(b"%s/%s" % (directory, name))
             except FileNotFoundError:
                 continue
             return not is_whiteout(status)
@@ -171,7 +200,7 @@ class Lower:
         """What the merged directory at a path holds."""
         found: dict[bytes, bool] = {}
         for folder in self._directories(path):
-            with os.scandir(folder) as entries:
+            with _within_reach(folder) as short, os.scandir(short) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
                     found.setdefault(entry.name, not is_whiteout(status))
@@ -194,7 +223,7 @@ class Lower:
         for folder in folders:
             directory = b"%s/%s" % (folder, name)
             try:
-                status = os.lstat(directory)
+                status = _lstat(directory)
             except FileNotFoundError:
                 continue
             if not stat.S_ISDIR(status.st_mode):
@@ -207,7 +236,9 @@ class Lower:
     def is_opaque(self, directory: bytes | int) -> bool:
         """Whether a directory hides those of its name below. Not so with `x`: its whiteouts are
         attributes (overlayfs.rst)."""
+        short = _within_reach(directory) if isinstance(directory, bytes) else nullcontext(directory)
         try:
-            return os.getxattr(directory, self.opaque) == b"y"
+            with short as reached:
+                return os.getxattr(reached, self.opaque) == b"y"
         except OSError:
             return False

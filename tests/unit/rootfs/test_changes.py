@@ -14,6 +14,7 @@ import pytest
 from imgd_server.errors import Error, Reason
 from imgd_server.rootfs import (
     Change,
+    ChangeKind,
     Limits,
     Overlay,
     copy_tree,
@@ -165,6 +166,38 @@ def test_how_deep_a_container_goes_is_bounded(tmp_path: Path, way: str) -> None:
     with pytest.raises(Error) as caught:
         changed(deep(tmp_path / "more", most + 1))
     assert caught.value.reason is Reason.UNSUPPORTED
+    assert held_open(tmp_path) == []
+
+
+@needs_root
+@pytest.mark.parametrize("hides", [False, True])
+def test_paths_below_the_root_that_are_longer_than_the_kernel_takes(
+    tmp_path: Path, *, hides: bool
+) -> None:
+    """In the container as in the layer: folders are gone to one by one, in both."""
+
+    def grow(root: Path, name: str) -> Path:
+        root.mkdir()
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        for _ in range(50):
+            os.mkdir("d" * 200, dir_fd=folder)
+            inner = os.open("d" * 200, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        for one in ("both", name):
+            os.close(os.open(one, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder))
+        if hides and name == "now":
+            os.setxattr(f"/proc/self/fd/{folder}", "trusted.overlay.opaque", b"y")
+        os.close(folder)
+        return root
+
+    low, upper = grow(tmp_path / "low", "before"), grow(tmp_path / "upper", "now")
+    with opened(upper) as now:
+        found = [one.told() for one in overlay_changes(now, [low])]
+    folder = b"/".join([b"d" * 200] * 50)
+    files = {one.path[len(folder) + 1 :]: one.kind for one in found if len(one.path) > len(folder)}
+    gone = {b"before": ChangeKind.DELETED} if hides else {}
+    assert files == {b"both": ChangeKind.CHANGED, b"now": ChangeKind.ADDED} | gone
     assert held_open(tmp_path) == []
 
 

@@ -45,6 +45,36 @@ def stack(folder: Path, *layers: bytes) -> list[Path]:
     return made
 
 
+def test_names_as_long_as_they_may_be_below_a_folder_of_ours(tmp_path: Path) -> None:
+    """A name may have 4,095 bytes, and the layer's folder has some of its own."""
+
+    def named(name: bytes, one: bytes) -> tuple[bytes, bytes]:
+        return pax({b"path": name}), one
+
+    long = b"/".join([b"n" * 200] * 20)
+    _, top = stack(
+        tmp_path,
+        archive(
+            *named(long, directory(b"", 0o711, mtime=4)),
+            *named(long + b"/a", file(b"")),
+            *named(long + b"/b", file(b"")),
+        ),
+        archive(
+            *named(long + b"/c", file(b"")),
+            *named(long + b"/.wh.a", file(b"")),
+            *named(long + b"/.wh.none", file(b"")),
+        ),
+    )
+    folder = os.open(top, os.O_RDONLY)
+    for part in long.split(b"/"):
+        inner = os.open(part, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    assert stat.S_IMODE(os.fstat(folder).st_mode) == 0o711
+    assert sorted(os.listdir(folder)) == ["a", "c"]  # noqa: PTH208 - a descriptor
+    os.close(folder)
+
+
 def test_directories_without_an_entry_are_as_below(tmp_path: Path) -> None:
     _, _, top = stack(
         tmp_path,
