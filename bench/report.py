@@ -166,7 +166,10 @@ def _ratio(base: Measured, result: Measured) -> str:
         for one, other in zip(base.samples, result.samples, strict=False)
     ]
     ratio = base.reading("seconds") / result.reading("seconds")
-    return f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    shown = [
+        f"{one:.2f}" if one >= 0.1 else f"{one:.2g}" for one in (ratio, min(ratios), max(ratios))
+    ]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def _of(scenario: Scenario, row: str) -> list[Target]:
