@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from imgd.v1 import image_pb2
 from imgd_client import Client
+from tests.certificates import Authority
 from tests.daemon import PATIENCE, Daemon, run_daemon
 from tests.fake_images import FakeImage, digest_of, make_image, make_index, make_layer
 from tests.peers import require
@@ -218,3 +220,51 @@ def test_podman_pulls_what_it_pushed_and_what_imgd_has(
     podman("pull", "--quiet", "--tls-verify=false", more)
     listed = podman("search", "--tls-verify=false", "--list-tags", more.removesuffix(":1"))
     assert listed.split() == ["NAME", "TAG", more.removesuffix(":1"), "1"]
+
+
+@pytest.mark.parametrize("anonymous", [False, True], ids=["closed", "anonymous"])
+def test_a_login_of_podman_is_one_of_oras(
+    podman: Any, real_images: RealImages, tmp_path: Path, anonymous: bool
+) -> None:
+    """Over TLS; who has not logged in reads where everybody may, and writes nowhere."""
+    authority, certificates = Authority(tmp_path / "ca"), tmp_path / "certificates"
+    issued = authority.issue("127.0.0.1")
+    certificates.mkdir()
+    trusted = Path(shutil.copy(authority.bundle, certificates / "ca.crt"))
+    hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    (tmp_path / "htpasswd").write_text(f"alice:{hashed}\n")
+    logins = tmp_path / "auth.json"
+    flags = ["--registry-listen", "127.0.0.1:0", "--registry-tls-certificate", str(issued.chain),
+             "--registry-tls-key", str(issued.key), "--registry-htpasswd",
+             str(tmp_path / "htpasswd")]  # fmt: skip
+    flags += ["--registry-anonymous-read"] if anonymous else []
+    with run_daemon(tmp_path / "state", *flags) as daemon:
+        name = f"{daemon.registry}/team/app:1"
+        where = ("--cert-dir", certificates, "--authfile", logins)
+        layout = f"oci:{real_images.folder / 'app'}:app"
+        podman("pull", "--quiet", layout)
+        podman("tag", podman("images", "--quiet"), name)
+        logins.write_text("{}")
+        with pytest.raises(RuntimeError, match=r"(?i)unauthorized|authentication required"):
+            podman("push", *where, name)
+        with pytest.raises(RuntimeError, match="invalid username/password"):
+            podman("login", *where, "--username=alice", "--password=close", daemon.registry)
+        podman("login", *where, "--username=alice", "--password=open sesame", daemon.registry)
+        podman("push", "--quiet", *where, name)
+        oras_where = ("--ca-file", str(trusted), "--registry-config", str(logins))
+        (tmp_path / "bom").write_bytes(SBOM)
+        oras("attach", *oras_where, "--artifact-type", SBOM_TYPE, name, "bom:text/plain",
+             folder=tmp_path)  # fmt: skip
+        look = ("discover", *oras_where, "--format", "json", name)
+        assert len(json.loads(oras(*look))["referrers"]) == 1
+        podman("logout", "--authfile", logins, daemon.registry)
+        podman("rmi", "--all", "--force")
+        if anonymous:
+            assert len(json.loads(oras(*look))["referrers"]) == 1
+            podman("pull", "--quiet", *where, name)
+        else:
+            with pytest.raises(AssertionError, match=r"(?i)unauthorized|basic credential"):
+                oras(*look)
+            with pytest.raises(RuntimeError, match=r"(?i)unauthorized|authentication required"):
+                podman("pull", "--quiet", *where, name)
+        assert "sesame" not in str(daemon.log)
