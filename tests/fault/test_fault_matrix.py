@@ -99,8 +99,13 @@ class Wrong:
 FAULTS = {
     "a reset": Wrong(reset(), UNREACHABLE, bodies=False),
     "a close": Wrong(truncate(), UNREACHABLE, bodies=False),
-    "a close in the head": Wrong(
-        raw(b"HTTP/1.1 200 OK\r\nContent-Le"), UNREACHABLE | PROTOCOL, once=False, bodies=False
+    "a close in the first line": Wrong(raw(b"HTTP/1.1 20"), UNREACHABLE, bodies=False),
+    "a close in the head": Wrong(raw(b"HTTP/1.1 200 OK\r\nContent-Le"), UNREACHABLE, bodies=False),
+    "a close before the head's end": Wrong(
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"), UNREACHABLE, bodies=False
+    ),
+    "a close in a chunk's head": Wrong(
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n4"), UNREACHABLE
     ),
     "a reset in the body": Wrong(middle("reset"), UNREACHABLE),
     "a close in the body": Wrong(middle("close"), UNREACHABLE),

@@ -64,9 +64,7 @@ class Wrong:
 FAULTS = {
     "a reset": Wrong(reset(), UNREACHABLE),
     "a close": Wrong(truncate(), UNREACHABLE),
-    "a close in the head": Wrong(
-        raw(b"HTTP/1.1 201 Created\r\nLocat"), UNREACHABLE | PROTOCOL, once=False
-    ),
+    "a close in the head": Wrong(raw(b"HTTP/1.1 201 Created\r\nLocat"), UNREACHABLE),
     "no HTTP": Wrong(raw(b"SSH-2.0-OpenSSH_9.2\r\n"), PROTOCOL, once=False),
     "silence": Wrong(stall(), TIMEOUT, once=False),
     "429": Wrong(refuse(429, "TOOMANYREQUESTS"), LIMITED),
