@@ -59,7 +59,7 @@ from imgd_server.registry import (
 )
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside, check_address
-from imgd_server.transfer import TransferConfig, TransferManager, now_us
+from imgd_server.transfer import ProofConfig, TransferConfig, TransferManager, now_us
 
 __all__ = ["check", "collect_garbage", "configure_logs", "lock_root", "serve"]
 
@@ -69,6 +69,7 @@ _log = structlog.get_logger(__name__)
 # they wait for the disk more than for a processor.
 _IO_THREADS = 32
 _FILES = 65_536
+_KEY_BYTES = 32
 
 
 def configure_logs(config: Config) -> None:
@@ -168,7 +169,7 @@ async def serve(
             metadata,
             content,
             registry,
-            _transfers(config),
+            _transfers(config, await asyncio.to_thread(_proof_key, root / "proof.key")),
             unpacker,
             HttpRegistryPusher(registry),
             lookups,
@@ -262,13 +263,31 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _transfers(config: Config) -> TransferConfig:
+def _proof_key(path: Path) -> bytes:
+    """The key of this root that credentials are hashed with, made where there is none: what was
+    proven with another one is forgotten."""
+    key = path.read_bytes() if path.exists() else b""
+    if len(key) == _KEY_BYTES:
+        return key
+    key = os.urandom(_KEY_BYTES)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    return key
+
+
+def _transfers(config: Config, key: bytes) -> TransferConfig:
     return TransferConfig(
         max_running=config.max_running_transfers,
         max_pending=config.max_pending_transfers,
         max_concurrent_blobs=config.max_concurrent_blobs,
         retention=config.transfer_retention,
         partial_lifetime=config.partial_lifetime,
+        proofs=ProofConfig(config.proof_lifetime, config.share_private, key),
     )
 
 

@@ -280,6 +280,15 @@ class Config:
         "a registry that may not be called, whatever leads there",
         "HOST[:PORT]|*.DOMAIN[:PORT]",
     )
+    proof_lifetime: float = _key(
+        _number(0, 365 * 86400),
+        lambda: 3600.0,
+        "how long credentials that a registry has accepted open what is stored",
+        "SECONDS",
+    )
+    share_private: bool = _key(
+        _switch, bool, "let everybody have what came with somebody's credentials"
+    )
     search_host: str = _key(
         _registry, str, "the registry to search instead of Docker Hub", "HOST[:PORT]"
     )
@@ -350,6 +359,12 @@ class Config:
         _texts(_folder),
         list,
         "a folder below which callers may ask for bundles and mounts",
+        "DIR",
+    )
+    layout_roots: list[str] = _key(
+        _texts(_folder),
+        list,
+        "a folder below which callers may read and write OCI layouts",
         "DIR",
     )
     high_water: str = _key(

@@ -8,7 +8,13 @@ from typing import TypeAlias, Unpack
 
 import grpc
 
-from imgd.v1 import container_pb2, container_service_pb2, container_service_pb2_grpc, image_pb2
+from imgd.v1 import (
+    container_pb2,
+    container_service_pb2,
+    container_service_pb2_grpc,
+    image_pb2,
+    transfer_pb2,
+)
 
 from . import _building, _requests
 from ._calls import AsyncCalls, Calls
@@ -39,6 +45,7 @@ class Containers:
         platform: str = "",
         heartbeat: float | None = None,
         prepare_rootfs: bool = False,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> container_pb2.Container:
@@ -52,11 +59,15 @@ class Containers:
             heartbeat: Seconds between two heartbeats, without which it counts as exited; at least
                 1. None for a container that needs none.
             prepare_rootfs: Make a writable root file system, for the caller to mount: `mounts`.
+            credentials: The caller's for the image's registry, which an image that came with
+                credentials wants; None for the daemon's configuration.
             request_id: For safe retries; generated, if not said.
             timeout: Seconds; None for the client's timeout, and for no bound where a root file
                 system is prepared, which may unpack the image.
         """
-        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request = _creation(
+            image, container_id, labels, platform, heartbeat, credentials, request_id
+        )
         request.prepare_rootfs = prepare_rootfs
         bound = timeout if prepare_rootfs or timeout is not None else self._calls.timeout
         return self._calls.within(bound, self._stub.CreateContainer, request).container
@@ -70,13 +81,16 @@ class Containers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float | None = None,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> container_service_pb2.CreateContainerResponse:
         """As `create`, with a bundle that an OCI runtime runs: its folder is `bundle_path`.
         `bundle` says where it is to be, and what differs from the image's defaults. It may unpack
         the image: the client's timeout does not apply, and `timeout` is None for no bound."""
-        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request = _creation(
+            image, container_id, labels, platform, heartbeat, credentials, request_id
+        )
         request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
         return self._calls.within(timeout, self._stub.CreateContainer, request)
 
@@ -234,11 +248,14 @@ class AsyncContainers:
         platform: str = "",
         heartbeat: float | None = None,
         prepare_rootfs: bool = False,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> container_pb2.Container:
         """Registers a use of an image; see `Containers.create`."""
-        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request = _creation(
+            image, container_id, labels, platform, heartbeat, credentials, request_id
+        )
         request.prepare_rootfs = prepare_rootfs
         bound = timeout if prepare_rootfs or timeout is not None else self._calls.timeout
         return (await self._calls.within(bound, self._stub.CreateContainer, request)).container
@@ -252,11 +269,14 @@ class AsyncContainers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float | None = None,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> container_service_pb2.CreateContainerResponse:
         """As `create`, with a bundle; see `Containers.create_bundle`."""
-        request = _creation(image, container_id, labels, platform, heartbeat, request_id)
+        request = _creation(
+            image, container_id, labels, platform, heartbeat, credentials, request_id
+        )
         request.bundle.CopyFrom(bundle or container_service_pb2.BundleSpec())
         return await self._calls.within(timeout, self._stub.CreateContainer, request)
 
@@ -389,6 +409,7 @@ def _creation(
     labels: Mapping[str, str] | None,
     platform: str,
     heartbeat: float | None,
+    credentials: transfer_pb2.RegistryCredentials | None,
     request_id: str,
 ) -> container_service_pb2.CreateContainerRequest:
     return container_service_pb2.CreateContainerRequest(
@@ -397,5 +418,6 @@ def _creation(
         labels=labels,
         platform=platform,
         heartbeat_interval=None if heartbeat is None else _requests.duration(heartbeat),
+        credentials=credentials,
         request_id=request_id or _requests.new_request_id(),
     )

@@ -115,6 +115,8 @@ class Cache:
         self._marks: _Recent[_Mark] = _Recent(_MAX_MARKS)
         self._sizes: _Recent[int] = _Recent(_MAX_SIZES)
         self._waiting: _Recent[Descriptor] = _Recent(_MAX_WAITING)
+        # Repositories that answered without credentials lately: what they have is for everybody.
+        self._public: _Recent[bool] = _Recent(_MAX_MARKS)
         self._paused: dict[str, float] = {}
         self._settling = asyncio.Lock()
 
@@ -211,7 +213,20 @@ class Cache:
             return await replace(self._fetcher, policy=policy).resolve(flight, reference, None)
 
         async with self._share(("resolve", str(reference)), work) as flight:
-            return (await flight.result()).target
+            resolved = await flight.result()
+        self._public[reference.name] = not resolved.private
+        return resolved.target
+
+    async def _mark(self, repository: Repository, digest: Digest) -> None:
+        """Before content is fetched with the daemon's credentials: says whose it will be. Those who
+        may read here may have it; pulls by gRPC prove their own (ADR-0013)."""
+        content = repository.backing.content
+        if not self._public.get(repository.full) and not await in_thread(
+            lambda: content.find(digest)
+        ):
+            await repository.backing.metadata.write(
+                lambda session: session.mark_private(repository.full, [digest])
+            )
 
     async def _store(self, repository: Repository, target: Descriptor) -> None:
         """Fetches a manifest that the upstream has in this repository, and shows it here."""
@@ -219,16 +234,18 @@ class Cache:
 
         async def work(flight: Flight[None]) -> None:
             fetcher = replace(self._fetcher, policy=_MANIFESTS)
+            await self._mark(repository, target.digest)
             await repository.backing.metadata.write(
                 lambda session: repository.hold(session, target.digest)
             )
             await fetcher.manifest(flight, reference, target, None)
-            await repository.backing.metadata.write(
+
+            def show(session: WriteSession) -> None:
                 # Its blobs are not shown before the upstream has given them, too.
-                lambda session: session.link_manifest(
-                    repository.full, target, blobs=[target.digest]
-                )
-            )
+                session.link_manifest(repository.full, target, blobs=[target.digest])
+                session.give_private(repository.full, [target.digest])
+
+            await repository.backing.metadata.write(show)
 
         async with self._share(("manifest", repository.full, target.digest), work) as flight:
             await flight.result()
@@ -293,6 +310,7 @@ class Cache:
         metadata = repository.backing.metadata
 
         async def work(flight: Flight[None]) -> None:
+            await self._mark(repository, target.digest)
             # Held before it is there, so that no collection can come between.
             await metadata.write(lambda session: repository.hold(session, target.digest))
             await replace(self._fetcher, policy=_BLOBS).blob(flight, reference, target, None)
@@ -318,6 +336,7 @@ class Cache:
         def show(session: WriteSession) -> None:
             repository.hold(session, digest)
             session.link_blob(repository.full, digest)
+            session.give_private(repository.full, [digest])
 
         await repository.backing.metadata.write(show)
         await self._settle_all(repository)

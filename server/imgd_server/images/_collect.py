@@ -30,6 +30,8 @@ T = TypeVar("T")
 # Taking a blob out of sight is a rename, some 20 µs: a batch keeps other writers waiting for a few
 # milliseconds.
 _BATCH = 128
+# Marks of what never came, at one collection; each pull that fails leaves as many as it has blobs.
+_MAX_FORGOTTEN = 10_000
 _EXPIRED_AT_ONCE = 500
 # A thread can't be stopped: it does so much at once (a tenth of a second) of what may take long, so
 # that a stop of the daemon waits for no more.
@@ -98,6 +100,7 @@ async def collect(
     if not dry_run:
         free = await _take(metadata, content, clock, free)
         loose = await _drop(metadata, content, clock, loose)
+        await _forget_marks(metadata, content, clock)
         await sweep_content(content)
     unpacked = (0, 0)
     if snapshots is not None:
@@ -138,9 +141,10 @@ async def _take(
         # A blob goes only when it is durable that no repository shows it: a crash between the two
         # leaves a blob too many, never a link to nothing.
         shown = session.forget_links([one.digest for one in free])
-        for one in free:
-            if one.digest not in shown:
-                content.discard(one.digest)
+        gone = [one.digest for one in free if one.digest not in shown]
+        for digest in gone:
+            content.discard(digest)
+        session.free_private(gone)
         linked.extend(one for one in free if one.digest in shown)
         return [one for one in free if one.digest not in shown]
 
@@ -170,6 +174,24 @@ async def _drop(
     for batch in _batches(partials):
         dropped += await metadata.write_alone(lambda session: drop(session, batch))  # noqa: B023
     return dropped
+
+
+async def _forget_marks(
+    metadata: MetadataStore, content: ContentStore, clock: Callable[[], int]
+) -> None:
+    """Forgets that content is private which never came, or only in parts that are gone by now."""
+
+    def forget(session: WriteSession, batch: Sequence[str]) -> None:
+        held = session.held_among(batch, clock())
+        session.free_private(
+            [one for one in batch if one not in held and not _is_stored(content, one)]
+        )
+
+    found = await metadata.read(
+        lambda session: session.loose_private_content(clock(), _MAX_FORGOTTEN)
+    )
+    for batch in _batches(found):
+        await metadata.write_alone(lambda session: forget(session, batch))  # noqa: B023
 
 
 def free_partials(

@@ -39,7 +39,7 @@ _MISSED_BEATS = 3
 @dataclass(frozen=True, slots=True)
 class NewContainer:
     """What a caller asks for. `heartbeat` is in microseconds, None for none wanted. `uid` is the
-    image that `image` named when its root file system, `rootfs`, was made."""
+    image that `image` named when it was looked at, or its root file system, `rootfs`, was made."""
 
     image: str
     container_id: str = ""

@@ -117,7 +117,8 @@ class RootfsManager:
     ) -> T:
         await self._metadata.read(lambda session: _check_free(session, wanted.container_id))
         platform = Platform.parse(wanted.platform) if wanted.platform else None
-        prepared = await self._prepare(wanted.image, platform, bundle, wanted.container_id, _now())
+        image = f"images/{wanted.uid}" if wanted.uid else wanted.image
+        prepared = await self._prepare(image, platform, bundle, wanted.container_id, _now())
         made, config = prepared.rootfs, prepared.inspection.config
         assert made is not None
         complete = replace(

@@ -231,6 +231,29 @@ class ReadSession(Protocol):
         its digests). The others' snapshots may be collected."""
         ...
 
+    # --- private content
+    def is_private(self, digest: str) -> bool:
+        """Whether this content came with credentials, and nobody got it without since."""
+        ...
+
+    def givers(self, digest: str) -> list[str]:
+        """The repositories that gave this private content; none for what is not private."""
+        ...
+
+    def closed_to(self, repository: str, digests: Sequence[str]) -> dict[str, list[str]]:
+        """Those of the digests that are private, were asked of other repositories, and that this
+        one has not given; each with the repositories that gave it."""
+        ...
+
+    def loose_private_content(self, now: int, limit: int) -> list[str]:
+        """The digests of private content that no image has stored and no unexpired lease holds, in
+        order."""
+        ...
+
+    def proven(self, repository: str, scope: str) -> int | None:
+        """When a repository last said that these credentials (a keyed hash) may read it."""
+        ...
+
     # --- history
     def events(self, after: int, since: int | None, limit: int) -> list[EventRecord]:
         """Events in order: with a cursor above `after`, and not before `since` unless None."""
@@ -376,6 +399,25 @@ class WriteSession(ReadSession, Protocol):
     def delete_transfer_leases(self, digest: str = "") -> int:
         """Ends the leases of transfers that have ended, or are forgotten: those that hold a digest,
         by default all. Returns how many."""
+        ...
+
+    # --- private content
+    def mark_private(self, repository: str, digests: Sequence[str]) -> None:
+        """Says that content which is about to come from this repository comes with credentials.
+        That it gave it is for `give_private` to say."""
+        ...
+
+    def give_private(self, repository: str, digests: Sequence[str]) -> None:
+        """Says that this repository gave what is private among the digests."""
+        ...
+
+    def free_private(self, digests: Sequence[str]) -> None:
+        """Says that content is for everybody, or not here any more."""
+        ...
+
+    def put_proof(self, repository: str, scope: str, proven: int, oldest: int) -> None:
+        """Records when a repository said that these credentials may read it, and forgets what was
+        proven before `oldest`."""
         ...
 
     # --- history

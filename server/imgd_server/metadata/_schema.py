@@ -249,6 +249,23 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX link_blobs_blob;
     CREATE INDEX link_blobs_blob ON link_blobs (blob, repository);
     """,
+    """
+    -- What came with credentials, by the repositories that it was asked of, and whether they gave
+    -- it; and who (a keyed hash of credentials) may read which repository, as it said then.
+    CREATE TABLE private_content (
+        digest TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        given INTEGER NOT NULL,
+        PRIMARY KEY (digest, repository)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE proofs (
+        repository TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        proven INTEGER NOT NULL,
+        PRIMARY KEY (repository, scope)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX proofs_proven ON proofs (proven);
+    """,
 )
 
 

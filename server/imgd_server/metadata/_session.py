@@ -6,6 +6,7 @@ from imgd_server.metadata._containers import ContainerQueries
 from imgd_server.metadata._events import EventQueries
 from imgd_server.metadata._images import ImageQueries
 from imgd_server.metadata._leases import LeaseQueries
+from imgd_server.metadata._proofs import ProofQueries
 from imgd_server.metadata._repositories import RepositoryQueries
 from imgd_server.metadata._transfers import TransferQueries
 
@@ -17,6 +18,7 @@ class Session(
     RepositoryQueries,
     ContainerQueries,
     LeaseQueries,
+    ProofQueries,
     TransferQueries,
     EventQueries,
 ):

@@ -149,7 +149,7 @@ class HttpRegistryClient:
         resolved = self._head_manifest(call, reference.digest)
         if resolved is None:
             fetched = self._get_manifest(call, reference.digest)
-            resolved = Resolved(fetched.target, fetched.host)
+            resolved = Resolved(fetched.target, fetched.host, fetched.private)
         target = resolved.target
         if reference.digest and target.digest != reference.digest:
             if target.digest.algorithm == reference.digest.algorithm:
@@ -171,7 +171,9 @@ class HttpRegistryClient:
         def look(call: Call) -> Resolved | None:
             with self.ask(call, "HEAD", _ACCEPT_MANIFESTS) as head:
                 target = described(head, digest)
-                return Resolved(target, head.host) if target else None
+                if target is None:
+                    return None
+                return Resolved(target, head.host, self._is_private(call, head))
 
         try:
             return self._from_hosts(call, look)
@@ -228,7 +230,8 @@ class HttpRegistryClient:
         digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
         if wanted and digest != wanted:
             raise mismatch(wanted, digest, host)
-        return FetchedManifest(Descriptor(kind or _kind(raw, host), digest, len(raw)), raw, host)
+        target = Descriptor(kind or _kind(raw, host), digest, len(raw))
+        return FetchedManifest(target, raw, host, self._is_private(call, response))
 
     # --- blobs
 
@@ -452,6 +455,7 @@ class HttpRegistryClient:
         asked = 0
         while True:
             response = self._transport.send(replace(request, authorization=sent), cancellation)
+            response.credentialed = bool(sent and who and not who.anonymous)
             if response.status in accepted:
                 return response
             body = _rest(response)
@@ -475,6 +479,20 @@ class HttpRegistryClient:
             return given
         name = host.url.label if host.mirror and host.url else call.domain
         return self._credentials.find(name, host.settings, call.cancellation)
+
+
+    def _is_private(self, call: Call, response: Response) -> bool:
+        """Whether an answer may be for the caller alone. Of a mirror's nobody knows what it got
+        with whose credentials, so it counts what the registry itself would be sent."""
+        if response.credentialed or not self._asked(call).mirror:
+            return response.credentialed
+        try:
+            who = self._who(replace(call, host=self._hosts.server(call.domain)))
+        except Error as error:
+            if error.reason is Reason.CANCELLED:
+                raise
+            return True
+        return who is not None and not who.anonymous
 
 
 def _named(domain: str) -> tuple[Url, Url]:

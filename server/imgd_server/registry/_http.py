@@ -152,6 +152,8 @@ class Response:
         """Whether the body ended where its framing says; of one that has none, nobody knows."""
         self.cut = False
         """Whether the body ended before that."""
+        self.credentialed = False
+        """Whether somebody's credentials were in the request."""
         # Bytes left of the body, or of its chunk: 0 before a chunk's end, None before its size.
         self._left = head.length
         self._ended = self.complete

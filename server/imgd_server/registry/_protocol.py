@@ -108,19 +108,24 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a reference points at, and who said so (`host[:port]` of the registry or mirror)."""
+    """What a reference points at, and who said so (`host[:port]` of the registry or mirror).
+
+    `private` says that it was told for credentials, and perhaps not to everybody.
+    """
 
     target: Descriptor
     host: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
-    """A manifest's verified bytes, and who served them."""
+    """A manifest's verified bytes, and who served them; `private` as in Resolved."""
 
     target: Descriptor
     raw: bytes
     host: str
+    private: bool = False
 
 
 class BlobStream(Protocol):

@@ -34,7 +34,7 @@ from imgd_server.rpc._container_files import (
     no_rootfs,
 )
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
-from imgd_server.transfer import now_us
+from imgd_server.transfer import Proofs, now_us
 
 __all__ = ["ContainerServicer"]
 
@@ -51,13 +51,23 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         metadata: MetadataStore,
         rootfs: RootfsManager | None = None,
         builder: ImageBuilder | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         self._metadata, self._rootfs, self._builder = metadata, rootfs, builder
+        self._proofs = proofs
 
     async def CreateContainer(
         self, request: container_service_pb2.CreateContainerRequest, context: Context
     ) -> container_service_pb2.CreateContainerResponse:
         """Registers one."""
+        uid = ""
+        if self._proofs:
+            given = request.HasField("credentials")
+            uid = await self._proofs.admit_named(
+                request.image, _convert.credentials(request.credentials) if given else None
+            )
+            # What is kept of the request, to tell a repeated one, is not to depend on a secret.
+            request.ClearField("credentials")
         wanted = NewContainer(
             request.image,
             request.container_id,
@@ -66,6 +76,7 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
             _convert.microseconds(request.heartbeat_interval)
             if request.HasField("heartbeat_interval")
             else None,
+            uid=uid,
         )
         if request.prepare_rootfs or request.HasField("bundle"):
             return await create_with_rootfs(self._metadata, self._rootfs, request, wanted)

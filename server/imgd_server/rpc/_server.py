@@ -126,7 +126,7 @@ class GrpcServer:
         system = SystemServicer(metadata, content, manager, housekeeper, inside, snapshots)
         self._events = EventServicer(metadata, manager.config.heartbeat)
         served: dict[str, object] = {
-            "ContainerService": ContainerServicer(metadata, rootfs, builder),
+            "ContainerService": ContainerServicer(metadata, rootfs, builder, manager.proofs),
             "ContentService": ContentServicer(content, BlobUploads(metadata, content)),
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),

@@ -22,6 +22,7 @@ from imgd_server.transfer._progress import (
     Retry,
     now_us,
 )
+from imgd_server.transfer._proofs import ProofConfig, Proofs
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import (
@@ -55,6 +56,8 @@ __all__ = [
     "Outbox",
     "Outcome",
     "Progress",
+    "ProofConfig",
+    "Proofs",
     "PullPolicy",
     "PullResult",
     "RegistryEndpoint",

@@ -155,6 +155,7 @@ def commit_pull(
         description.blobs,
     )
     record_unpacked(session, image.uid, pulled.unpacked)
+    pulled.proven.record(session)
     session.delete_lease(holding_lease(record.uid))
     # Nobody resumes what is here, and it would be held long after the image is gone.
     session.delete_transfer_leases(pulled.target.digest)

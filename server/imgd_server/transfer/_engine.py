@@ -9,6 +9,7 @@ from imgd_server.images import LayerUnpacker
 from imgd_server.metadata import MetadataStore
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
+from imgd_server.transfer._proofs import ProofConfig, Proofs
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._send import Sender
@@ -38,9 +39,12 @@ class TransferConfig:
     heartbeat: float = 15.0
     # A load that was started waits so long for its archive.
     archive_patience: float = 300.0
+    # Folders below which callers may name OCI layouts.
+    layout_roots: tuple[str, ...] = ()
     # An end that could not be recorded is tried again so often.
     record_interval: float = 5.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    proofs: ProofConfig = field(default_factory=ProofConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Engine:
     room: Room
     unpacker: LayerUnpacker | None
     sender: Sender | None
+
+    @property
+    def proofs(self) -> Proofs:
+        """Who may have what is stored."""
+        return Proofs(self.metadata, self.config.proofs, self.fetcher, self.flights)
 
     def check(self, spec: TransferSpec) -> None:
         """Raises UNSUPPORTED for what this daemon has no part for."""

@@ -123,6 +123,7 @@ class Fetcher:
                 ingest.write(fetched.raw)
                 flight.done_bytes = ingest.offset
                 ingest.commit()
+                flight.stored = True
 
         await self.persist(flight, reference, fetch, target.digest)
 
@@ -208,6 +209,7 @@ class Fetcher:
                         self._pour(flight, stream, ingest)
                 flight.done_bytes = ingest.offset
                 _commit(ingest, stream)
+                flight.stored = True
 
         await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
 

@@ -45,7 +45,8 @@ class Flight(Generic[T]):
     """Work under way, as its sharers see it (a `Work`).
 
     Written by the thread that does the work, read by the event loop: each figure is one reference,
-    so a reader sees the old or the new one. `sharers` are in the order of joining.
+    so a reader sees the old or the new one. `sharers` are in the order of joining. `stored` says
+    that this work made the blob: where `resumed_bytes` is 0 then, all of it came this way.
     """
 
     key: Hashable
@@ -53,6 +54,7 @@ class Flight(Generic[T]):
     done_bytes: int = 0
     resumed_bytes: int = 0
     moved_bytes: int = 0
+    stored: bool = False
     host: str = ""
     retry: Retry | None = None
     sharers: list[str] = field(default_factory=list)

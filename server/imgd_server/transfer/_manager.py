@@ -30,6 +30,7 @@ from imgd_server.transfer._load import load
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._pipes import Inbox, Outbox
 from imgd_server.transfer._progress import Progress, now_us
+from imgd_server.transfer._proofs import Proofs
 from imgd_server.transfer._pulling import pull
 from imgd_server.transfer._pushing import push
 from imgd_server.transfer._room import Room
@@ -90,6 +91,11 @@ class TransferManager:
     def fetcher(self) -> Fetcher:
         """What brings content here, for others who do: of one blob there is one writer."""
         return self._engine.fetcher
+
+    @property
+    def proofs(self) -> Proofs:
+        """Who may have what is stored."""
+        return self._engine.proofs
 
     async def open(self) -> None:
         """Takes up the records of the last daemon: what ran then is interrupted now."""

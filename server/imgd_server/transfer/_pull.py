@@ -23,7 +23,7 @@ from imgd_server.oci import (
     is_attestation,
     media,
 )
-from imgd_server.registry import Credentials
+from imgd_server.registry import Credentials, Resolved
 from imgd_server.transfer._fetch import Fetcher, blame, is_here
 from imgd_server.transfer._flight import Flight, FlightTable, Turns
 from imgd_server.transfer._progress import (
@@ -34,6 +34,7 @@ from imgd_server.transfer._progress import (
     Progress,
     outline,
 )
+from imgd_server.transfer._proofs import Gate, Proven, fetch_proof
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._unpack import Unpacking
 from imgd_server.transfer._walk import Walk
@@ -45,10 +46,11 @@ _Fetch = Callable[[Flight[None], Reference, Descriptor, Credentials | None], Awa
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull stored: its target, its description, and how its bytes came."""
+    """What a pull stored: its target, its description, how its bytes came, and what that proves."""
 
     target: Descriptor
     description: Description
+    proven: Proven
     fetched_bytes: int
     reused_bytes: int
     warnings: tuple[str, ...]
@@ -73,6 +75,7 @@ class Pull:
     flights: FlightTable
     progress: Progress
     room: Room
+    gate: Gate
     protect: Callable[[Sequence[Descriptor]], Awaitable[None]]
     unpacking: Unpacking | None = None
     target: Descriptor | None = None
@@ -116,12 +119,14 @@ class Pull:
         if single and not self.explicit and not self.all_platforms:
             await walk.check_platform(root, single)
         description = await describe_held(
-            self._content, target, Platform.host(), self._held, self.hold
+            self._content, target, Platform.host(), self._held, self._hold_open
         )
         self._check_stored(description)
+        nodes = self.progress.nodes.values()
         return Pulled(
             target,
             description,
+            self.gate.proven([node.target.digest for node in nodes if node.target]),
             self.fetched,
             self.reused,
             tuple(walk.warnings),
@@ -165,17 +170,19 @@ class Pull:
     async def _resolve(self, root: Node) -> Descriptor:
         key = ("resolve", *self._scope, self.reference.tag, self.reference.digest)
 
-        async def work(flight: Flight[Descriptor]) -> Descriptor:
+        async def work(flight: Flight[Resolved]) -> Resolved:
             resolved = await self.fetcher.resolve(flight, self.reference, self.credentials)
             flight.host = resolved.host
-            return resolved.target
+            return resolved
 
         async with self.flights.join(key, self.uid, work) as flight:
             self.progress.begin(root, ActivityKind.RESOLVE, flight)
             try:
-                self.target = target = await flight.result()
+                resolved = await flight.result()
             except Error as error:
                 raise self._refuse(root, self._own(error)) from error
+        self.target = target = resolved.target
+        self.gate.private = resolved.private
         root.target = outline(target)
         root.kind = NodeKind.INDEX if media.is_index(target.media_type) else NodeKind.MANIFEST
         self.progress.end(root, NodeState.WAITING, flight.host)
@@ -199,6 +206,17 @@ class Pull:
         if fresh:
             await self.protect(fresh)
             self._held.update(target.digest for target in fresh)
+            if self.gate.private:
+                await self.gate.mark(await asyncio.to_thread(self._absent, fresh))
+
+    async def _hold_open(self, targets: Sequence[Descriptor]) -> None:
+        """Holds what is here, and was not asked for, as far as this pull may have it."""
+        await self.protect(targets)
+        closed = await self.gate.closed(targets)
+        self._held.update(one.digest for one in targets if one.digest not in closed)
+
+    def _absent(self, targets: Sequence[Descriptor]) -> list[Descriptor]:
+        return [one for one in targets if self._content.find(one.digest) is None]
 
     def found(self, target: Descriptor, manifest: Manifest) -> None:
         """See Ground."""
@@ -228,6 +246,9 @@ class Pull:
 
     async def _fetch_blobs(self, blobs: Sequence[tuple[Node, Descriptor]]) -> None:
         wanted = [child for node, child in blobs if not node.state.final]
+        # Asked for at once; of each it is asked again when it is to be used, unless it is open.
+        absent = {one.digest for one in await asyncio.to_thread(self._absent, wanted)}
+        await self.gate.closed([one for one in wanted if one.digest not in absent])
         try:
             async with self.room.claim(wanted), asyncio.TaskGroup() as group:
                 if self.unpacking:
@@ -253,6 +274,7 @@ class Pull:
             if node.node_id in self._here or node.state.final:
                 return
             if not await self._exists(node, target):
+                await self.gate.mark([target])
                 await self._share(node, target, fetch, forgiven)
 
     async def _share(
@@ -269,20 +291,57 @@ class Pull:
             try:
                 await flight.result()
             except Error as error:
-                own = self._own(error)
-                own.digest = own.digest or target.digest
-                if own.reason is forgiven:
-                    self.progress.end(node, NodeState.WAITING)
-                    raise own from error
-                if own.reason is Reason.REMOTE_NOT_FOUND and node.parent_id:
-                    own.message = self._incomplete(node, own)
-                raise self._refuse(node, own) from error
+                raise self._failed(node, target, error, forgiven) from error
             finally:
                 claimed = flight.claim(self.uid)
                 self.fetched += claimed
+        if not flight.stored or flight.resumed_bytes:
+            # Another pull brought it, or a part of it.
+            claimed += await self._prove(node, target)
         self.progress.end(node, NodeState.DONE, flight.host, only=activity)
         self._arrived(node, target, NodeState.DONE)
         self.reused += max(target.size - claimed, 0)
+
+    def _failed(
+        self, node: Node, target: Descriptor, error: Error, forgiven: Reason | None = None
+    ) -> Error:
+        """What shared work failed with, as this caller's error and its node's."""
+        own = self._own(error)
+        own.digest = own.digest or target.digest
+        if own.reason is forgiven:
+            self.progress.end(node, NodeState.WAITING)
+            return own
+        if own.reason is Reason.REMOTE_NOT_FOUND and node.parent_id:
+            own.message = self._incomplete(node, own)
+        return self._refuse(node, own)
+
+    async def _prove(self, node: Node, target: Descriptor) -> int:
+        """Makes sure that this pull may use content which is here, and which it did not fetch.
+        Returns how many bytes that took."""
+        closed = await self.gate.closed([target])
+        if target.digest not in closed:
+            return 0
+
+        async def work(flight: Flight[None]) -> None:
+            givers = closed[target.digest]
+            await fetch_proof(
+                flight, self.fetcher, self.reference, target, self.credentials, givers
+            )
+
+        key = ("prove", *self._scope, target.digest, target.size, target.urls)
+        claimed = 0
+        async with self.flights.join(key, self.uid, work) as flight:
+            activity = self.progress.begin(node, ActivityKind.DOWNLOAD, flight, target.size)
+            try:
+                await flight.result()
+            except Error as error:
+                raise self._failed(node, target, error) from error
+            finally:
+                claimed = flight.claim(self.uid)
+                self.fetched += claimed
+        self.progress.end(node, NodeState.WAITING, flight.host, only=activity)
+        self.gate.open(target)
+        return claimed
 
     def _incomplete(self, node: Node, error: Error) -> str:
         """Says of what a registry has not that it is only a part of what was asked for."""
@@ -300,9 +359,11 @@ class Pull:
         except Error as error:
             raise self._refuse(node, error) from None
         if here:
-            self.reused += target.size
-            self.progress.end(node, NodeState.EXISTS)
-            self._arrived(node, target, NodeState.EXISTS)
+            claimed = await self._prove(node, target)
+            self.reused += max(target.size - claimed, 0)
+            state = NodeState.DONE if claimed else NodeState.EXISTS
+            self.progress.end(node, state)
+            self._arrived(node, target, state)
         return here
 
     def _arrived(self, node: Node, target: Descriptor, state: NodeState) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from imgd_server.errors import Error
 from imgd_server.images import Unpacked
 from imgd_server.metadata import ImageRecord, ReadSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.transfer import _commit
 from imgd_server.transfer._engine import Engine
+from imgd_server.transfer._flight import Flight
+from imgd_server.transfer._progress import ActivityKind, Node, NodeKind, NodeState
+from imgd_server.transfer._proofs import Gate
 from imgd_server.transfer._pull import Pull
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._spec import PullPolicy, RegistryEndpoint, StoreEndpoint
@@ -55,10 +60,16 @@ class _Pulling:
                 explicit=bool(run.spec.platforms),
                 all_platforms=run.spec.all_platforms,
             )
-            if image := await engine.metadata.read(present):
+            image = await engine.metadata.read(present)
+            if image and await self._admitted(image, reference):
+
+                def admitted(session: ReadSession, uid: str = image.uid) -> ImageRecord | None:
+                    found = present(session)
+                    return found if found and found.uid == uid else None
+
                 return partial(
                     _commit.commit_present,
-                    present=present,
+                    present=admitted,
                     reference=reference,
                     destination=destination,
                     unpacked=await self._unpack(image, unpacking) if unpacking else (),
@@ -81,6 +92,7 @@ class _Pulling:
             flights=engine.flights,
             progress=run.progress,
             room=engine.room,
+            gate=Gate(engine.metadata, engine.config.proofs, reference, self._source.credentials),
             protect=protect,
             unpacking=unpacking,
         )
@@ -90,6 +102,31 @@ class _Pulling:
             reference=reference,
             destination=destination,
         )
+
+    async def _admitted(self, image: ImageRecord, reference: Reference) -> bool:
+        """Whether a stored image may be given to this caller."""
+        progress = self.run.progress
+        node = Node(str(reference), NodeKind.MANIFEST, None, label=reference.familiar())
+
+        def watch(flight: Flight[Any]) -> None:
+            progress.begin(progress.add(node), ActivityKind.RESOLVE, flight)
+
+        try:
+            admitted = await self.engine.proofs.admit(
+                image,
+                str(reference),
+                self._source.credentials,
+                uid=self.run.record.uid,
+                may_ask=self._destination.policy is not PullPolicy.NEVER,
+                watch=watch,
+            )
+        except Error as error:
+            if node.activities:
+                progress.fail(node, error)
+            raise
+        if node.activities:
+            progress.end(node, NodeState.EXISTS if admitted else NodeState.WAITING)
+        return admitted
 
     async def _hold(self, digests: Sequence[Digest]) -> None:
         await self.engine.metadata.write(

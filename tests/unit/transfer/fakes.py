@@ -190,6 +190,10 @@ class FakeRegistry:
         """So many bytes at most come at once."""
         self.open_streams = self.most_streams = 0
         """How many blobs are being read now, and were at the most."""
+        self.readers: dict[str, set[Credentials]] = {}
+        """Who may read a repository; everybody where it is not named."""
+        self.sizes: dict[tuple[str, str], int] = {}
+        """What a repository says of blobs that it has not."""
         self._tricks: dict[str, list[Trick]] = {}
 
     # --- for the test
@@ -243,10 +247,10 @@ class FakeRegistry:
             known = [one for one in self.tags.values() if one.digest == reference.digest]
             if raw is None or not known:
                 raise _absent(reference)
-            return Resolved(known[0], HOST)
+            return Resolved(known[0], HOST, reference.name in self.readers)
         if str(reference) not in self.tags:
             raise _absent(reference)
-        return Resolved(self.tags[str(reference)], HOST)
+        return Resolved(self.tags[str(reference)], HOST, reference.name in self.readers)
 
     def fetch_manifest(
         self,
@@ -291,6 +295,8 @@ class FakeRegistry:
     ) -> int:
         self._answer("size", reference, digest, 0, credentials, cancellation)
         body = self.blobs.get((reference.name, digest))
+        if (reference.name, digest) in self.sizes:
+            return self.sizes[reference.name, digest]
         if body is None:
             raise _absent(reference)
         return len(body)
@@ -318,6 +324,11 @@ class FakeRegistry:
             trick.gate.pass_through(cancellation)
         if trick.error:
             raise trick.error
+        allowed = self.readers.get(reference.name)
+        if allowed is not None and credentials not in allowed:
+            raise Error(
+                Reason.REGISTRY_UNAUTHORIZED, f"{HOST} says no", host=HOST, http_status=401
+            )
         return trick
 
 

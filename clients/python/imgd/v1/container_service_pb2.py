@@ -27,9 +27,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from imgd.v1 import container_pb2 as imgd_dot_v1_dot_container__pb2
 from imgd.v1 import image_pb2 as imgd_dot_v1_dot_image__pb2
 from imgd.v1 import image_service_pb2 as imgd_dot_v1_dot_image__service__pb2
+from imgd.v1 import transfer_pb2 as imgd_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fimgd/v1/container_service.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17imgd/v1/container.proto\x1a\x13imgd/v1/image.proto\x1a\x1bimgd/v1/image_service.proto\"}\n\nBundleSpec\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12\x0b\n\x03\x65nv\x18\x03 \x03(\t\x12\x13\n\x0bworking_dir\x18\x04 \x01(\t\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x10\n\x08terminal\x18\x06 \x01(\x08\x12\x11\n\tread_only\x18\x07 \x01(\x08\"\xef\x02\n\x16\x43reateContainerRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x02 \x01(\t\x12;\n\x06labels\x18\x03 \x03(\x0b\x32+.imgd.v1.CreateContainerRequest.LabelsEntry\x12\x10\n\x08platform\x18\x04 \x01(\t\x12\x16\n\x0eprepare_rootfs\x18\x05 \x01(\x08\x12(\n\x06\x62undle\x18\x06 \x01(\x0b\x32\x13.imgd.v1.BundleSpecH\x00\x88\x01\x01\x12:\n\x12heartbeat_interval\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationH\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_bundleB\x15\n\x13_heartbeat_interval\"U\n\x17\x43reateContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\x12\x13\n\x0b\x62undle_path\x18\x02 \x01(\t\"#\n\x13GetContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14GetContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"\x86\x01\n\x15ListContainersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\'\n\x06states\x18\x04 \x03(\x0e\x32\x17.imgd.v1.ContainerState\x12\x0e\n\x06labels\x18\x05 \x03(\t\"Y\n\x16ListContainersResponse\x12&\n\ncontainers\x18\x01 \x03(\x0b\x32\x12.imgd.v1.Container\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15StartContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x16StartContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"5\n\x15PauseContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06resume\x18\x02 \x01(\x08\"?\n\x16PauseContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"N\n\x14StopContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x0b\x65xit_status\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_exit_status\">\n\x15StopContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\")\n\x19HeartbeatContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x1aHeartbeatContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"5\n\x16RemoveContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x19\n\x17RemoveContainerResponse\"$\n\x14\x44iffContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x15\x44iffContainerResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.imgd.v1.FileChange\"\xaf\x02\n\x16\x43ommitContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12,\n\x07\x63hanges\x18\x05 \x01(\x0b\x32\x16.imgd.v1.ConfigChangesH\x00\x88\x01\x01\x12\x15\n\rallow_running\x18\x06 \x01(\x08\x12\x34\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12.\n\x0b\x63ompression\x18\t \x01(\x0e\x32\x19.imgd.v1.LayerCompressionB\n\n\x08_changesB\x0e\n\x0c_create_time\"8\n\x17\x43ommitContainerResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.imgd.v1.Image2\xdb\x06\n\x10\x43ontainerService\x12T\n\x0f\x43reateContainer\x12\x1f.imgd.v1.CreateContainerRequest\x1a .imgd.v1.CreateContainerResponse\x12K\n\x0cGetContainer\x12\x1c.imgd.v1.GetContainerRequest\x1a\x1d.imgd.v1.GetContainerResponse\x12Q\n\x0eListContainers\x12\x1e.imgd.v1.ListContainersRequest\x1a\x1f.imgd.v1.ListContainersResponse\x12Q\n\x0eStartContainer\x12\x1e.imgd.v1.StartContainerRequest\x1a\x1f.imgd.v1.StartContainerResponse\x12Q\n\x0ePauseContainer\x12\x1e.imgd.v1.PauseContainerRequest\x1a\x1f.imgd.v1.PauseContainerResponse\x12N\n\rStopContainer\x12\x1d.imgd.v1.StopContainerRequest\x1a\x1e.imgd.v1.StopContainerResponse\x12]\n\x12HeartbeatContainer\x12\".imgd.v1.HeartbeatContainerRequest\x1a#.imgd.v1.HeartbeatContainerResponse\x12T\n\x0fRemoveContainer\x12\x1f.imgd.v1.RemoveContainerRequest\x1a .imgd.v1.RemoveContainerResponse\x12P\n\rDiffContainer\x12\x1d.imgd.v1.DiffContainerRequest\x1a\x1e.imgd.v1.DiffContainerResponse0\x01\x12T\n\x0f\x43ommitContainer\x12\x1f.imgd.v1.CommitContainerRequest\x1a .imgd.v1.CommitContainerResponseB+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fimgd/v1/container_service.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17imgd/v1/container.proto\x1a\x13imgd/v1/image.proto\x1a\x1bimgd/v1/image_service.proto\x1a\x16imgd/v1/transfer.proto\"}\n\nBundleSpec\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12\x0b\n\x03\x65nv\x18\x03 \x03(\t\x12\x13\n\x0bworking_dir\x18\x04 \x01(\t\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x10\n\x08terminal\x18\x06 \x01(\x08\x12\x11\n\tread_only\x18\x07 \x01(\x08\"\xb7\x03\n\x16\x43reateContainerRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x02 \x01(\t\x12;\n\x06labels\x18\x03 \x03(\x0b\x32+.imgd.v1.CreateContainerRequest.LabelsEntry\x12\x10\n\x08platform\x18\x04 \x01(\t\x12\x16\n\x0eprepare_rootfs\x18\x05 \x01(\x08\x12(\n\x06\x62undle\x18\x06 \x01(\x0b\x32\x13.imgd.v1.BundleSpecH\x00\x88\x01\x01\x12:\n\x12heartbeat_interval\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationH\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x36\n\x0b\x63redentials\x18\t \x01(\x0b\x32\x1c.imgd.v1.RegistryCredentialsH\x02\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_bundleB\x15\n\x13_heartbeat_intervalB\x0e\n\x0c_credentials\"U\n\x17\x43reateContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\x12\x13\n\x0b\x62undle_path\x18\x02 \x01(\t\"#\n\x13GetContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14GetContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"\x86\x01\n\x15ListContainersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\'\n\x06states\x18\x04 \x03(\x0e\x32\x17.imgd.v1.ContainerState\x12\x0e\n\x06labels\x18\x05 \x03(\t\"Y\n\x16ListContainersResponse\x12&\n\ncontainers\x18\x01 \x03(\x0b\x32\x12.imgd.v1.Container\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15StartContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x16StartContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"5\n\x15PauseContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06resume\x18\x02 \x01(\x08\"?\n\x16PauseContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"N\n\x14StopContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x0b\x65xit_status\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_exit_status\">\n\x15StopContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\")\n\x19HeartbeatContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x1aHeartbeatContainerResponse\x12%\n\tcontainer\x18\x01 \x01(\x0b\x32\x12.imgd.v1.Container\"5\n\x16RemoveContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x19\n\x17RemoveContainerResponse\"$\n\x14\x44iffContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x15\x44iffContainerResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.imgd.v1.FileChange\"\xaf\x02\n\x16\x43ommitContainerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12,\n\x07\x63hanges\x18\x05 \x01(\x0b\x32\x16.imgd.v1.ConfigChangesH\x00\x88\x01\x01\x12\x15\n\rallow_running\x18\x06 \x01(\x08\x12\x34\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12.\n\x0b\x63ompression\x18\t \x01(\x0e\x32\x19.imgd.v1.LayerCompressionB\n\n\x08_changesB\x0e\n\x0c_create_time\"8\n\x17\x43ommitContainerResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.imgd.v1.Image2\xdb\x06\n\x10\x43ontainerService\x12T\n\x0f\x43reateContainer\x12\x1f.imgd.v1.CreateContainerRequest\x1a .imgd.v1.CreateContainerResponse\x12K\n\x0cGetContainer\x12\x1c.imgd.v1.GetContainerRequest\x1a\x1d.imgd.v1.GetContainerResponse\x12Q\n\x0eListContainers\x12\x1e.imgd.v1.ListContainersRequest\x1a\x1f.imgd.v1.ListContainersResponse\x12Q\n\x0eStartContainer\x12\x1e.imgd.v1.StartContainerRequest\x1a\x1f.imgd.v1.StartContainerResponse\x12Q\n\x0ePauseContainer\x12\x1e.imgd.v1.PauseContainerRequest\x1a\x1f.imgd.v1.PauseContainerResponse\x12N\n\rStopContainer\x12\x1d.imgd.v1.StopContainerRequest\x1a\x1e.imgd.v1.StopContainerResponse\x12]\n\x12HeartbeatContainer\x12\".imgd.v1.HeartbeatContainerRequest\x1a#.imgd.v1.HeartbeatContainerResponse\x12T\n\x0fRemoveContainer\x12\x1f.imgd.v1.RemoveContainerRequest\x1a .imgd.v1.RemoveContainerResponse\x12P\n\rDiffContainer\x12\x1d.imgd.v1.DiffContainerRequest\x1a\x1e.imgd.v1.DiffContainerResponse0\x01\x12T\n\x0f\x43ommitContainer\x12\x1f.imgd.v1.CommitContainerRequest\x1a .imgd.v1.CommitContainerResponseB+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,50 +40,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\013dev.imgd.v1P\001Z\032imgd.dev/go/imgd/v1;imgdv1'
   _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_BUNDLESPEC']._serialized_start=184
-  _globals['_BUNDLESPEC']._serialized_end=309
-  _globals['_CREATECONTAINERREQUEST']._serialized_start=312
-  _globals['_CREATECONTAINERREQUEST']._serialized_end=679
-  _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._serialized_start=600
-  _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._serialized_end=645
-  _globals['_CREATECONTAINERRESPONSE']._serialized_start=681
-  _globals['_CREATECONTAINERRESPONSE']._serialized_end=766
-  _globals['_GETCONTAINERREQUEST']._serialized_start=768
-  _globals['_GETCONTAINERREQUEST']._serialized_end=803
-  _globals['_GETCONTAINERRESPONSE']._serialized_start=805
-  _globals['_GETCONTAINERRESPONSE']._serialized_end=866
-  _globals['_LISTCONTAINERSREQUEST']._serialized_start=869
-  _globals['_LISTCONTAINERSREQUEST']._serialized_end=1003
-  _globals['_LISTCONTAINERSRESPONSE']._serialized_start=1005
-  _globals['_LISTCONTAINERSRESPONSE']._serialized_end=1094
-  _globals['_STARTCONTAINERREQUEST']._serialized_start=1096
-  _globals['_STARTCONTAINERREQUEST']._serialized_end=1133
-  _globals['_STARTCONTAINERRESPONSE']._serialized_start=1135
-  _globals['_STARTCONTAINERRESPONSE']._serialized_end=1198
-  _globals['_PAUSECONTAINERREQUEST']._serialized_start=1200
-  _globals['_PAUSECONTAINERREQUEST']._serialized_end=1253
-  _globals['_PAUSECONTAINERRESPONSE']._serialized_start=1255
-  _globals['_PAUSECONTAINERRESPONSE']._serialized_end=1318
-  _globals['_STOPCONTAINERREQUEST']._serialized_start=1320
-  _globals['_STOPCONTAINERREQUEST']._serialized_end=1398
-  _globals['_STOPCONTAINERRESPONSE']._serialized_start=1400
-  _globals['_STOPCONTAINERRESPONSE']._serialized_end=1462
-  _globals['_HEARTBEATCONTAINERREQUEST']._serialized_start=1464
-  _globals['_HEARTBEATCONTAINERREQUEST']._serialized_end=1505
-  _globals['_HEARTBEATCONTAINERRESPONSE']._serialized_start=1507
-  _globals['_HEARTBEATCONTAINERRESPONSE']._serialized_end=1574
-  _globals['_REMOVECONTAINERREQUEST']._serialized_start=1576
-  _globals['_REMOVECONTAINERREQUEST']._serialized_end=1629
-  _globals['_REMOVECONTAINERRESPONSE']._serialized_start=1631
-  _globals['_REMOVECONTAINERRESPONSE']._serialized_end=1656
-  _globals['_DIFFCONTAINERREQUEST']._serialized_start=1658
-  _globals['_DIFFCONTAINERREQUEST']._serialized_end=1694
-  _globals['_DIFFCONTAINERRESPONSE']._serialized_start=1696
-  _globals['_DIFFCONTAINERRESPONSE']._serialized_end=1757
-  _globals['_COMMITCONTAINERREQUEST']._serialized_start=1760
-  _globals['_COMMITCONTAINERREQUEST']._serialized_end=2063
-  _globals['_COMMITCONTAINERRESPONSE']._serialized_start=2065
-  _globals['_COMMITCONTAINERRESPONSE']._serialized_end=2121
-  _globals['_CONTAINERSERVICE']._serialized_start=2124
-  _globals['_CONTAINERSERVICE']._serialized_end=2983
+  _globals['_BUNDLESPEC']._serialized_start=208
+  _globals['_BUNDLESPEC']._serialized_end=333
+  _globals['_CREATECONTAINERREQUEST']._serialized_start=336
+  _globals['_CREATECONTAINERREQUEST']._serialized_end=775
+  _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._serialized_start=680
+  _globals['_CREATECONTAINERREQUEST_LABELSENTRY']._serialized_end=725
+  _globals['_CREATECONTAINERRESPONSE']._serialized_start=777
+  _globals['_CREATECONTAINERRESPONSE']._serialized_end=862
+  _globals['_GETCONTAINERREQUEST']._serialized_start=864
+  _globals['_GETCONTAINERREQUEST']._serialized_end=899
+  _globals['_GETCONTAINERRESPONSE']._serialized_start=901
+  _globals['_GETCONTAINERRESPONSE']._serialized_end=962
+  _globals['_LISTCONTAINERSREQUEST']._serialized_start=965
+  _globals['_LISTCONTAINERSREQUEST']._serialized_end=1099
+  _globals['_LISTCONTAINERSRESPONSE']._serialized_start=1101
+  _globals['_LISTCONTAINERSRESPONSE']._serialized_end=1190
+  _globals['_STARTCONTAINERREQUEST']._serialized_start=1192
+  _globals['_STARTCONTAINERREQUEST']._serialized_end=1229
+  _globals['_STARTCONTAINERRESPONSE']._serialized_start=1231
+  _globals['_STARTCONTAINERRESPONSE']._serialized_end=1294
+  _globals['_PAUSECONTAINERREQUEST']._serialized_start=1296
+  _globals['_PAUSECONTAINERREQUEST']._serialized_end=1349
+  _globals['_PAUSECONTAINERRESPONSE']._serialized_start=1351
+  _globals['_PAUSECONTAINERRESPONSE']._serialized_end=1414
+  _globals['_STOPCONTAINERREQUEST']._serialized_start=1416
+  _globals['_STOPCONTAINERREQUEST']._serialized_end=1494
+  _globals['_STOPCONTAINERRESPONSE']._serialized_start=1496
+  _globals['_STOPCONTAINERRESPONSE']._serialized_end=1558
+  _globals['_HEARTBEATCONTAINERREQUEST']._serialized_start=1560
+  _globals['_HEARTBEATCONTAINERREQUEST']._serialized_end=1601
+  _globals['_HEARTBEATCONTAINERRESPONSE']._serialized_start=1603
+  _globals['_HEARTBEATCONTAINERRESPONSE']._serialized_end=1670
+  _globals['_REMOVECONTAINERREQUEST']._serialized_start=1672
+  _globals['_REMOVECONTAINERREQUEST']._serialized_end=1725
+  _globals['_REMOVECONTAINERRESPONSE']._serialized_start=1727
+  _globals['_REMOVECONTAINERRESPONSE']._serialized_end=1752
+  _globals['_DIFFCONTAINERREQUEST']._serialized_start=1754
+  _globals['_DIFFCONTAINERREQUEST']._serialized_end=1790
+  _globals['_DIFFCONTAINERRESPONSE']._serialized_start=1792
+  _globals['_DIFFCONTAINERRESPONSE']._serialized_end=1853
+  _globals['_COMMITCONTAINERREQUEST']._serialized_start=1856
+  _globals['_COMMITCONTAINERREQUEST']._serialized_end=2159
+  _globals['_COMMITCONTAINERRESPONSE']._serialized_start=2161
+  _globals['_COMMITCONTAINERRESPONSE']._serialized_end=2217
+  _globals['_CONTAINERSERVICE']._serialized_start=2220
+  _globals['_CONTAINERSERVICE']._serialized_end=3079
 # @@protoc_insertion_point(module_scope)

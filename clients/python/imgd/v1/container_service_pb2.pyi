@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from imgd.v1 import container_pb2 as _container_pb2
 from imgd.v1 import image_pb2 as _image_pb2
 from imgd.v1 import image_service_pb2 as _image_service_pb2
+from imgd.v1 import transfer_pb2 as _transfer_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -109,6 +110,7 @@ class CreateContainerRequest(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Required. The image, as in ImageService."""
     container_id: _builtins.str
@@ -118,7 +120,7 @@ class CreateContainerRequest(_message.Message):
     prepare_rootfs: _builtins.bool
     """Prepare a writable root file system over the unpacked layers."""
     request_id: _builtins.str
-    """For safe retries, as in TagImageRequest."""
+    """For safe retries, as in TagImageRequest. What is repeated may have other credentials."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels. At most 64 KiB in all."""
@@ -131,6 +133,14 @@ class CreateContainerRequest(_message.Message):
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """Ask for a heartbeat this often, at least every second. Absent for none."""
 
+    @_builtins.property
+    def credentials(self) -> _transfer_pb2.RegistryCredentials:
+        """Input only. The caller's credentials for the registry that the image came from: what came with
+        credentials is given to those whose own that registry accepts, or has accepted lately. They are
+        shown to no other registry than that of the image's name. Absent means the daemon's own
+        configuration. Never stored, logged or returned.
+        """
+
     def __init__(
         self,
         *,
@@ -142,17 +152,22 @@ class CreateContainerRequest(_message.Message):
         bundle: Global___BundleSpec | None = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         request_id: _builtins.str = ...,
+        credentials: _transfer_pb2.RegistryCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bundle", b"_bundle", "_heartbeat_interval", b"_heartbeat_interval", "bundle", b"bundle", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bundle", b"_bundle", "_credentials", b"_credentials", "_heartbeat_interval", b"_heartbeat_interval", "bundle", b"bundle", "credentials", b"credentials", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bundle", b"_bundle", "_heartbeat_interval", b"_heartbeat_interval", "bundle", b"bundle", "container_id", b"container_id", "heartbeat_interval", b"heartbeat_interval", "image", b"image", "labels", b"labels", "platform", b"platform", "prepare_rootfs", b"prepare_rootfs", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bundle", b"_bundle", "_credentials", b"_credentials", "_heartbeat_interval", b"_heartbeat_interval", "bundle", b"bundle", "container_id", b"container_id", "credentials", b"credentials", "heartbeat_interval", b"heartbeat_interval", "image", b"image", "labels", b"labels", "platform", b"platform", "prepare_rootfs", b"prepare_rootfs", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bundle: _TypeAlias = _typing.Literal["bundle"]  # noqa: Y015
     _WhichOneofArgType__bundle: _TypeAlias = _typing.Literal["_bundle", b"_bundle"]  # noqa: Y015
+    _WhichOneofReturnType__credentials: _TypeAlias = _typing.Literal["credentials"]  # noqa: Y015
+    _WhichOneofArgType__credentials: _TypeAlias = _typing.Literal["_credentials", b"_credentials"]  # noqa: Y015
     _WhichOneofReturnType__heartbeat_interval: _TypeAlias = _typing.Literal["heartbeat_interval"]  # noqa: Y015
     _WhichOneofArgType__heartbeat_interval: _TypeAlias = _typing.Literal["_heartbeat_interval", b"_heartbeat_interval"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bundle) -> _WhichOneofReturnType__bundle | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credentials) -> _WhichOneofReturnType__credentials | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__heartbeat_interval) -> _WhichOneofReturnType__heartbeat_interval | None: ...
 

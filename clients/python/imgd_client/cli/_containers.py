@@ -17,9 +17,10 @@ from ._arguments import change_each, labels_of
 from ._command import command
 from ._complete import IMAGE, ContainerName
 from ._connect import connect
+from ._docker_config import credentials_for
 from ._format import format_option, is_table, write_rows, write_table
 from ._inspect import ZERO_TIME, each, json_time, write_found
-from ._names import familiar, short_id, split
+from ._names import familiar, may_be_id, short_id, split
 from ._times import DURATION
 from ._units import go_time, human_duration
 
@@ -175,6 +176,8 @@ def create(
         "labels": labels_of(labels),
         "platform": platform,
         "heartbeat": heartbeat,
+        # An ID does not say whose they would be.
+        "credentials": None if may_be_id(image) else credentials_for(image),
     }
     if bundle is None:
         if any(of_bundle.values()):

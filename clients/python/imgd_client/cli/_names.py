@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ __all__ = [
     "domain_of",
     "familiar",
     "has_version",
+    "may_be_id",
     "plain_error",
     "pulling_from",
     "repository",
@@ -44,6 +46,11 @@ def has_version(reference: str) -> bool:
     """Whether it has a tag or digest."""
     _, tag, digest = split(reference)
     return bool(tag or digest)
+
+
+def may_be_id(image: str) -> bool:
+    """Whether it may be an image's ID, or the beginning of one."""
+    return re.fullmatch(r"(images/.*|(sha(256|512):)?[0-9a-f]+)", image) is not None
 
 
 def host_and_path(reference: str) -> tuple[str, str]:

@@ -1,0 +1,377 @@
+"""Who may have what is here because of somebody's credentials (ADR-0013).
+
+A `Gate` is one pull's: what it may take of the store. `Proofs` are the daemon's: whether a caller
+may have a stored image without pulling it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from imgd_server.errors import Error, Origin, Reason
+from imgd_server.images import find_image, new_uid
+from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession, WriteSession
+from imgd_server.oci import Descriptor, Digest, FormatError, Reference, media
+from imgd_server.registry import Credentials
+from imgd_server.transfer._fetch import Fetcher, blame
+from imgd_server.transfer._flight import Flight, FlightTable
+from imgd_server.transfer._progress import now_us
+
+__all__ = ["Gate", "ProofConfig", "Proofs", "Proven", "fetch_proof"]
+
+# Repositories that are asked for one stored image; each costs a request, and most have one.
+_MAX_ASKED = 3
+_CHUNK = 1 << 19
+# When a registry says nothing about the caller.
+_SILENT = {
+    Reason.REGISTRY_UNREACHABLE,
+    Reason.REGISTRY_UNAVAILABLE,
+    Reason.REGISTRY_TIMEOUT,
+    Reason.REGISTRY_TLS,
+    Reason.REGISTRY_RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofConfig:
+    """How long a proof is good for (seconds), the key that credentials are hashed with, and whether
+    private content is everybody's all the same."""
+
+    lifetime: float = 3600.0
+    share: bool = False
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def scope(self, credentials: Credentials | None) -> str:
+        """Who somebody is, without telling it: the same for the same credentials alone."""
+        if credentials is None:
+            return "daemon"
+        if credentials.anonymous:
+            return "anonymous"
+        one = credentials
+        parts = (one.user, one.password, one.identity_token, one.registry_token)
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+
+    def oldest(self) -> int:
+        """What was proven before then is proven no more."""
+        return now_us() - int(self.lifetime * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a pull has proven: that its caller may read a repository, and what that gave.
+
+    `private` says that it did so for credentials.
+    """
+
+    repository: str
+    scope: str
+    private: bool
+    digests: tuple[Digest, ...]
+    oldest: int
+
+    def record(self, session: WriteSession) -> None:
+        """Takes note of it."""
+        if not self.private:
+            session.free_private(self.digests)
+            return
+        session.give_private(self.repository, self.digests)
+        session.put_proof(self.repository, self.scope, now_us(), self.oldest)
+
+
+@dataclass(slots=True)
+class Gate:
+    """What one pull may take of what is here. `private` says whether its registry answers for
+    credentials, as it turns out."""
+
+    metadata: MetadataStore
+    config: ProofConfig
+    reference: Reference
+    credentials: Credentials | None
+    private: bool = False
+    _open: set[str] = field(default_factory=set)
+    _marked: set[str] = field(default_factory=set)
+
+    async def mark(self, targets: Sequence[Descriptor]) -> None:
+        """Before content that is not here is asked for: says whose it will be."""
+        fresh = [one.digest for one in targets if one.digest not in self._marked]
+        if self.private and fresh:
+            await self.metadata.write(
+                lambda session: session.mark_private(self.reference.name, fresh)
+            )
+            self._marked.update(fresh)
+
+    async def closed(self, targets: Sequence[Descriptor]) -> dict[str, list[str]]:
+        """Those of the targets, which are here and held, that this pull's repository has yet to
+        prove that it has; each with the repositories that gave it."""
+        asked = [one.digest for one in targets if one.digest not in self._open]
+        if self.config.share or not asked:
+            return {}
+        closed = await self.metadata.read(
+            lambda session: session.closed_to(self.reference.name, asked)
+        )
+        # What is held stays, so nobody can bring it here with credentials later.
+        self._open.update(one for one in asked if one not in closed)
+        return closed
+
+    def open(self, target: Descriptor) -> None:
+        """Takes note that the repository has proven to have it."""
+        self._open.add(target.digest)
+
+    def proven(self, digests: Sequence[Digest]) -> Proven:
+        """What it comes to, when all these were had."""
+        return Proven(
+            self.reference.name,
+            self.config.scope(self.credentials),
+            self.private,
+            tuple(digests),
+            self.config.oldest(),
+        )
+
+
+async def fetch_proof(
+    flight: Flight[Any],
+    fetcher: Fetcher,
+    reference: Reference,
+    target: Descriptor,
+    credentials: Credentials | None,
+    givers: Sequence[str],
+) -> None:
+    """Proves that the reference's repository has content that is here: by asking, where it is one
+    of the registry that gave it, else by its bytes, which are dropped.
+
+    Raises DIGEST_MISMATCH, SIZE_MISMATCH, and what the fetcher does.
+    """
+    manifest = media.is_manifest(target.media_type) or media.is_index(target.media_type)
+    if target.data is not None:
+        _check(target, Digest.of(target.data, target.digest.algorithm).hex)
+        return
+    if manifest:
+        await fetcher.read(flight, reference, target, credentials)
+        return
+    if any(Reference.parse(one).domain == reference.domain for one in givers):
+        try:
+            size = await fetcher.blob_size(flight, reference, target.digest, credentials)
+        except Error as error:
+            # One that is to be had by its URLs alone.
+            if error.reason is not Reason.REMOTE_NOT_FOUND or not target.urls:
+                raise
+        else:
+            if size != target.size:
+                raise Error(
+                    Reason.SIZE_MISMATCH,
+                    f"{target.digest} has {target.size} bytes, and {reference.domain} says {size}",
+                    digest=target.digest,
+                )
+            return
+    hashing = _Hashing(flight, fetcher, reference, target, credentials)
+    await fetcher.persist(flight, reference, hashing.attempt, lane=fetcher.lanes.blobs)
+
+
+class _Hashing:
+    """A blob on its way to nowhere; another attempt goes on where the last one stopped."""
+
+    def __init__(
+        self,
+        flight: Flight[Any],
+        fetcher: Fetcher,
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+    ) -> None:
+        self._flight, self._target = flight, target
+        self._open = partial(fetcher.registry.open_blob, reference, target)
+        self._credentials = credentials
+        self._restart()
+
+    def _restart(self) -> None:
+        self._hasher = self._target.digest.hasher()
+        self._flight.done_bytes = 0
+
+    def attempt(self) -> None:
+        """Reads and hashes to the end."""
+        flight, buffer = self._flight, memoryview(bytearray(_CHUNK))
+        if flight.done_bytes >= self._target.size:
+            self._restart()
+        with self._open(flight.done_bytes, self._credentials, flight.cancellation) as stream:
+            flight.host = stream.host
+            if stream.offset != flight.done_bytes:
+                self._restart()
+            while length := stream.readinto(buffer):
+                self._hasher.update(buffer[:length])
+                flight.done_bytes += length
+                flight.moved_bytes += length
+            flight.cancellation.check()
+            try:
+                _check(self._target, self._hasher.hexdigest())
+            except Error:
+                stream.distrust()
+                self._restart()
+                raise
+
+
+def _check(target: Descriptor, found: str) -> None:
+    if found != target.digest.hex:
+        raise Error(
+            Reason.DIGEST_MISMATCH,
+            f"the bytes of {target.digest} have another digest",
+            digest=target.digest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Whether callers may have stored images. Its methods belong to one event loop."""
+
+    metadata: MetadataStore
+    config: ProofConfig
+    fetcher: Fetcher
+    flights: FlightTable
+
+    async def admit(
+        self,
+        image: ImageRecord,
+        name: str,
+        credentials: Credentials | None,
+        *,
+        uid: str = "",
+        may_ask: bool = True,
+        watch: Callable[[Flight[Any]], None] = lambda _: None,
+    ) -> bool:
+        """Lets a caller have a stored image, called `name`, if it is for everybody, or if the
+        caller has proven, or proves now, that a repository that gave it lets him read it.
+
+        False where that can't be found out: he brings credentials for a registry that did not give
+        it. `watch` is shown what is asked. Raises REGISTRY_UNAUTHORIZED where the registry refuses
+        or (without `may_ask`) can't be asked, and the registry's failures.
+        """
+        if self.config.share:
+            return True
+        reference = _reference(name)
+        scope, oldest = self.config.scope(credentials), self.config.oldest()
+
+        def look(session: ReadSession) -> tuple[bool, list[str]]:
+            digest = image.target.digest
+            if not session.is_private(digest):
+                return True, []
+            givers = session.givers(digest)
+            return any(
+                (session.proven(one, scope) or 0) >= max(oldest, 1) for one in givers
+            ), givers
+
+        admitted, givers = await self.metadata.read(look)
+        if admitted:
+            return True
+        if not may_ask:
+            raise _unproven(reference, name)
+        asked = _to_ask(givers, reference, credentials)
+        if not asked:
+            return False
+        for position, repository in enumerate(asked, 1):
+            where = Reference.parse(f"{repository}@{image.target.digest}")
+            if reference and reference.name == repository:
+                where = reference.with_default_tag()
+            try:
+                await self._ask(where, credentials, uid or new_uid(), watch)
+            except Error as error:
+                if position < len(asked) and error.reason is not Reason.CANCELLED:
+                    continue
+                raise _refused(error, name, where) from error
+            await self.metadata.write(
+                lambda session: session.put_proof(repository, scope, now_us(), oldest)  # noqa: B023
+            )
+            break
+        return True
+
+    async def admit_named(self, name: str, credentials: Credentials | None) -> str:
+        """Admits a caller to what a name (or ID) stands for; returns the image's uid, empty where
+        there is none. Raises as `admit`, and IMAGE_AMBIGUOUS."""
+        try:
+            image = await self.metadata.read(lambda session: find_image(session, name))
+        except Error as error:
+            if error.reason is Reason.IMAGE_NOT_FOUND:
+                return ""  # for what comes next to say, unless it knows this request
+            raise
+        if not await self.admit(image, name, credentials):
+            raise Error(
+                Reason.REGISTRY_UNAUTHORIZED,
+                f"{name} came from another registry, with credentials: name it as that has it, and "
+                "bring credentials for that",
+            )
+        return image.uid
+
+    async def _ask(
+        self,
+        reference: Reference,
+        credentials: Credentials | None,
+        uid: str,
+        watch: Callable[[Flight[Any]], None],
+    ) -> None:
+        async def work(flight: Flight[None]) -> None:
+            resolved = await self.fetcher.resolve(flight, reference, credentials)
+            flight.host = resolved.host
+
+        scope = credentials.scope if credentials else ""
+        async with self.flights.join(("prove", str(reference), scope), uid, work) as flight:
+            watch(flight)
+            await flight.result()
+
+
+def _reference(name: str) -> Reference | None:
+    try:
+        return Reference.parse(name)
+    except FormatError:
+        return None
+
+
+def _to_ask(
+    givers: Sequence[str], reference: Reference | None, credentials: Credentials | None
+) -> list[str]:
+    """The repositories to be asked: a caller's credentials are shown to no other registry than that
+    of the name that he gave, or to the only one that there is."""
+    domains = {Reference.parse(one).domain for one in givers}
+    named = reference.domain if reference else ""
+    if credentials is not None and not credentials.anonymous:
+        if named not in domains and (len(domains) > 1 or (reference and not _is_id(reference))):
+            return []
+        domains = {named} if named in domains else domains
+    found = [one for one in givers if Reference.parse(one).domain in domains]
+    own = reference.name if reference else ""
+    return sorted(found, key=lambda one: one != own)[:_MAX_ASKED]
+
+
+def _is_id(reference: Reference) -> bool:
+    """Whether it may be an ID, or the beginning of one, that reads as a name."""
+    digits = reference.path.removeprefix("library/")
+    return digits == "sha256" or not set(digits) - set("0123456789abcdef")
+
+
+def _unproven(reference: Reference | None, name: str) -> Error:
+    return Error(
+        Reason.REGISTRY_UNAUTHORIZED,
+        f"{name} is here for those whose credentials its registry has accepted lately, and the "
+        "pull policy does not let it be asked about these: pull with IF_NOT_PRESENT or ALWAYS",
+        origin=Origin.SOURCE,
+        reference=str(reference) if reference else "",
+        host=reference.domain if reference else "",
+    )
+
+
+def _refused(error: Error, name: str, where: Reference) -> Error:
+    """What a registry's refusal, or silence, means for what is here."""
+    own = Error.from_json(blame(error).to_json())
+    own.reference = own.reference or str(where)
+    if own.reason in _SILENT:
+        own.message = (
+            f"{name} is here, but {where.domain} can't be asked whether these credentials may have "
+            f"it: {error.message}"
+        )
+    elif own.reason is not Reason.CANCELLED:
+        own.message = f"{name} is here, but its registry does not give it to you: {error.message}"
+    return own
