@@ -256,7 +256,7 @@ async def test_a_full_disk_is_said_and_can_be_mended(
         raise Error(Reason.DISK_FULL, "no room for the blob; free some, and try again")
 
     with monkeypatch.context() as patched:
-        patched.setattr("imgd_server.content._local._Writer.write", full)
+        patched.setattr("imgd_server.content._writer.Writer.write", full)
         answer = await patch(inside, upload, DATA[1000:])
     assert (answer.status, answer.code) == (507, "DENIED")
     assert "free some" in answer.body.decode()

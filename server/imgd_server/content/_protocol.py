@@ -42,7 +42,8 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class PartialInfo:
-    """An ingest that was left unfinished. `updated_at` is in seconds since the epoch."""
+    """An ingest that was left unfinished. `size` is how many bytes are there, gaps apart;
+    `updated_at` is in seconds since the epoch."""
 
     key: str
     size: int
@@ -139,8 +140,8 @@ class Followed(Protocol):
 class Ingest(Protocol):
     """A blob that is being written. One at a time for a key.
 
-    Used by one thread at a time. Leaving it without `commit` or `abort` keeps the bytes for a later
-    ingest of the same key.
+    Used by one thread at a time, but for `write_at`. Leaving it without `commit` or `abort` keeps
+    the bytes for a later ingest of the same key.
     """
 
     @property
@@ -152,6 +153,31 @@ class Ingest(Protocol):
         """Appends. Hashes as it writes. Raises SIZE_MISMATCH past the expected size (and keeps
         nothing of that write), DISK_FULL when there is no room; that ends the ingest, and a later
         one goes on with what was written."""
+        ...
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """What is there, as ranges (start, end) apart from each other, in order: the bytes before
+        `offset`, and what `write_at` has left behind gaps, also in an earlier ingest."""
+        ...
+
+    def open_ranks(self) -> None:
+        """Begins writing by ranges: until `close_ranks`, there is no `write`."""
+        ...
+
+    def write_at(self, offset: int, data: Buffer) -> None:
+        """Writes somewhere, also behind gaps; from several threads at once. Of bytes that are there
+        already, or that another thread is writing, nothing changes: the first stay.
+
+        Hashes what has come to be there in order, behind the writers: `offset` follows. What is
+        written outlives the process at once, gaps and all, and is synced now and then. Raises
+        SIZE_MISMATCH past the expected size, and DISK_FULL, after which the ingest is to be closed.
+        """
+        ...
+
+    def close_ranks(self) -> None:
+        """Ends writing by ranges, when no thread does any more: what is behind a gap is forgotten,
+        and the next write is at `offset`."""
         ...
 
     def restart(self) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from imgd_server.content import BlobInfo, LocalContentStore
+from imgd_server.content import BlobInfo, LocalContentStore, _writer
 from imgd_server.content import _files as files
-from imgd_server.content import _local as local
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 
@@ -89,7 +88,7 @@ def test_nobody_else_reads_and_nobody_writes(root: Path) -> None:
     finally:
         os.umask(umask)
     folders = [path for path in root.rglob("*") if path.is_dir()]
-    assert len(folders) == 5
+    assert len(folders) == 6
     assert {mode(folder) for folder in [root, *folders]} == {0o700}
     assert mode(root / "blobs/sha256" / DIGEST.hex) == 0o444
     assert mode(root / "ingest/upload:1") == 0o600
@@ -153,9 +152,9 @@ def test_a_new_store_is_durable_itself(root: Path, monkeypatch: pytest.MonkeyPat
 
 def test_write_back_begins_early(store: LocalContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    monkeypatch.setattr(local, "_WRITE_BACK", 1000)
+    monkeypatch.setattr(_writer, "_WRITE_BACK", 1000)
     monkeypatch.setattr(
-        local, "begin_write_back", lambda _file, offset, length: begun.append((offset, length))
+        _writer, "begin_write_back", lambda _file, offset, length: begun.append((offset, length))
     )
     with store.ingest("key") as ingest:
         for size in (600, 600, 100, 1000):
@@ -169,7 +168,7 @@ def test_write_back_begins_early(store: LocalContentStore, monkeypatch: pytest.M
 def test_write_back_is_a_hint(
     store: LocalContentStore, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    monkeypatch.setattr(local, "_WRITE_BACK", 1000)
+    monkeypatch.setattr(_writer, "_WRITE_BACK", 1000)
     if not known:
         monkeypatch.setattr(files, "_sync_file_range", None)
     put(store)

@@ -77,7 +77,7 @@ def test_a_small_blob_is_stored_whole_or_not_at_all(
         raise Error(Reason.DISK_FULL, "no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("imgd_server.content._local._Writer.write", full)
+        patched.setattr("imgd_server.content._writer.Writer.write", full)
         with pytest.raises(Error):
             put_bytes(content, Digest.of(b"data"), b"data")
     assert list(content.partials()) == []
