@@ -287,6 +287,7 @@ def _transfers(config: Config, key: bytes) -> TransferConfig:
         max_concurrent_blobs=config.max_concurrent_blobs,
         retention=config.transfer_retention,
         partial_lifetime=config.partial_lifetime,
+        layout_roots=tuple(os.path.normpath(one) for one in config.layout_roots),
         proofs=ProofConfig(config.proof_lifetime, config.share_private, key),
     )
 

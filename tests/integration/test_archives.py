@@ -208,6 +208,8 @@ def test_what_one_daemon_saves_another_loads_as_it_is(
         loaded = other.imgctl("load", stdin=save.stdout)
         assert save.wait(PATIENCE) == 0
     assert ok(loaded).splitlines() == [f"Loaded image: {name}" for name in names]
+    kinds = other.imgctl("transfers", "--format", "{{.Kind}} {{.Image}}")
+    assert kinds.stdout == f"load {names[0]}, and 3 more\n"
     for name in names:
         here, there = stored(daemon, name), stored(other, name)
         assert there.target == here.target
@@ -289,3 +291,38 @@ def test_a_saved_archive_replaces_a_file_and_a_device_takes_it(
     ok(daemon.imgctl("save", "-o", "/dev/null", name))
     assert Path("/dev/null").is_char_device()
     assert json.loads(raw(f"oci-archive:{path}"))["schemaVersion"] == 2
+
+
+# --- layouts as folders
+
+
+def test_layouts_of_skopeo_are_read_and_written(real_images: RealImages, tmp_path: Path) -> None:
+    roots = tmp_path / "layouts"
+    roots.mkdir()
+    run("skopeo", "copy", "--quiet", "--all", f"oci:{real_images.folder / 'multi'}:multi",
+        f"oci:{roots / 'theirs'}:multi")  # fmt: skip
+    theirs, ours = f"oci:{roots / 'theirs'}:multi", f"oci:{roots / 'ours'}:copy"
+    with (
+        run_daemon(tmp_path / "state", "--layout-roots", str(roots)) as daemon,
+        Client(daemon.address) as client,
+    ):
+        source = transfer_pb2.LayoutEndpoint(path=str(roots / "theirs"), ref_name="multi")
+        target = transfer_pb2.LayoutEndpoint(path=str(roots / "ours"), ref_name="copy")
+        store = transfer_pb2.StoreEndpoint(image="test.com/multi:1", tags=["test.com/multi:1"])
+
+        def moved(**sides: Any) -> transfer_pb2.Transfer:
+            request = transfer_service_pb2.StartTransferRequest(
+                source=transfer_pb2.TransferSource(**sides["source"]),
+                destination=transfer_pb2.TransferDestination(**sides["destination"]),
+            )
+            *_, last = client.watch(client.transfers.start(request).name)
+            assert last.finished.transfer.state == transfer_pb2.TRANSFER_STATE_SUCCEEDED, last
+            return last.finished.transfer
+
+        read = moved(source={"layout": source}, destination={"store": store})
+        assert read.source.layout == source
+        assert digest_of(raw(theirs)) == read.outcome.target.digest
+        written = moved(source={"store": store}, destination={"layout": target})
+        assert written.destination.layout == target
+    assert raw(ours) == raw(theirs)
+    run("skopeo", "copy", "--quiet", "--all", ours, f"dir:{tmp_path / 'dir'}")

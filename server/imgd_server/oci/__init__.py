@@ -17,10 +17,13 @@ from ._archive import (
     docker_manifest,
     is_layout,
     layout_document,
+    layout_entry,
     layout_index,
+    named_entry,
     parse_blob_path,
     parse_docker_document,
     parse_layout_index,
+    select_entry,
 )
 from ._config import MAX_CONFIG_BYTES, HistoryEntry, ImageConfig, parse_config
 from ._descriptor import Descriptor
@@ -76,14 +79,17 @@ __all__ = [
     "is_layout",
     "is_loopback_host",
     "layout_document",
+    "layout_entry",
     "layout_index",
     "manifest_type",
     "media",
+    "named_entry",
     "parse_blob_path",
     "parse_config",
     "parse_docker_document",
     "parse_layout_index",
     "parse_manifest",
     "parse_rfc3339",
+    "select_entry",
     "select_platforms",
 ]

@@ -158,6 +158,59 @@ def layout_index(images: Sequence[LayoutImage]) -> bytes:
     return _dump({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": entries})
 
 
+def select_entry(raw: bytes, ref_name: str) -> Descriptor:
+    """The entry of a layout's ``index.json`` with this ref name; empty where there is one alone.
+
+    Raises:
+        FormatError: ``ARCHIVE_INVALID`` where there is none, or where several could be meant; what
+            `parse_manifest` raises.
+    """
+    index = parse_manifest(raw, media.OCI_INDEX)
+    assert isinstance(index, Index)
+    found = [
+        one
+        for one in index.manifests
+        if not ref_name or ref_name in (one.annotations.get(key) for key in (_REF_NAME, _FULL_NAME))
+    ]
+    if len(found) != 1:
+        known = [one.annotations.get(_REF_NAME, "") for one in index.manifests]
+        names = ", ".join(show(name) for name in known if name)[:500] or "none"
+        wanted = f"entries named {show(ref_name)}" if ref_name else "entries, and no name was given"
+        raise FormatError(
+            "ARCHIVE_INVALID", f"the layout has {len(found)} {wanted}; names are: {names}", ref_name
+        )
+    return found[0]
+
+
+def layout_entry(raw: bytes, entry: Descriptor) -> bytes:
+    """Write a layout's ``index.json`` with an entry more, or in the place of those of its ref name;
+    without one, of those that are the same. The others stay as they are written.
+
+    Raises:
+        FormatError: What `parse_manifest` raises.
+    """
+    index = parse_manifest(raw, media.OCI_INDEX)
+    assert isinstance(index, Index)
+    name = entry.annotations.get(_REF_NAME, "")
+    document = load_object(raw, reason="MANIFEST_INVALID", what=LAYOUT_INDEX)
+    entries = Fields(document, reason="MANIFEST_INVALID", where="").array("manifests")
+    kept = [
+        written
+        for one, written in zip(index.manifests, entries, strict=True)
+        if (one.annotations.get(_REF_NAME, "") != name if name else one.digest != entry.digest)
+    ]
+    return _dump({**document, "manifests": [*kept, entry.to_json()]})
+
+
+def named_entry(target: Descriptor, reference: Reference | None, ref_name: str) -> Descriptor:
+    """The entry of an image that is known by a reference, or by a ref name, or by none."""
+    name = ref_name or (str(reference.tag or reference) if reference else "")
+    annotations = {_FULL_NAME: str(reference)} if reference else {}
+    if name:
+        annotations[_REF_NAME] = name
+    return replace(target, annotations=annotations, data=None)
+
+
 def parse_docker_document(raw: bytes) -> tuple[DockerImage, ...]:
     """Read docker's ``manifest.json``.
 

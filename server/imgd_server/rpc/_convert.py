@@ -21,6 +21,7 @@ from imgd_server.transfer import (
     Activity,
     ArchiveEndpoint,
     Endpoint,
+    LayoutEndpoint,
     Node,
     NodeState,
     Outcome,
@@ -303,6 +304,9 @@ def _endpoint(value: Endpoint) -> dict[str, Any]:
         return {"registry": registry}
     if isinstance(value, ArchiveEndpoint):
         return {"archive": transfer_pb2.ArchiveEndpoint(images=value.images)}
+    if isinstance(value, LayoutEndpoint):
+        layout = transfer_pb2.LayoutEndpoint(path=value.path, ref_name=value.ref_name)
+        return {"layout": layout}
     store = transfer_pb2.StoreEndpoint(
         image=value.image, tags=value.tags, policy=_policy(value.policy), unpack=value.unpack
     )

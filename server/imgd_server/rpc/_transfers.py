@@ -19,6 +19,7 @@ from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_siz
 from imgd_server.transfer import (
     ArchiveEndpoint,
     Endpoint,
+    LayoutEndpoint,
     LeaseRequest,
     PullPolicy,
     RegistryEndpoint,
@@ -33,7 +34,14 @@ __all__ = ["TRANSFERS", "TransferServicer"]
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # The pairs that StartTransfer knows, for GetCapabilities.
-TRANSFERS = ("registry>store", "store>registry", "registry>registry", "archive>store")
+TRANSFERS = (
+    "registry>store",
+    "store>registry",
+    "registry>registry",
+    "archive>store",
+    "layout>store",
+    "store>layout",
+)
 
 _POLICIES = {
     transfer_pb2.PULL_POLICY_UNSPECIFIED: PullPolicy.ALWAYS,
@@ -176,21 +184,29 @@ def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
         )
     if destination == "store":
         _refuse_wishes(request.source.registry, "all_tags", "include_referrers")
-    if source == "archive":
+    if source in ("archive", "layout"):
         _refuse_wishes(request.destination.store, "unpack")
     return _transfer_spec(
         _source(request.source),
-        _registry(request.destination.registry)
-        if destination == "registry"
-        else _store(request.destination.store),
+        _destination(request.destination),
         request.platforms,
         request.limits,
     )
 
 
+def _destination(destination: transfer_pb2.TransferDestination) -> Endpoint:
+    if destination.HasField("registry"):
+        return _registry(destination.registry)
+    if destination.HasField("layout"):
+        return LayoutEndpoint(destination.layout.path, destination.layout.ref_name)
+    return _store(destination.store)
+
+
 def _source(source: transfer_pb2.TransferSource) -> Endpoint:
     if source.HasField("archive"):
         return ArchiveEndpoint(tuple(source.archive.images))
+    if source.HasField("layout"):
+        return LayoutEndpoint(source.layout.path, source.layout.ref_name)
     if source.HasField("registry"):
         return _registry(source.registry)
     return _store(source.store, "source.store.")

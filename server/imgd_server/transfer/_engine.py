@@ -9,11 +9,17 @@ from imgd_server.images import LayerUnpacker
 from imgd_server.metadata import MetadataStore
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
+from imgd_server.transfer._layouts import allowed_place
 from imgd_server.transfer._proofs import ProofConfig, Proofs
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._send import Sender
-from imgd_server.transfer._spec import RegistryEndpoint, StoreEndpoint, TransferSpec
+from imgd_server.transfer._spec import (
+    LayoutEndpoint,
+    RegistryEndpoint,
+    StoreEndpoint,
+    TransferSpec,
+)
 
 __all__ = ["Engine", "TransferConfig"]
 
@@ -65,8 +71,12 @@ class Engine:
         return Proofs(self.metadata, self.config.proofs, self.fetcher, self.flights)
 
     def check(self, spec: TransferSpec) -> None:
-        """Raises UNSUPPORTED for what this daemon has no part for."""
+        """Raises UNSUPPORTED for what this daemon has no part for, FIELD_INVALID for a folder where
+        callers may name none."""
         destination = spec.destination
+        for side, endpoint in (("source", spec.source), ("destination", destination)):
+            if isinstance(endpoint, LayoutEndpoint):
+                allowed_place(endpoint.path, self.config.layout_roots, f"{side}.layout.path")
         if isinstance(destination, RegistryEndpoint):
             if self.sender is None:
                 raise Error(Reason.UNSUPPORTED, "this daemon can't write to registries")

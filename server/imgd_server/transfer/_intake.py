@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Origin, Reason, from_format
@@ -18,16 +19,29 @@ from imgd_server.oci import (
     FormatError,
     parse_blob_path,
 )
-from imgd_server.transfer._members import Member, Members, refused
+from imgd_server.transfer._members import Member, refused
 from imgd_server.transfer._pipes import Flow
 from imgd_server.transfer._progress import NodeState
 from imgd_server.transfer._room import RESERVE
 
-__all__ = ["Intake", "Watcher"]
+__all__ = ["Intake", "Source", "Watcher"]
 
 _DOCUMENTS = {DOCKER_DOCUMENT, LAYOUT_DOCUMENT, LAYOUT_INDEX}
 # What dockers before 25 write for dockers before 1.10, and nobody reads.
 _OLD = re.compile(r"repositories|[0-9a-f]{64}/(?:json|VERSION)", re.ASCII)
+
+
+class Source(Protocol):
+    """The members of an archive, or of what is like one; see `Members`."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+    def data(self) -> Iterator[memoryview]:
+        """See Members."""
+        ...
+
+    def resolve(self, path: str) -> str:
+        """See Members."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,7 @@ class Intake:
     `fetched` bytes were stored anew, `reused` were here.
     """
 
-    members: Members
+    members: Source
     content: ContentStore
     key: str
     hold: Callable[[Digest], None]

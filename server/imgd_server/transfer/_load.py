@@ -16,11 +16,13 @@ from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import image_event, take_lease
 from imgd_server.metadata import ImageRecord, TransferRecord, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
+from imgd_server.registry import Cancellation
 from imgd_server.threads import in_thread
 from imgd_server.transfer import _commit
 from imgd_server.transfer._archived import Archived, Found
 from imgd_server.transfer._engine import Engine
-from imgd_server.transfer._intake import Intake, Watcher
+from imgd_server.transfer._intake import Intake, Source, Watcher
+from imgd_server.transfer._layouts import LayoutMembers, opened_layout
 from imgd_server.transfer._members import Member, Members, refused
 from imgd_server.transfer._outcome import Outcome, PullResult, TransferState
 from imgd_server.transfer._pipes import Flow, Inbox
@@ -34,9 +36,14 @@ from imgd_server.transfer._progress import (
     outline,
 )
 from imgd_server.transfer._run import Commit, Run
-from imgd_server.transfer._spec import ArchiveEndpoint, LeaseRequest, StoreEndpoint
+from imgd_server.transfer._spec import (
+    ArchiveEndpoint,
+    LayoutEndpoint,
+    LeaseRequest,
+    StoreEndpoint,
+)
 
-__all__ = ["load"]
+__all__ = ["load", "load_layout"]
 
 # Loads have so many threads in all: their callers may be slow, and others need theirs.
 _LANE = "archives"
@@ -45,7 +52,21 @@ _MAX_WARNINGS = 100
 
 async def load(engine: Engine, run: Run, inbox: Inbox) -> Commit:
     """Does the work of a load; what it returns shows what is stored then."""
-    return await _Loading(engine, run, inbox).work()
+    return await _Loading(engine, run, Members(inbox.read), inbox.fail, inbox.loaded).work()
+
+
+async def load_layout(engine: Engine, run: Run) -> Commit:
+    """As `load`, of an image of a layout's folder."""
+    source, stopped = run.spec.source, Cancellation()
+    assert isinstance(source, LayoutEndpoint)
+    roots = engine.config.layout_roots
+    opening = opened_layout(source.path, roots, "source.layout.path")
+    folder = await in_thread(opening.__enter__)
+    try:
+        members = LayoutMembers(folder, source.ref_name, stopped.check)
+        return await _Loading(engine, run, members, lambda _: stopped.cancel(), []).work()
+    finally:
+        opening.__exit__(None, None, None)
 
 
 @dataclass(slots=True)
@@ -54,7 +75,9 @@ class _Loading:
 
     engine: Engine
     run: Run
-    inbox: Inbox
+    members: Source
+    fail: Callable[[Error], None]
+    loaded: list[ImageRecord]
     target: Descriptor | None = None
     uploaded: int = 0
     _intake: Intake = field(init=False)
@@ -62,7 +85,7 @@ class _Loading:
 
     def __post_init__(self) -> None:
         self._intake = Intake(
-            Members(self.inbox.read),
+            self.members,
             self.engine.fetcher.content,
             _commit.holding_lease(self.run.record.uid),
             self._hold_and_wait,
@@ -82,7 +105,6 @@ class _Loading:
 
     async def work(self) -> Commit:
         run, spec = self.run, self.run.spec
-        assert isinstance(spec.source, ArchiveEndpoint)
         assert isinstance(spec.destination, StoreEndpoint)
         run.moving = self
         await self._hold([])
@@ -95,10 +117,11 @@ class _Loading:
             try:
                 found = await asyncio.shield(job)
             except asyncio.CancelledError:
-                self.inbox.fail(Error(Reason.CANCELLED, "cancelled"))
+                self.fail(Error(Reason.CANCELLED, "cancelled"))
                 await asyncio.wait([job])
                 raise
-        names = spec.destination.tags or spec.source.images
+        given = spec.source.images if isinstance(spec.source, ArchiveEndpoint) else ()
+        names = spec.destination.tags or given
         if names and len(found) > 1:
             raise refused(f"it has {len(found)} images, and the names that were given are for one")
         if names:
@@ -114,7 +137,7 @@ class _Loading:
             fetched=self.fetched,
             reused=self.reused,
             warnings=tuple(archived.warnings[:_MAX_WARNINGS]),
-            loaded=self.inbox.loaded,
+            loaded=self.loaded,
         )
 
     def _read(self, archived: Archived) -> list[Found]:

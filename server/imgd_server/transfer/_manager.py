@@ -26,7 +26,7 @@ from imgd_server.transfer._engine import Engine, TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._lanes import Lanes
-from imgd_server.transfer._load import load
+from imgd_server.transfer._load import load, load_layout
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._pipes import Inbox, Outbox
 from imgd_server.transfer._progress import Progress, now_us
@@ -35,10 +35,10 @@ from imgd_server.transfer._pulling import pull
 from imgd_server.transfer._pushing import push
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
-from imgd_server.transfer._save import save
+from imgd_server.transfer._save import save, save_layout
 from imgd_server.transfer._send import Sender
 from imgd_server.transfer._sources import Listing
-from imgd_server.transfer._spec import TransferSpec, validated
+from imgd_server.transfer._spec import LayoutEndpoint, TransferSpec, validated
 from imgd_server.transfer._watch import WatchEvent, watch
 
 __all__ = ["TransferManager"]
@@ -398,6 +398,10 @@ class TransferManager:
                 return await load(self._engine, run, run.pipe)
             if isinstance(run.pipe, Outbox):
                 return await save(self._engine, run, run.pipe)
+            if isinstance(run.spec.source, LayoutEndpoint):
+                return await load_layout(self._engine, run)
+            if isinstance(run.spec.destination, LayoutEndpoint):
+                return await save_layout(self._engine, run)
             return await (pull if run.spec.is_pull else push)(self._engine, run)
 
     async def _conclude(self, run: Run) -> None:

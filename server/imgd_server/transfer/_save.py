@@ -35,17 +35,26 @@ from imgd_server.oci import (
     layout_document,
     layout_index,
     media,
+    named_entry,
 )
+from imgd_server.registry import Cancellation
 from imgd_server.threads import in_thread
 from imgd_server.transfer import _commit
 from imgd_server.transfer._engine import Engine
+from imgd_server.transfer._layouts import LayoutFolder, opened_layout
 from imgd_server.transfer._outcome import Outcome, TransferState
 from imgd_server.transfer._pipes import Flow, Outbox
 from imgd_server.transfer._progress import ActivityKind, Node, NodeState, kind_of, now_us, outline
 from imgd_server.transfer._run import Commit, Run
-from imgd_server.transfer._spec import ArchiveEndpoint, ArchiveForm, TransferSpec
+from imgd_server.transfer._spec import (
+    ArchiveEndpoint,
+    ArchiveForm,
+    LayoutEndpoint,
+    StoreEndpoint,
+    TransferSpec,
+)
 
-__all__ = ["save"]
+__all__ = ["save", "save_layout"]
 
 # A message of a call stays below 1 MiB with its framing.
 _CHUNK = (1 << 20) - 1024
@@ -58,6 +67,42 @@ _END = bytes(2 * _BLOCK)
 async def save(engine: Engine, run: Run, outbox: Outbox) -> Commit:
     """Does the work of a save; what it returns notes what was written."""
     return await _Saving(engine, run, outbox).work()
+
+
+async def save_layout(engine: Engine, run: Run) -> Commit:
+    """As `save`, of one image to a layout's folder."""
+    source, destination = run.spec.source, run.spec.destination
+    assert isinstance(source, StoreEndpoint)
+    assert isinstance(destination, LayoutEndpoint)
+    run.moving = work = _Saving(engine, run, Outbox())
+    chosen = await engine.metadata.write(
+        partial(_choose, uid=run.record.uid, texts=[source.image], spec=run.spec)
+    )
+    image, names = chosen[0].image, chosen[0].references
+    work.target = image.target
+    plan = await asyncio.to_thread(_plan, engine.fetcher.content, chosen, ArchiveForm.OCI)
+    entry = named_entry(image.target, names[0] if names else None, destination.ref_name)
+    stopped = Cancellation()
+    opening = opened_layout(
+        destination.path, engine.config.layout_roots, "destination.layout.path", create=True
+    )
+    folder = await in_thread(opening.__enter__)
+    try:
+        layout = LayoutFolder(folder)
+        await in_thread(layout.begin)
+        work.plan(plan)
+        for blob in plan.blobs:
+            await work.write(layout, blob, stopped)
+        await in_thread(partial(layout.name, entry))
+    finally:
+        opening.__exit__(None, None, None)
+    return partial(
+        _commit_save,
+        chosen=chosen,
+        uploaded=work.uploaded,
+        reused=work.reused,
+        warnings=plan.warnings,
+    )
 
 
 @dataclass(slots=True)
@@ -104,16 +149,41 @@ class _Saving:
         )
         self.target = chosen[0].image.target
         plan = await asyncio.to_thread(_plan, self._content, chosen, endpoint.form)
-        for blob in plan.blobs:
-            run.progress.add(Node(blob.digest, kind_of(blob.media_type), outline(blob)))
-        run.progress.planned = True
-        run.progress.touch()
+        self.plan(plan)
         for name, document in plan.documents.items():
             await self.outbox.put(_header(name, len(document)) + document + _padding(document))
         for blob in plan.blobs:
             await self._send(blob)
         await self.outbox.put(_END)
         return partial(_commit_save, chosen=chosen, uploaded=self.uploaded, warnings=plan.warnings)
+
+    def plan(self, plan: _Plan) -> None:
+        """Shows what is to go."""
+        progress = self.run.progress
+        for blob in plan.blobs:
+            progress.add(Node(blob.digest, kind_of(blob.media_type), outline(blob)))
+        progress.planned = True
+        progress.touch()
+
+    async def write(self, layout: LayoutFolder, blob: Descriptor, stopped: Cancellation) -> None:
+        """Writes a blob to a layout's folder."""
+        node, flow = self.run.progress.nodes[blob.digest], Flow()
+        activity = self.run.progress.begin(node, ActivityKind.UPLOAD, flow, blob.size)
+        job = asyncio.ensure_future(
+            in_thread(partial(layout.put, self._content, blob, flow, stopped.check))
+        )
+        try:
+            fresh = await asyncio.shield(job)
+        except asyncio.CancelledError:
+            stopped.cancel()
+            await asyncio.wait([job])
+            raise
+        except Error as error:
+            self.run.progress.fail(node, error)
+            raise
+        self.uploaded += flow.moved_bytes
+        self.reused += 0 if fresh else blob.size
+        self.run.progress.end(node, NodeState.DONE if fresh else NodeState.EXISTS, only=activity)
 
     async def _send(self, blob: Descriptor) -> None:
         node, flow = self.run.progress.nodes[blob.digest], Flow()
@@ -331,6 +401,7 @@ def _commit_save(
     chosen: Sequence[_Chosen],
     uploaded: int,
     warnings: tuple[str, ...],
+    reused: int = 0,
 ) -> TransferRecord:
     """Notes what a save wrote, and ends it."""
     now = now_us()
@@ -343,6 +414,7 @@ def _commit_save(
         image=first.uid,
         image_id=first.image_id,
         references=tuple(str(name) for one in chosen for name in one.references),
+        reused_bytes=reused,
         uploaded_bytes=uploaded,
         warnings=warnings,
     )

@@ -15,6 +15,7 @@ __all__ = [
     "ArchiveEndpoint",
     "ArchiveForm",
     "Endpoint",
+    "LayoutEndpoint",
     "LeaseRequest",
     "PullPolicy",
     "RegistryEndpoint",
@@ -83,7 +84,16 @@ class ArchiveEndpoint:
     form: ArchiveForm = ArchiveForm.BOTH
 
 
-Endpoint = RegistryEndpoint | StoreEndpoint | ArchiveEndpoint
+@dataclass(frozen=True, slots=True)
+class LayoutEndpoint:
+    """An OCI layout's folder on the daemon's machine, and the ref name of an entry of it; empty for
+    the only one, or when it is written the image's own."""
+
+    path: str
+    ref_name: str = ""
+
+
+Endpoint = RegistryEndpoint | StoreEndpoint | ArchiveEndpoint | LayoutEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,36 +121,33 @@ class TransferSpec:
 
     @property
     def is_load(self) -> bool:
-        """Whether it reads an archive."""
+        """Whether it reads an archive that is streamed."""
         return isinstance(self.source, ArchiveEndpoint)
 
     @property
     def is_save(self) -> bool:
-        """Whether it writes an archive."""
+        """Whether it writes an archive as a stream."""
         return isinstance(self.destination, ArchiveEndpoint)
 
     @property
     def reference(self) -> str:
-        """The reference that it is about, for people: where a registry is read, else written; of an
-        archive what is known of it before it is read. Empty for none."""
-        for endpoint in (self.source, self.destination):
-            if isinstance(endpoint, RegistryEndpoint):
-                return endpoint.reference
-        return next(
-            (
-                one.images[0]
-                for one in (self.source, self.destination)
-                if isinstance(one, ArchiveEndpoint) and one.images
-            ),
-            "",
-        )
+        """The reference that it is about, for people: where a registry is read, else written; of
+        archives and layouts what is known before they are read. Empty for none."""
+        both = (self.source, self.destination)
+        texts = [one.reference for one in both if isinstance(one, RegistryEndpoint)]
+        for one in both:
+            if isinstance(one, ArchiveEndpoint):
+                texts += one.images
+            elif isinstance(one, StoreEndpoint):
+                texts += [one.image] if one.image else one.tags
+        return texts[0] if texts else ""
 
     @property
     def share_key(self) -> tuple[Any, ...]:
         """Equal for transfers that do the same work, as far as they can share it."""
         source, destination = self.source, self.destination
-        if self.is_load or self.is_save:
-            return ("archive", id(self))  # a stream is one caller's
+        if not any(isinstance(one, RegistryEndpoint) for one in (source, destination)):
+            return ("alone", id(self))  # a stream, or a folder, is one caller's
         key = (_part(source), self.platforms, self.all_platforms)
         # Pulls differ in what they do with it here, and not in what is fetched.
         return key if isinstance(destination, StoreEndpoint) else (*key, _part(destination))
@@ -212,6 +219,8 @@ def _endpoint_to_json(endpoint: Endpoint) -> dict[str, Any]:
         return {**value, "policy": endpoint.policy.name, "tags": list(endpoint.tags)}
     if isinstance(endpoint, ArchiveEndpoint):
         return {"images": list(endpoint.images), "form": endpoint.form.name}
+    if isinstance(endpoint, LayoutEndpoint):
+        return value
     del value["credentials"]
     return value
 
@@ -219,6 +228,8 @@ def _endpoint_to_json(endpoint: Endpoint) -> dict[str, Any]:
 def _endpoint_from_json(value: Mapping[str, Any]) -> Endpoint:
     if "reference" in value:
         return RegistryEndpoint(**value)
+    if "path" in value:
+        return LayoutEndpoint(**value)
     if "images" in value:
         return ArchiveEndpoint(tuple(value["images"]), ArchiveForm[value["form"]])
     lease = value["lease"]
@@ -260,7 +271,7 @@ def _loaded(source: ArchiveEndpoint) -> ArchiveEndpoint:
 
 
 def _normalised(endpoint: Endpoint, all_tags: bool) -> Endpoint:
-    if isinstance(endpoint, ArchiveEndpoint):
+    if isinstance(endpoint, ArchiveEndpoint | LayoutEndpoint):
         return endpoint
     if isinstance(endpoint, StoreEndpoint):
         tags = tuple(str(Reference.parse(tag).with_default_tag()) for tag in endpoint.tags)

@@ -113,6 +113,8 @@ async def test_capabilities(api: Api) -> None:
         "store>registry",
         "registry>registry",
         "archive>store",
+        "layout>store",
+        "store>layout",
     ]
     limits = found.limits
     assert limits.max_manifest_bytes == MAX_MANIFEST_BYTES

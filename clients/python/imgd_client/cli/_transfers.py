@@ -54,6 +54,13 @@ def _side(side: transfer_pb2.TransferSource | transfer_pb2.TransferDestination) 
     return side.store.image or ", ".join([*side.store.tags, *side.archive.images])
 
 
+def _loaded(transfer: transfer_pb2.Transfer) -> str:
+    """What an archive turned out to hold."""
+    names = [familiar(name) for name in transfer.outcome.references]
+    more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+    return names[0] + more if names else ""
+
+
 def _kind(transfer: transfer_pb2.Transfer) -> str:
     source = "registry" if transfer.source.HasField("registry") else "other"
     target = "store" if transfer.destination.HasField("store") else "other"
@@ -76,7 +83,7 @@ class _Row(NamedTuple):
         return {
             "ID": one.name.removeprefix("transfers/"),
             "Kind": _kind(one),
-            "Image": _side(one.source) or _side(one.destination),
+            "Image": _side(one.source) or _side(one.destination) or _loaded(one),
             "State": _WORDS.get(one.state, "unknown"),
             "CreatedSince": f"{human_duration(now - one.create_time.seconds)} ago",
             "CreatedAt": go_time(one.create_time.seconds),

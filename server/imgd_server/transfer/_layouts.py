@@ -1,0 +1,346 @@
+"""OCI image layouts as folders of this machine (OCI image 1.1, image-layout.md), where the operator
+allows them. All of it blocks.
+
+Callers name paths, so a folder is gone to step by step from the one that is allowed, and no link is
+followed: neither on the way nor below it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from imgd_server.content import ContentStore
+from imgd_server.errors import Error, FieldError, Origin, Reason, from_format
+from imgd_server.images import MAX_INDEX_DEPTH, MAX_MANIFESTS, children
+from imgd_server.oci import (
+    LAYOUT_DOCUMENT,
+    LAYOUT_INDEX,
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    FormatError,
+    blob_path,
+    layout_document,
+    layout_entry,
+    layout_index,
+    media,
+    parse_manifest,
+    select_entry,
+)
+from imgd_server.transfer._members import MAX_FILES, Member, refused
+from imgd_server.transfer._pipes import Flow
+
+__all__ = ["LayoutFolder", "LayoutMembers", "allowed_place", "opened_layout"]
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe in the place of a blob must not hold us up.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 512 << 10
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+def allowed_place(path: str, allowed: Sequence[str], field: str) -> tuple[Path, Path]:
+    """The allowed folder that a path is below, and the rest of it. `field` is where the request
+    has it. Looks at no disk. Raises FIELD_INVALID."""
+    place = Path(path)
+    for one in map(Path, allowed):
+        if ".." not in place.parts and place != one and place.is_relative_to(one):
+            return one, place.relative_to(one)
+    raise FieldError(field, f"{field}: is not below a folder of the daemon's layout_roots")
+
+
+@contextmanager
+def opened_layout(
+    path: str, allowed: Sequence[str], field: str, *, create: bool = False
+) -> Iterator[int]:
+    """A descriptor of a folder; with `create` of one that may not be there yet. Raises
+    FIELD_INVALID as `allowed_place`, and for one that is none, or behind a link."""
+    root, rest = allowed_place(path, allowed, field)
+    folder = -1
+    try:
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for part in rest.parts:
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=folder)
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+    except OSError as error:
+        if folder >= 0:
+            os.close(folder)
+        failure = FieldError(field, f"{field}: {os.strerror(error.errno or 0)}")
+        failure.origin = Origin.DESTINATION if create else Origin.SOURCE
+        raise failure from None
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _read(folder: int, name: str) -> bytes:
+    """A document of a layout. Raises ARCHIVE_INVALID where it is not there, or too large."""
+    with _opened_file(folder, name) as (file, size):
+        if size > MAX_MANIFEST_BYTES:
+            raise refused(f"{name} has more than {MAX_MANIFEST_BYTES} bytes")
+        return os.pread(file, MAX_MANIFEST_BYTES, 0)
+
+
+@contextmanager
+def _opened_file(folder: int, name: str) -> Iterator[tuple[int, int]]:
+    """A regular file below a folder, with its size."""
+    *folders, last = name.split("/")
+    at = os.dup(folder)
+    try:
+        for part in folders:
+            inner = os.open(part, _FOLDER, dir_fd=at)
+            os.close(at)
+            at = inner
+        file = os.open(last, _FILE, dir_fd=at)
+    except OSError as error:
+        raise refused(f"{name}: {os.strerror(error.errno or 0)}") from None
+    finally:
+        os.close(at)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise refused(f"{name} is no regular file")
+        yield file, status.st_size
+    finally:
+        os.close(file)
+
+
+class LayoutMembers:
+    """One image of a layout's folder, as the members of an archive that has it alone."""
+
+    def __init__(self, folder: int, ref_name: str, check: Callable[[], None]) -> None:
+        self._folder, self._ref_name, self._check = folder, ref_name, check
+        self._now: bytes | str = b""
+
+    def __iter__(self) -> Iterator[Member]:
+        entry = self._entry()
+        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [entry.to_json()]}
+        documents = {
+            LAYOUT_DOCUMENT: _read(self._folder, LAYOUT_DOCUMENT),
+            LAYOUT_INDEX: json.dumps(index).encode(),
+        }
+        for name, raw in documents.items():
+            self._now = raw
+            yield Member(name, len(raw))
+        for count, name in enumerate(self._blobs(entry)):
+            if count >= MAX_FILES:
+                raise refused(f"its image has more than {MAX_FILES} blobs")
+            try:
+                with _opened_file(self._folder, name) as (_, size):
+                    self._now = name
+            except Error as error:
+                if error.reason is Reason.ARCHIVE_INVALID and not self._is_here(name):
+                    # What a layout lacks is told by who reads its documents.
+                    continue
+                raise
+            yield Member(name, size)
+
+    def data(self) -> Iterator[memoryview]:
+        """See Members."""
+        if isinstance(self._now, bytes):
+            yield memoryview(self._now)
+            return
+        with _opened_file(self._folder, self._now) as (file, size):
+            offset = 0
+            while offset < size:
+                self._check()
+                data = os.pread(file, min(_CHUNK, size - offset), offset)
+                if not data:
+                    raise refused(f"{self._now} became shorter while it was read")
+                offset += len(data)
+                yield memoryview(data)
+
+    def resolve(self, path: str) -> str:
+        """See Members; nothing in a layout means a path."""
+        return path
+
+    def _is_here(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _entry(self) -> Descriptor:
+        try:
+            return select_entry(_read(self._folder, LAYOUT_INDEX), self._ref_name)
+        except FormatError as error:
+            failure = from_format(error)
+            failure.origin = Origin.SOURCE
+            raise failure from error
+
+    def _blobs(self, entry: Descriptor) -> Iterator[str]:
+        """Where everything below an entry is, each once, as far as manifests can be read; whoever
+        stores them finds what is wrong."""
+        waiting, seen, manifests = [(entry, 0)], {entry.digest}, 0
+        while waiting:
+            target, depth = waiting.pop(0)
+            yield blob_path(target.digest)
+            known = media.is_manifest(target.media_type) or media.is_index(target.media_type)
+            if not known or depth > MAX_INDEX_DEPTH or manifests > MAX_MANIFESTS:
+                continue
+            manifests += 1
+            try:
+                parsed = parse_manifest(
+                    _read(self._folder, blob_path(target.digest)), target.media_type
+                )
+            except (FormatError, Error):
+                continue
+            for child in children(parsed):
+                if child.digest not in seen:
+                    seen.add(child.digest)
+                    waiting.append((child, depth + 1))
+
+
+class LayoutFolder:
+    """A layout's folder that is written to. What is there stays, but for an entry of the same
+    name."""
+
+    def __init__(self, folder: int) -> None:
+        self._folder = folder
+
+    def begin(self) -> None:
+        """Makes what a layout has. Raises FIELD_INVALID for a folder of other things, DISK_FULL."""
+        with _told():
+            names = os.listdir(self._folder)  # noqa: PTH208 - a descriptor
+            if names and LAYOUT_DOCUMENT not in names:
+                failure = FieldError(
+                    "destination.layout.path",
+                    "destination.layout.path: the folder is neither empty nor an OCI layout",
+                )
+                failure.origin = Origin.DESTINATION
+                raise failure
+            if not names:
+                self._write(self._folder, LAYOUT_DOCUMENT, layout_document())
+
+    def put(
+        self, content: ContentStore, blob: Descriptor, flow: Flow, check: Callable[[], None]
+    ) -> bool:
+        """Writes a blob, verified and durable; says whether it had to, for one that is there whole
+        is left. Raises STORE_CORRUPT, DISK_FULL."""
+        with _told(), self._blob_folder(blob) as folder:
+            if self._has(folder, blob, check):
+                return False
+            part = f".{blob.digest.hex[:32]}.{os.getpid()}.part"
+            hasher = blob.digest.hasher()
+            with suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)
+            file = os.open(part, _NEW, 0o644, dir_fd=folder)
+            try:
+                with content.open(blob.digest) as reader:
+                    while data := reader.pread(_CHUNK, flow.done_bytes):
+                        check()
+                        hasher.update(data)
+                        _write_all(file, data)
+                        flow.count(len(data))
+                if hasher.hexdigest() != blob.digest.hex:
+                    raise Error(
+                        Reason.STORE_CORRUPT,
+                        f"{blob.digest} is damaged in the store: pull its image again",
+                        origin=Origin.SOURCE,
+                        digest=blob.digest,
+                    )
+                os.fsync(file)
+                os.rename(part, blob.digest.hex, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
+                raise
+            finally:
+                os.close(file)
+            os.fsync(folder)
+            return True
+
+    def name(self, entry: Descriptor) -> None:
+        """Lists an image, last of all; an entry of the same name is replaced. Raises
+        ARCHIVE_INVALID for an index that is none."""
+        lock = os.open(LAYOUT_DOCUMENT, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._folder)
+        try:
+            # Somebody else may write the same layout.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                known = _read(self._folder, LAYOUT_INDEX)
+            except Error:
+                known = layout_index([])
+            with _told():
+                self._write(self._folder, LAYOUT_INDEX, layout_entry(known, entry))
+        except FormatError as error:
+            failure = from_format(error)
+            failure.origin = Origin.DESTINATION
+            raise failure from error
+        finally:
+            os.close(lock)
+
+    def _write(self, folder: int, name: str, data: bytes) -> None:
+        part = f".{name}.{os.getpid()}.part"
+        with suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=folder)
+        file = os.open(part, _NEW, 0o644, dir_fd=folder)
+        try:
+            _write_all(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+
+    @contextmanager
+    def _blob_folder(self, blob: Descriptor) -> Iterator[int]:
+        at = os.dup(self._folder)
+        try:
+            for part in ("blobs", blob.digest.algorithm):
+                with suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=at)
+                inner = os.open(part, _FOLDER, dir_fd=at)
+                os.close(at)
+                at = inner
+            yield at
+        finally:
+            os.close(at)
+
+    def _has(self, folder: int, blob: Descriptor, check: Callable[[], None]) -> bool:
+        try:
+            with _opened_file(folder, blob.digest.hex) as (file, size):
+                hasher, offset = blob.digest.hasher(), 0
+                while size == blob.size and (data := os.pread(file, _CHUNK, offset)):
+                    check()
+                    hasher.update(data)
+                    offset += len(data)
+                return hasher.hexdigest() == blob.digest.hex
+        except Error as error:
+            if error.reason is Reason.ARCHIVE_INVALID:
+                return False
+            raise
+
+
+def _write_all(file: int, data: Any) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the folder's file system says, without the folder's name."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _NO_ROOM
+        raise Error(
+            Reason.DISK_FULL if full else Reason.UNSUPPORTED,
+            f"the layout can't be written: {os.strerror(error.errno or 0)}",
+            origin=Origin.DESTINATION,
+        ) from error
