@@ -79,19 +79,20 @@ def is_encoded(response: Response) -> bool:
     return response.headers.get("content-encoding", "identity").lower() != "identity"
 
 
-def blob_offset(response: Response, offset: int, size: int) -> int | None:
+def blob_offset(response: Response, offset: int, end: int, size: int) -> int | None:
     """Where a blob's answer begins; None when the blob must be asked for anew, and whole."""
     if response.status == 200:
         return 0
-    if response.status == 206 and offset:
+    part = (offset, end) != (0, size)
+    if response.status == 206 and part:
         match = _RANGE.fullmatch(response.headers.get("content-range", ""))
         if (
             match
-            and (int(match[1]), int(match[2])) == (offset, size - 1)
+            and (int(match[1]), int(match[2])) == (offset, end - 1)
             and match[3] in ("*", str(size))
         ):
             return offset
-    if offset:
+    if part:
         return None
     raise protocol_error(response, f"answers a whole blob with HTTP {response.status}")
 

@@ -41,6 +41,7 @@ from imgd_server.registry._protocol import (
     Cancellation,
     Credentials,
     FetchedManifest,
+    RangeStream,
     Resolved,
 )
 from imgd_server.registry._settings import RegistrySettings
@@ -266,6 +267,27 @@ class HttpRegistryClient:
                 failed = error
         raise failed
 
+    def open_range(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        start: int,
+        end: int,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+        avoid: str = "",
+    ) -> RangeStream:
+        """See RegistryClient."""
+        call = Call.of(reference, f"blobs/{target.digest}", credentials, cancellation)
+
+        def open_at(host: Host) -> RangeStream:
+            at = replace(call, host=host)
+            return open_stream(
+                lambda headers: self.ask(at, "GET", headers, _BLOB), target, start, host, end
+            )
+
+        return self._hosts.first(call.domain, call.needs, open_at, avoid)
+
     def blob_size(
         self,
         reference: Reference,
@@ -479,7 +501,6 @@ class HttpRegistryClient:
             return given
         name = host.url.label if host.mirror and host.url else call.domain
         return self._credentials.find(name, host.settings, call.cancellation)
-
 
     def _is_private(self, call: Call, response: Response) -> bool:
         """Whether an answer may be for the caller alone. Of a mirror's nobody knows what it got

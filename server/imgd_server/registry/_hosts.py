@@ -188,8 +188,9 @@ class Hosts:
                 known = self._known[domain] = (*mirrors, server)
             return known
 
-    def first(self, domain: str, needs: str, work: Callable[[Host], T]) -> T:
-        """What `work` makes of the first host of a registry that has the capability and can do it.
+    def first(self, domain: str, needs: str, work: Callable[[Host], T], avoid: str = "") -> T:
+        """What `work` makes of the first host of a registry that has the capability and can do it;
+        of the host `avoid` (`host[:port]`) after the others.
 
         Those that are not well are asked when no other one answers. Raises what the registry's own
         server failed with, where it was asked.
@@ -205,6 +206,9 @@ class Hosts:
                 "daemon's configuration",
                 host=domain,
             )
+        server = able[-1]
+        if avoid:
+            able.sort(key=lambda one: one.url is not None and one.url.label == avoid)
         left_out: list[Host] = []
         # After each round that of the registry's own server, if it was asked.
         failed: Error | None = None
@@ -227,7 +231,7 @@ class Hosts:
                 except Error as error:
                     if error.reason is Reason.CANCELLED:
                         raise
-                    if failed is None or host is able[-1]:
+                    if failed is None or host is server:
                         failed = error
         assert failed
         raise failed

@@ -24,6 +24,7 @@ __all__ = [
     "PausedError",
     "PushedBlob",
     "PushedManifest",
+    "RangeStream",
     "RegistryClient",
     "RegistryPusher",
     "Resolved",
@@ -169,6 +170,21 @@ class BlobStream(Protocol):
     ) -> None: ...
 
 
+class RangeStream(BlobStream, Protocol):
+    """A part of a blob, as it arrives."""
+
+    @property
+    def end(self) -> int:
+        """Where the stream ends: what was asked for, or the blob's size when the server ignored the
+        range."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of what the server sends (RFC 9110, 8.8.3); empty where it has none."""
+        ...
+
+
 class RegistryClient(Protocol):
     """Reads registries over the OCI distribution API 1.1 (and Docker's, which it grew from)."""
 
@@ -200,6 +216,21 @@ class RegistryClient(Protocol):
     ) -> BlobStream:
         """A blob of the reference's repository from `offset` on; by its URLs, if it has any and the
         registry has it not. Raises REMOTE_NOT_FOUND, REGISTRY_*."""
+        ...
+
+    def open_range(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        start: int,
+        end: int,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+        avoid: str = "",
+    ) -> RangeStream:
+        """The bytes of a blob of the reference's repository from `start` to before `end`; the whole
+        blob where the server sends something else. The host `avoid` is asked after others. Raises
+        REMOTE_NOT_FOUND, REGISTRY_*."""
         ...
 
     def blob_size(

@@ -11,22 +11,23 @@ from imgd_server.oci import Descriptor
 from imgd_server.registry._answers import blob_offset, is_encoded, protocol_error
 from imgd_server.registry._hosts import Host
 from imgd_server.registry._http import Response
-from imgd_server.registry._protocol import BlobStream
+from imgd_server.registry._protocol import RangeStream
 
 __all__ = ["open_stream"]
 
 
 class _Body:
-    """A blob's bytes (`BlobStream`), and what they tell of the host that was asked for them."""
+    """A blob's bytes (`RangeStream`), and what they tell of the host that was asked for them."""
 
     def __init__(
-        self, response: Response, offset: int, target: Descriptor, asked: Host | None
+        self, response: Response, offset: int, end: int, target: Descriptor, asked: Host | None
     ) -> None:
         self._response = response
         self._target = target
         self._asked = asked
-        self._left = target.size - offset
-        self.offset = offset
+        self._left = end - offset
+        self.offset, self.end = offset, end
+        self.etag = response.headers.get("etag", "")
         self.host = response.host
         if response.length is not None and response.length != self._left:
             raise self._wrong_size()
@@ -90,20 +91,26 @@ def open_stream(
     target: Descriptor,
     offset: int,
     asked: Host | None = None,
-) -> BlobStream:
-    """A blob's bytes from `offset` on, or from its beginning where the range is not understood.
+    end: int | None = None,
+) -> RangeStream:
+    """A blob's bytes from `offset` on, or as far as `end`; the whole blob where the range is not
+    understood.
 
     `ask` sends the request with more headers; `asked` is the host whose health the bytes tell of.
     Raises SIZE_MISMATCH, REGISTRY_PROTOCOL, and what `ask` raises.
     """
-    headers = {"Accept": "*/*", **({"Range": f"bytes={offset}-"} if offset else {})}
+    end = target.size if end is None else end
+    last = end - 1 if end < target.size else ""
+    whole = offset == 0 and end == target.size
+    headers = {"Accept": "*/*", **({} if whole else {"Range": f"bytes={offset}-{last}"})}
     response = ask(headers)
     try:
-        start = blob_offset(response, offset, target.size)
-        if start is not None:
+        begins = blob_offset(response, offset, end, target.size)
+        if begins is not None:
             if is_encoded(response):
                 raise protocol_error(response, "sends a blob in a Content-Encoding")
-            return _Body(response, start, target, asked)
+            whole = whole or response.status == 200
+            return _Body(response, begins, target.size if whole else end, target, asked)
     except BaseException:
         response.close()
         raise

@@ -96,13 +96,29 @@ def test_retry_after_anything(value: str) -> None:
     ],
 )
 def test_content_range(status: int, value: str, expected: int | None) -> None:
-    assert _answers.blob_offset(said(status, content_range=value), 3, 10) == expected
+    assert _answers.blob_offset(said(status, content_range=value), 3, 10, 10) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "expected"),
+    [
+        (206, "bytes 0-3/10", 0),
+        (206, "bytes 0-3/*", 0),
+        (206, "bytes 0-9/10", None),
+        (206, "bytes 0-2/10", None),
+        (206, "bytes 0-3/4", None),
+        (416, "bytes */10", None),
+        (200, "", 0),
+    ],
+)
+def test_content_range_of_a_beginning(status: int, value: str, expected: int | None) -> None:
+    assert _answers.blob_offset(said(status, content_range=value), 0, 4, 10) == expected
 
 
 @pytest.mark.parametrize("status", [204, 206, 416])
 def test_what_is_no_whole_blob(status: int) -> None:
     with pytest.raises(Error) as caught:
-        _answers.blob_offset(said(status, content_range="bytes 0-9/10"), 0, 10)
+        _answers.blob_offset(said(status, content_range="bytes 0-9/10"), 0, 10, 10)
     assert (caught.value.reason, caught.value.http_status) == (Reason.REGISTRY_PROTOCOL, status)
 
 

@@ -323,6 +323,59 @@ def test_blobs(net: Net, client: HttpRegistryClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([said(206, b"el", Content_Range="bytes 1-2/5", ETag='"a"')], (1, 3, '"a"', b"el")),
+        ([said(200, b"hello")], (0, 5, "", b"hello")),
+        ([said(206, b"ello", Content_Range="bytes 1-4/5"), said(200, b"hello")], (0, 5, "", None)),
+        ([said(416), said(200, b"hello")], (0, 5, "", b"hello")),
+    ],
+    ids=["a part", "the whole", "another part", "none"],
+)
+def test_parts_of_blobs(
+    net: Net,
+    client: HttpRegistryClient,
+    answers: list[bytes],
+    expected: tuple[int, int, str, bytes | None],
+) -> None:
+    net.connection(*[[one] for one in answers[:1]])
+    net.connection(*[[one] for one in answers[1:]])
+    reference = Reference.parse("h.io/app:1")
+    with client.open_range(reference, BLOB, 1, 3, None, Cancellation()) as stream:
+        assert (stream.offset, stream.end, stream.etag) == expected[:3]
+        data, buffer = b"", memoryview(bytearray(2))
+        while got := stream.readinto(buffer):
+            data += buffer[:got]
+    assert expected[3] in (None, data)
+    assert "Range: bytes=1-2\r\n" in net.sent[0]
+    assert len(net.sent) >= len(answers)
+    assert not any("Range" in sent for sent in net.sent[1:])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason_"),
+    [
+        (said(206, b"e", Content_Range="bytes 1-2/5"), Reason.SIZE_MISMATCH),
+        (said(206, b"ell", Content_Range="bytes 1-2/5"), Reason.SIZE_MISMATCH),
+        (said(206, b"e", length=2, Content_Range="bytes 1-2/5"), Reason.REGISTRY_UNREACHABLE),
+    ],
+    ids=["short", "long", "cut"],
+)
+def test_a_part_of_another_length(
+    net: Net, client: HttpRegistryClient, answer: bytes, reason_: Reason
+) -> None:
+    net.connection([answer])
+    reference = Reference.parse("h.io/app:1")
+
+    def read() -> None:
+        with client.open_range(reference, BLOB, 1, 3, None, Cancellation()) as stream:
+            while stream.readinto(memoryview(bytearray(9))):
+                pass
+
+    assert reason(read) is reason_
+
+
+@pytest.mark.parametrize(
     ("answer", "expected"),
     [
         (said(200, b"hell"), Reason.SIZE_MISMATCH),

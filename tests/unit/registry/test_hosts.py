@@ -105,6 +105,20 @@ def mirrored(*capabilities: str) -> Hosts:
     return Hosts(parse_registries(text), lambda domain: [Url.parse(f"https://{domain}/v2")])
 
 
+def test_who_is_to_be_avoided_is_asked_last() -> None:
+    hosts = mirrored()
+    asked: list[str] = []
+
+    def work(host: Host) -> str:
+        asked.append(host.url.label if host.url else "h.io")
+        if len(asked) < 4:
+            raise Error(Reason.REMOTE_NOT_FOUND, "not here")
+        return "here"
+
+    assert hosts.first("h.io", "pull", work, "one.io") == "here"
+    assert asked == ["two.io", "able.io", "h.io", "one.io"]
+
+
 Does = dict[str, Callable[[], str]]
 
 

@@ -19,6 +19,7 @@ from imgd_server.registry import (
     Cancellation,
     Credentials,
     FetchedManifest,
+    RangeStream,
     RegistryPusher,
     Resolved,
 )
@@ -106,6 +107,8 @@ class Trick:
     cut: int | None = None
     body: bytes | None = None
     ignores_range: bool = False
+    etag: str = ""
+    host: str = HOST
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ class _Stream:
     trick: Trick
     cancellation: Cancellation
     host: str = HOST
+    end: int = 0
+    etag: str = ""
     place: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -285,6 +290,29 @@ class FakeRegistry:
         self.stream(1)
         start = 0 if trick.ignores_range else offset
         return _Stream(self, target.digest, body, start, trick, cancellation)
+
+    def open_range(
+        self,
+        reference: Reference,
+        target: Descriptor,
+        start: int,
+        end: int,
+        credentials: Credentials | None,
+        cancellation: Cancellation,
+        avoid: str = "",
+    ) -> RangeStream:
+        trick = self._answer("range", reference, target.digest, start, credentials, cancellation)
+        body = self.blobs.get((reference.name, target.digest))
+        if body is None:
+            raise _absent(reference)
+        body = body if trick.body is None else trick.body
+        self.stream(1)
+        if trick.ignores_range:
+            start, end = 0, len(body)
+        host = trick.host if trick.host != avoid else HOST
+        return _Stream(
+            self, target.digest, body[:end], start, trick, cancellation, host, end, trick.etag
+        )
 
     def blob_size(
         self,
