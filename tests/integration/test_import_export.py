@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from imgd.v1.container_service_pb2 import BundleSpec
 from imgd_client import Client, FailedPrecondition, ImgdError
-from tests.bundles import crun, unmount_all
+from tests.bundles import PATIENCE, crun, unmount_all
 from tests.daemon import Daemon, run_daemon
 from tests.fake_images import digest_of, make_image
 from tests.hostile import HostileRegistry
@@ -75,7 +76,7 @@ def unpacked(archive: Path, folder: Path) -> Any:
     """What tar makes of an archive."""
     folder.mkdir()
     how = ("--xattrs", "--delay-directory-restore")
-    run(str(require("tar")), "xpf", archive, "-C", folder, *how)
+    subprocess.run(["tar", "xpf", archive, "-C", folder, *how], check=True, timeout=PATIENCE)
     return tree(folder)
 
 
