@@ -38,6 +38,7 @@ from imgd_server.images import (
     Housekeeper,
     HousekeepingConfig,
     ImageBuilder,
+    LayerIndexes,
     LayerUnpacker,
     Looker,
     Problem,
@@ -162,7 +163,9 @@ async def serve(
         rootfs = RootfsManager(metadata, content, unpacker, containers)
         await rootfs.restore()
         limits = _limits(config)
-        looker = await asyncio.to_thread(Looker, metadata, content, root / "indexes", limits)
+        indexes = await asyncio.to_thread(LayerIndexes, root / "indexes")
+        looker = Looker(metadata, content, indexes, limits)
+        await looker.recover()
         stack.push_async_callback(asyncio.to_thread, looker.close)
         lookups = Lookups(registry, config.search_host)
         manager = TransferManager(
@@ -175,7 +178,7 @@ async def serve(
             lookups,
         )
         await manager.open()
-        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacker.store)
+        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacker.store, indexes)
         inside = await _registry_inside(config, front, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,
@@ -418,7 +421,12 @@ async def collect_garbage(config: Config, *, dry_run: bool) -> Collection:
     """Collects in a store that no daemon uses. Raises as `check`."""
     async with _unused_store(config) as (metadata, content):
         return await collect(
-            metadata, content, now_us, dry_run=dry_run, snapshots=_snapshots(config)
+            metadata,
+            content,
+            now_us,
+            dry_run=dry_run,
+            snapshots=_snapshots(config),
+            indexes=LayerIndexes(Path(config.root) / "indexes"),
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imgd_client import Client
+from imgd_client import Client, ImgdError
 from imgd_server.oci import Digest
 from imgd_server.rootfs import FileKind, LayerIndex, Limits, MergedTree, build_index, read_file
 from tests.daemon import Daemon, run_daemon
@@ -60,6 +60,33 @@ def test_imgctl_looks_inside(daemon: Daemon) -> None:
     refused = daemon.imgctl("cat", name, "/nothing")
     assert refused.returncode == 1
     assert "no such file" in refused.stderr
+
+
+def test_names_that_are_no_utf_8(daemon: Daemon) -> None:
+    """Asked for as they are told: as bytes. A shell's arguments are bytes, too."""
+    layer = archive(directory(b"d\xff"), file(b"d\xff/f\xfe", b"found"))
+    with HostileRegistry() as registry, Client(daemon.address) as client:
+        registry.add("app", make_image([layer]), "1")
+        name = f"{registry.host}/app:1"
+        client.transfers.pull(name).result()
+        (folder,) = client.files.list(name)
+        assert folder.path == "/d\ufffd"
+        (found,) = client.files.list(name, folder.raw_path)
+        assert found.raw_path == b"/d\xff/f\xfe"
+        assert client.files.get(name, found.raw_path).size == 5
+        assert b"".join(client.files.read(name, os.fsdecode(found.raw_path))) == b"found"
+        for path in (b"d\xff", b"/d\xff\0", b"/\xff" * 3000, ""):
+            with pytest.raises(ImgdError) as caught:
+                client.files.get(name, path)
+            assert caught.value.reason == "FIELD_INVALID"
+    assert daemon.imgctl("cat", name, "/d\udcff/f\udcfe").stdout == "found"
+    rows = daemon.imgctl("df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}").stdout
+    assert "Layer Indexes 1 1\n" in rows
+    assert daemon.imgctl("rmi", name).returncode == 0
+    with Client(daemon.address) as client:
+        client.system.collect()
+        assert client.system.disk_usage().indexes.count == 0
+    assert [*(daemon.root / "indexes").iterdir()] == []
 
 
 def test_the_tree_is_what_umoci_unpacks(tmp_path: Path, real_images: RealImages) -> None:

@@ -23,9 +23,27 @@ def _tree(image: str, platform: str, layer: int | None) -> filesystem_service_pb
     return filesystem_service_pb2.TreeSelector(image=image, platform=platform, layer_index=layer)
 
 
+def _raw(path: str | bytes) -> bytes | None:
+    """A path whose names are no UTF-8: as bytes, or as `os.fsdecode` makes a text of it."""
+    raw = path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return raw
+    return None
+
+
+def _text(path: str | bytes) -> str:
+    """A path, where `_raw` is none."""
+    if _raw(path) is not None:
+        return ""
+    return path.decode() if isinstance(path, bytes) else path
+
+
 class Files:
     """The files of images, without unpacking them. `layer` is one alone, counted from 0 for the
-    lowest; None is the tree that all of them make."""
+    lowest; None is the tree that all of them make. A path may be bytes (`FileInfo.raw_path`), for
+    not every name is UTF-8."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -34,7 +52,7 @@ class Files:
     def list(
         self,
         image: str,
-        path: str = "/",
+        path: str | bytes = "/",
         *,
         recursive: bool = False,
         pattern: str = "",
@@ -46,7 +64,8 @@ class Files:
         `pattern` those that fit this shell pattern, in which `**` crosses `/`."""
         request = filesystem_service_pb2.ListFilesRequest(
             tree=_tree(image, platform, layer),
-            path=path,
+            path=_text(path),
+            raw_path=_raw(path),
             recursive=recursive,
             pattern=pattern,
             page_size=page_size,
@@ -61,7 +80,7 @@ class Files:
     def get(
         self,
         image: str,
-        path: str,
+        path: str | bytes,
         *,
         follow: bool = False,
         platform: str = "",
@@ -69,14 +88,14 @@ class Files:
     ) -> filesystem_pb2.FileInfo:
         """A file's attributes; `follow` follows symbolic links, within the image."""
         request = filesystem_service_pb2.GetFileRequest(
-            tree=_tree(image, platform, layer), path=path, follow=follow
+            tree=_tree(image, platform, layer), path=_text(path), raw_path=_raw(path), follow=follow
         )
         return self._calls.unary(self._stub.GetFile, request).file
 
     def read(
         self,
         image: str,
-        path: str,
+        path: str | bytes,
         *,
         offset: int = 0,
         limit: int = 0,
@@ -85,7 +104,11 @@ class Files:
     ) -> Iterator[bytes]:
         """A regular file's bytes from `offset`, in pieces; `limit` 0 means up to the end."""
         request = filesystem_service_pb2.ReadFileRequest(
-            tree=_tree(image, platform, layer), path=path, offset=offset, limit=limit
+            tree=_tree(image, platform, layer),
+            path=_text(path),
+            raw_path=_raw(path),
+            offset=offset,
+            limit=limit,
         )
         call = self._stub.ReadFile(request)
         try:
@@ -131,7 +154,7 @@ class AsyncFiles:
     async def list(
         self,
         image: str,
-        path: str = "/",
+        path: str | bytes = "/",
         *,
         recursive: bool = False,
         pattern: str = "",
@@ -142,7 +165,8 @@ class AsyncFiles:
         """See `Files.list`."""
         request = filesystem_service_pb2.ListFilesRequest(
             tree=_tree(image, platform, layer),
-            path=path,
+            path=_text(path),
+            raw_path=_raw(path),
             recursive=recursive,
             pattern=pattern,
             page_size=page_size,
@@ -158,7 +182,7 @@ class AsyncFiles:
     async def get(
         self,
         image: str,
-        path: str,
+        path: str | bytes,
         *,
         follow: bool = False,
         platform: str = "",
@@ -166,14 +190,14 @@ class AsyncFiles:
     ) -> filesystem_pb2.FileInfo:
         """See `Files.get`."""
         request = filesystem_service_pb2.GetFileRequest(
-            tree=_tree(image, platform, layer), path=path, follow=follow
+            tree=_tree(image, platform, layer), path=_text(path), raw_path=_raw(path), follow=follow
         )
         return (await self._calls.unary(self._stub.GetFile, request)).file
 
     async def read(
         self,
         image: str,
-        path: str,
+        path: str | bytes,
         *,
         offset: int = 0,
         limit: int = 0,
@@ -182,7 +206,11 @@ class AsyncFiles:
     ) -> AsyncIterator[bytes]:
         """See `Files.read`."""
         request = filesystem_service_pb2.ReadFileRequest(
-            tree=_tree(image, platform, layer), path=path, offset=offset, limit=limit
+            tree=_tree(image, platform, layer),
+            path=_text(path),
+            raw_path=_raw(path),
+            offset=offset,
+            limit=limit,
         )
         call = self._stub.ReadFile(request)
         try:

@@ -31,6 +31,7 @@ from imgd_server.images._filters import FILTER_KEYS, Filters, parse_filters
 from imgd_server.images._holds import LABEL, Holds, holds_of, image_event
 from imgd_server.images._housekeeping import Housekeeper, HousekeepingConfig, Water
 from imgd_server.images._importing import IncomingLayer, incoming_layer
+from imgd_server.images._indexes import LayerIndexes
 from imgd_server.images._inspect import Inspection, choose_target, inspect
 from imgd_server.images._instructions import ConfigChanges
 from imgd_server.images._leases import (
@@ -80,6 +81,7 @@ __all__ = [
     "ImageBuilder",
     "IncomingLayer",
     "Inspection",
+    "LayerIndexes",
     "LayerUnpacker",
     "LayerUsage",
     "LayerUse",

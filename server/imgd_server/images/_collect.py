@@ -17,6 +17,7 @@ from typing import TypeVar
 from imgd_server.content import BlobInfo, ContentStore, PartialInfo
 from imgd_server.errors import Error, Reason
 from imgd_server.images._containers import expire_containers
+from imgd_server.images._indexes import LayerIndexes
 from imgd_server.images._leases import expire_leases
 from imgd_server.images._snapshots import collect_snapshots
 from imgd_server.metadata import EventRecord, MetadataStore, ReadSession, WriteSession
@@ -77,8 +78,10 @@ async def collect(
     *,
     dry_run: bool,
     snapshots: SnapshotStore | None = None,
+    indexes: LayerIndexes | None = None,
 ) -> Collection:
-    """Frees every blob, partial and snapshot that no image, lease or transfer holds.
+    """Frees every blob, partial and snapshot that no image, lease or transfer holds, and the
+    indexes of layers that are gone.
 
     What has expired ends first. With `dry_run` it changes nothing, and tells what it would free; an
     image that goes with an expired hold is not in that.
@@ -102,6 +105,10 @@ async def collect(
         loose = await _drop(metadata, content, clock, loose)
         await _forget_marks(metadata, content, clock)
         await sweep_content(content)
+    indexed = 0
+    if indexes is not None:
+        gone = {one.digest for one in free}
+        indexed = await asyncio.to_thread(indexes.collect, content.find, gone, dry_run=dry_run)
     unpacked = (0, 0)
     if snapshots is not None:
         unpacked = await collect_snapshots(metadata, snapshots, clock, dry_run=dry_run)
@@ -111,7 +118,7 @@ async def collect(
         len(blobs),
         len(free),
         len(loose),
-        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked[1],
+        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked[1] + indexed,
         unpacked[0],
     )
     if not dry_run and (free or loose or unpacked[0]):

@@ -15,6 +15,7 @@ from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._collect import Collection, collect, expire, sweep_content
 from imgd_server.images._holds import delete_image, image_event
+from imgd_server.images._indexes import LayerIndexes
 from imgd_server.images._snapshots import sweep_snapshots
 from imgd_server.images._usage import bytes_of
 from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, ReadSession, WriteSession
@@ -76,9 +77,10 @@ class Housekeeper:
         clock: Callable[[], int],
         config: HousekeepingConfig | None = None,
         snapshots: SnapshotStore | None = None,
+        indexes: LayerIndexes | None = None,
     ) -> None:
         self._metadata, self._content, self._clock = metadata, content, clock
-        self._snapshots = snapshots
+        self._snapshots, self.indexes = snapshots, indexes
         self.config = config or HousekeepingConfig()
         self._collecting = asyncio.Lock()
         # Collections that have not begun yet: one of each kind serves all who wait.
@@ -141,6 +143,7 @@ class Housekeeper:
                 self._clock,
                 dry_run=dry_run,
                 snapshots=self._snapshots,
+                indexes=self.indexes,
             )
         _log.info(
             "collected",
@@ -205,7 +208,7 @@ class Housekeeper:
     async def _excess(self, mark: Water) -> int:
         total, free = await asyncio.to_thread(self._content.room)
         # Counting takes a while in a large store.
-        stored = await bytes_of(self._content, self._snapshots) if mark.size else 0
+        stored = await bytes_of(self._content, self._snapshots, self.indexes) if mark.size else 0
         return mark.excess(total, free, stored)
 
     def _unused(self, session: ReadSession) -> list[ImageRecord]:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import sqlite3
-import tempfile
+import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from imgd_server.content import ContentStore, Reader
 from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images._globs import PathPattern
+from imgd_server.images._indexes import LayerIndexes
 from imgd_server.images._inspect import inspect
-from imgd_server.images._lookup import find_image
+from imgd_server.images._leases import delete_lease
+from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._unpacking import layers_of
-from imgd_server.metadata import ImageRecord, MetadataStore, PlatformRecord, ReadSession
+from imgd_server.metadata import (
+    ImageRecord,
+    LeaseRecord,
+    MetadataStore,
+    PlatformRecord,
+    ReadSession,
+    WriteSession,
+)
 from imgd_server.oci import Descriptor, Digest, Platform
 from imgd_server.rootfs import (
-    INDEX_VERSION,
     ChangeKind,
     FileChange,
     FileKind,
@@ -35,6 +42,7 @@ from imgd_server.rootfs import (
     MergedTree,
     build_index,
     read_file,
+    show,
 )
 
 __all__ = ["FileTree", "LayerUsage", "LayerUse", "Looker", "Page"]
@@ -47,6 +55,10 @@ _BUILDS = 2
 _MAX_SCANNED = 100_000
 # Images whose layers' sums are remembered.
 _MAX_USAGES = 64
+# Of the leases that hold layers while they are looked at, which a start of the daemon ends. Nobody
+# looks longer than this without asking again.
+_LEASE = "look:"
+_HELD = 24 * 3600 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +107,21 @@ class FileTree:
         self._content, self._image = content, image
         self._tree = MergedTree(indexes, first)
 
-    def find(self, path: str, *, follow: bool) -> Found:
+    def find(self, path: bytes, *, follow: bool) -> Found:
         """One file. Raises FILE_NOT_FOUND."""
-        found = self._tree.resolve(path.encode("utf-8", "surrogatepass"), follow=follow).found
+        found = self._tree.resolve(path, follow=follow).found
         assert found is not None
         return found
 
     def page(
-        self, path: str, pattern: str, size: int, after: str | None, *, recursive: bool
+        self, path: bytes, pattern: str, size: int, after: str | None, *, recursive: bool
     ) -> Page:
         """Up to `size` files of a directory. Raises FILE_NOT_FOUND, FIELD_INVALID."""
         fits = PathPattern(pattern) if pattern else None
-        folder = self._tree.resolve(path.encode("utf-8", "surrogatepass"), follow=True)
+        folder = self._tree.resolve(path, follow=True)
         assert folder.found is not None
         if folder.found.file.kind != FileKind.DIRECTORY:
-            raise FieldError("path", f"path: is no directory: {path[:200]}")
+            raise FieldError("path", f"path: is no directory: {show(path)}")
         start = None
         if after is not None:
             start = base64.b64decode(after)
@@ -194,31 +206,43 @@ def _kind(before: Found | None, after: Found | None) -> ChangeKind | None:
 class Looker:
     """Opens the trees of images; keeps an index of each layer that was ever looked at.
 
-    An index is a file named by its layer's digest, in `folder`; it is built when first needed, once
-    for all who wait for it, and goes when its layer is gone.
+    An index is built when first needed, once for all who wait for it, and is collected with its
+    layer.
     """
 
     def __init__(
         self,
         metadata: MetadataStore,
         content: ContentStore,
-        folder: Path,
+        indexes: LayerIndexes,
         limits: Limits | None = None,
     ) -> None:
-        self._metadata, self._content, self._folder = metadata, content, folder
+        self._metadata, self._content, self.indexes = metadata, content, indexes
         self._limits = limits or Limits()
         self._builds = ThreadPoolExecutor(_BUILDS, "indexing")
         self._building: dict[Digest, asyncio.Future[None]] = {}
         self._usages: OrderedDict[tuple[object, ...], LayerUsage] = OrderedDict()
         self._stopped = threading.Event()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep(unfinished=True)
+
+    async def recover(self) -> None:
+        """After a start: removes what a daemon before this one was building, and its holds."""
+        await asyncio.to_thread(self.indexes.drop_drafts)
+        await self._metadata.write(_drop_leases)
 
     @asynccontextmanager
     async def open(
-        self, image: str, platform: Platform | None, layer: int | None, *, alone: bool = True
+        self,
+        image: str,
+        platform: Platform | None,
+        layer: int | None,
+        *,
+        alone: bool = True,
+        reads: bool = False,
     ) -> AsyncIterator[FileTree]:
         """The tree of an image; with `layer`, of that one alone, or of it and those below.
+
+        Whatever is removed and collected meanwhile, what is being looked at stays: the layers are
+        held while there is an index to build, or with `reads` until the end.
 
         Raises IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, UNSUPPORTED for what has no file system,
         BLOB_NOT_FOUND, FIELD_INVALID for a layer that it does not have, and what building raises.
@@ -231,11 +255,17 @@ class Looker:
             )
         first = layer if layer is not None and alone else 0
         wanted = looked.layers[first : count if layer is None else layer + 1]
-        for descriptor, diff_id in wanted:
-            await self._ensure(descriptor.digest, diff_id)
-        with ExitStack() as stack:
-            indexes = await self.run(lambda: self._open_all(wanted, stack))
-            yield FileTree(self._content, looked, indexes, first)
+        missing = await asyncio.to_thread(self._missing, wanted)
+        async with AsyncExitStack() as holds:
+            if missing or reads:
+                await holds.enter_async_context(self._held([one.digest for one, _ in wanted]))
+            for descriptor, diff_id in missing:
+                await self._ensure(descriptor.digest, diff_id)
+            with ExitStack() as stack:
+                indexes = await self.run(lambda: self._open_all(wanted, stack))
+                if not reads:
+                    await holds.aclose()
+                yield FileTree(self._content, looked, indexes, first)
 
     async def usage(self, image: str, platform: Platform | None) -> LayerUsage:
         """What an image's layers do; remembered. Raises as `open` does."""
@@ -285,13 +315,36 @@ class Looker:
         steps = [one.created_by or "" for one in found.config.history if not one.empty_layer]
         return _Image(layers, (steps + [""] * len(layers))[: len(layers)])
 
+    def _missing(
+        self, layers: Sequence[tuple[Descriptor, Digest]]
+    ) -> list[tuple[Descriptor, Digest]]:
+        """Those whose index is still to be built."""
+        return [one for one in layers if not self.indexes.path(one[0].digest).exists()]
+
+    @asynccontextmanager
+    async def _held(self, digests: Sequence[Digest]) -> AsyncIterator[None]:
+        """Holds blobs that are there. Raises BLOB_NOT_FOUND."""
+        lease_id = _LEASE + new_uid().lower()
+
+        def hold(session: WriteSession) -> None:
+            now = time.time_ns() // 1000
+            session.put_lease(LeaseRecord(lease_id, now, now + _HELD, digests=tuple(digests)))
+
+        try:
+            await self._metadata.write(hold)
+            await asyncio.to_thread(lambda: [self._content.info(one) for one in digests])
+            yield
+        finally:
+            # Writes have an order: this one comes after `hold`, also when nobody saw that end.
+            await asyncio.shield(self._metadata.write(lambda session: _end(session, lease_id)))
+
     def _open_all(
         self, layers: Sequence[tuple[Descriptor, Digest]], stack: ExitStack
     ) -> list[LayerIndex]:
         opened: list[LayerIndex] = []
         for descriptor, diff_id in layers:
             try:
-                index = stack.enter_context(LayerIndex(self._path(descriptor.digest)))
+                index = stack.enter_context(LayerIndex(self.indexes.path(descriptor.digest)))
             except sqlite3.OperationalError:
                 self._content.info(descriptor.digest)  # went with its layer, just now
                 raise
@@ -304,12 +357,7 @@ class Looker:
             opened.append(index)
         return opened
 
-    def _path(self, digest: Digest) -> Path:
-        return self._folder / f"{digest.replace(':', '-')}.{INDEX_VERSION}"
-
     async def _ensure(self, digest: Digest, diff_id: Digest) -> None:
-        if await asyncio.to_thread(self._path(digest).exists):
-            return
         building = self._building.get(digest)
         if building is None:
             loop = asyncio.get_running_loop()
@@ -325,38 +373,29 @@ class Looker:
             done.exception()
 
     def _build(self, digest: Digest, diff_id: Digest) -> None:
-        path = self._path(digest)
-        if path.exists():
+        if self.indexes.path(digest).exists():
             return
-        self._sweep()
-        descriptor, name = tempfile.mkstemp(".tmp", dir=self._folder)
-        os.close(descriptor)
-        draft = Path(name)
         try:
-            with self._content.open(digest) as reader:
+            with self._content.open(digest) as reader, self.indexes.draft(digest) as draft:
                 build_index(_Blob(reader), draft, self._limits, diff_id, self._check)
-            draft.rename(path)
         except Error as error:
             error.digest = error.digest or digest
             raise
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _check(self) -> None:
         if self._stopped.is_set():
             raise Error(Reason.SHUTTING_DOWN, "the daemon stops; try again")
 
-    def _sweep(self, *, unfinished: bool = False) -> None:
-        """Forgets the indexes of layers that are gone, of other versions, and of a crash."""
-        for path in self._folder.iterdir():
-            stem, _, version = path.name.rpartition(".")
-            if version == "tmp":
-                stale = unfinished
-            else:
-                digest = Digest(stem.replace("-", ":", 1))
-                stale = version != str(INDEX_VERSION) or self._content.find(digest) is None
-            if stale:
-                path.unlink(missing_ok=True)
+
+def _end(session: WriteSession, lease_id: str) -> None:
+    delete_lease(session, lease_id, time.time_ns() // 1000)
+
+
+def _drop_leases(session: WriteSession) -> None:
+    """Of whoever looked when the daemon before this one ended."""
+    for record in session.expired_leases(1 << 62, sys.maxsize):
+        if record.lease_id.startswith(_LEASE):
+            _end(session, record.lease_id)
 
 
 class _Blob:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from imgd_server.content import ContentStore
 from imgd_server.images._collect import free_partials, listed
+from imgd_server.images._indexes import LayerIndexes
 from imgd_server.images._snapshots import size_of
 from imgd_server.metadata import MetadataStore, ReadSession
 from imgd_server.rootfs import SnapshotStore
@@ -33,6 +35,7 @@ class StoreUsage:
     blobs: Usage
     partials: Usage
     snapshots: Usage = Usage()
+    indexes: Usage = Usage()
 
 
 async def usage_of(
@@ -40,9 +43,10 @@ async def usage_of(
     content: ContentStore,
     now: int,
     snapshots: SnapshotStore | None = None,
+    indexes: LayerIndexes | None = None,
 ) -> StoreUsage:
-    """Counts images, containers, blobs (those of no image too), unfinished content and unpacked
-    layers."""
+    """Counts images, containers, blobs (those of no image too), unfinished content, unpacked
+    layers and layers' indexes."""
     infos = await listed(content.blobs())
     partials = await listed(content.partials())
 
@@ -65,17 +69,24 @@ async def usage_of(
             len(partials), len(partials) - len(loose), sum(one.size for one in partials), sum(loose)
         ),
         await _unpacked(metadata, snapshots, now) if snapshots else Usage(),
+        await _indexed(indexes, held, {one.digest for one in infos}) if indexes else Usage(),
     )
 
 
-async def bytes_of(content: ContentStore, snapshots: SnapshotStore | None = None) -> int:
-    """What the store takes up: all blobs, unfinished content and unpacked layers, whoever holds
-    them."""
+async def bytes_of(
+    content: ContentStore,
+    snapshots: SnapshotStore | None = None,
+    indexes: LayerIndexes | None = None,
+) -> int:
+    """What the store takes up: all blobs, unfinished content, unpacked layers and layers' indexes,
+    whoever holds them."""
     total = sum(one.size for one in await listed(content.blobs()))
     total += sum(one.size for one in await listed(content.partials()))
     if snapshots is not None:
         sizes = (size_of(snapshots, one) for one in snapshots.snapshots())
         total += sum(await listed(sizes))
+    if indexes is not None:
+        total += sum(one.size for one in await listed(indexes.kept()))
     return total
 
 
@@ -86,3 +97,11 @@ async def _unpacked(metadata: MetadataStore, store: SnapshotStore, now: int) -> 
     sizes = await asyncio.to_thread(lambda: {one: size_of(store, one) for one in chains})
     loose = sum(size for one, size in sizes.items() if one not in held)
     return Usage(len(chains), len(held), sum(sizes.values()), loose)
+
+
+async def _indexed(indexes: LayerIndexes, held: Collection[str], stored: Collection[str]) -> Usage:
+    """Those in use are of layers that are here and held."""
+    kept = await listed(indexes.kept())
+    used = [one for one in kept if one.usable and one.digest in held and one.digest in stored]
+    total = sum(one.size for one in kept)
+    return Usage(len(kept), len(used), total, total - sum(one.size for one in used))

@@ -37,6 +37,7 @@ from imgd_server.rootfs._protocol import (
     Limits,
     Stream,
     Whiteouts,
+    show,
 )
 from imgd_server.rootfs._read import read_file
 from imgd_server.rootfs._settle import settle
@@ -98,6 +99,7 @@ __all__ = [
     "remove",
     "see_overlay",
     "settle",
+    "show",
     "stored_layer",
     "tree_changes",
     "unmount",

@@ -14,7 +14,7 @@ from imgd.v1 import filesystem_pb2, filesystem_service_pb2
 from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images import FileTree, LayerUse, Looker, RootfsManager
 from imgd_server.oci import Platform
-from imgd_server.rootfs import FileChange, FileKind, Found
+from imgd_server.rootfs import FileChange, FileKind, Found, show
 from imgd_server.rpc import _convert
 from imgd_server.rpc._container_files import file_change
 from imgd_server.rpc._mounts import MountServicer
@@ -30,6 +30,8 @@ _CHUNK = 512 << 10
 _PASSED = 16
 # Of changes: bytes of their paths in one message.
 _BATCH = 256 << 10
+# Linux's own bound, PATH_MAX.
+_MAX_PATH = 4096
 # What a message shows of a file's attributes at the most: Linux's own bound is 64 KiB for one.
 _MAX_XATTRS = 256 << 10
 
@@ -45,11 +47,10 @@ class FilesystemServicer(MountServicer):
         self, request: filesystem_service_pb2.ListFilesRequest, context: Context
     ) -> filesystem_service_pb2.ListFilesResponse:
         """Returns a page of a directory."""
-        if request.path and not request.path.startswith("/"):
-            raise FieldError("path", "path: must be an absolute path")
+        path = _path(request) if request.path or request.HasField("raw_path") else b"/"
         tree = request.tree
         layer = tree.layer_index if tree.HasField("layer_index") else -1
-        query = [tree.image, tree.platform, layer, request.path, request.recursive, request.pattern]
+        query = [tree.image, tree.platform, layer, path.hex(), request.recursive, request.pattern]
         after: str | None = None
         if request.page_token:
             (after,) = decode_token(query, request.page_token, (str,))
@@ -57,9 +58,7 @@ class FilesystemServicer(MountServicer):
         looker = self._need()
         async with self._open(tree) as files:
             page = await looker.run(
-                lambda: files.page(
-                    request.path, request.pattern, size, after, recursive=request.recursive
-                )
+                lambda: files.page(path, request.pattern, size, after, recursive=request.recursive)
             )
             messages = [file_message(one) for one in page.files]
             shown = fitting(messages)
@@ -73,20 +72,21 @@ class FilesystemServicer(MountServicer):
         self, request: filesystem_service_pb2.GetFileRequest, context: Context
     ) -> filesystem_service_pb2.GetFileResponse:
         """Returns a file's attributes."""
+        path = _path(request)
         async with self._open(request.tree) as files:
-            found = await self._need().run(lambda: files.find(request.path, follow=request.follow))
+            found = await self._need().run(lambda: files.find(path, follow=request.follow))
         return filesystem_service_pb2.GetFileResponse(file=file_message(found))
 
     async def ReadFile(
         self, request: filesystem_service_pb2.ReadFileRequest, context: Context
     ) -> AsyncIterator[filesystem_service_pb2.ReadFileResponse]:
         """Streams a file's bytes."""
-        looker = self._need()
-        async with self._open(request.tree) as files:
-            found = await looker.run(lambda: files.find(request.path, follow=True))
+        looker, path = self._need(), _path(request)
+        async with self._open(request.tree, reads=True) as files:
+            found = await looker.run(lambda: files.find(path, follow=True))
             file = found.file
             if file.kind != FileKind.REGULAR:
-                raise FieldError("path", f"path: is no regular file: {request.path[:200]}")
+                raise FieldError("path", f"path: is no regular file: {show(path)}")
             if request.offset > file.size:
                 raise FieldError(
                     "offset",
@@ -132,10 +132,32 @@ class FilesystemServicer(MountServicer):
         return self._looker
 
     def _open(
-        self, tree: filesystem_service_pb2.TreeSelector
+        self, tree: filesystem_service_pb2.TreeSelector, *, reads: bool = False
     ) -> AbstractAsyncContextManager[FileTree]:
         layer = tree.layer_index if tree.HasField("layer_index") else None
-        return self._need().open(tree.image, _platform(tree.platform), layer)
+        return self._need().open(tree.image, _platform(tree.platform), layer, reads=reads)
+
+
+def _path(
+    request: filesystem_service_pb2.ListFilesRequest
+    | filesystem_service_pb2.GetFileRequest
+    | filesystem_service_pb2.ReadFileRequest,
+) -> bytes:
+    """The path that is asked for. Raises FIELD_INVALID."""
+    if not request.HasField("raw_path"):
+        if not request.path:
+            raise FieldError("path", "path: is required")
+        if not request.path.startswith("/"):
+            raise FieldError("path", "path: must be an absolute path")
+        return request.path.encode()
+    if request.path:
+        raise FieldError("raw_path", "raw_path: is instead of path: leave one out")
+    path = request.raw_path
+    if not path.startswith(b"/") or b"\0" in path:
+        raise FieldError("raw_path", "raw_path: must be an absolute path")
+    if len(path) > _MAX_PATH:
+        raise FieldError("raw_path", f"raw_path: is longer than {_MAX_PATH} bytes")
+    return path
 
 
 def _platform(text: str) -> Platform | None:

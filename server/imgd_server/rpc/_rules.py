@@ -209,7 +209,7 @@ _BY_MESSAGE: dict[str, _Rules] = {
         {"reference": (_required,)},
     ),
     **_all("ListFiles", {"tree": (_required,)}),
-    **_all("GetFile ReadFile", {"tree": (_required,), "path": (_required, _absolute)}),
+    **_all("GetFile ReadFile", {"tree": (_required,), "path": (_absolute,)}),
     "AppendImageRequest": {"base": (_image,), "layers": (_at_most(MAX_LAYERS), _digest)},
     "CheckCredentialsRequest": {
         "registry": (_required, _image, _registry),

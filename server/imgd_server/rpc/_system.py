@@ -128,13 +128,16 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: system_service_pb2.GetDiskUsageRequest, context: Context
     ) -> system_service_pb2.GetDiskUsageResponse:
         """Returns the space used."""
-        found = await usage_of(self._metadata, self._content, now_us(), self._snapshots)
+        found = await usage_of(
+            self._metadata, self._content, now_us(), self._snapshots, self._housekeeper.indexes
+        )
         return system_service_pb2.GetDiskUsageResponse(
             images=_usage(found.images),
             containers=_usage(found.containers),
             blobs=_usage(found.blobs),
             snapshots=_usage(found.snapshots),
             partials=_usage(found.partials),
+            indexes=_usage(found.indexes),
         )
 
     async def CollectGarbage(

@@ -21,7 +21,7 @@ from imgd.v1.registry_service_pb2_grpc import RegistryServiceStub
 from imgd.v1.system_service_pb2_grpc import SystemServiceStub
 from imgd.v1.transfer_service_pb2_grpc import TransferServiceStub
 from imgd_server.content import LocalContentStore
-from imgd_server.images import Housekeeper, ImageBuilder, Looker, describe
+from imgd_server.images import Housekeeper, ImageBuilder, LayerIndexes, Looker, describe
 from imgd_server.metadata import ImageRecord, Name, SqliteMetadataStore, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.registry import HttpRegistryClient, Lookups, RegistryConfig
@@ -118,7 +118,7 @@ async def serve(
     manager = TransferManager(metadata, content, registry, config)
     await manager.open()
     inside = RegistryInside("127.0.0.1:9", OWN_HOST, [f"{OWN_HOST}/samples/python"])
-    looker = Looker(metadata, content, folder / "indexes")
+    looker = Looker(metadata, content, LayerIndexes(folder / "indexes"))
     server = GrpcServer(
         metadata,
         content,

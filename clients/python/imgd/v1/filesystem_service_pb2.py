@@ -28,7 +28,7 @@ from imgd.v1 import descriptor_pb2 as imgd_dot_v1_dot_descriptor__pb2
 from imgd.v1 import filesystem_pb2 as imgd_dot_v1_dot_filesystem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n imgd/v1/filesystem_service.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17imgd/v1/container.proto\x1a\x18imgd/v1/descriptor.proto\x1a\x18imgd/v1/filesystem.proto\"Y\n\x0cTreeSelector\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x18\n\x0blayer_index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_layer_index\"\x90\x01\n\x10ListFilesRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\trecursive\x18\x03 \x01(\x08\x12\x0f\n\x07pattern\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"N\n\x11ListFilesResponse\x12 \n\x05\x66iles\x18\x01 \x03(\x0b\x32\x11.imgd.v1.FileInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x0eGetFileRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"2\n\x0fGetFileResponse\x12\x1f\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x11.imgd.v1.FileInfo\"c\n\x0fReadFileRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\"O\n\x10ReadFileResponse\x12$\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x11.imgd.v1.FileInfoH\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x07\n\x05_file\"4\n\x11ListLayersRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\"d\n\x12ListLayersResponse\x12%\n\x06layers\x18\x01 \x03(\x0b\x32\x15.imgd.v1.LayerSummary\x12\x13\n\x0bwasted_size\x18\x02 \x01(\x03\x12\x12\n\nefficiency\x18\x03 \x01(\x01\"O\n\x17ListLayerChangesRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x13\n\x0blayer_index\x18\x03 \x01(\x05\"@\n\x18ListLayerChangesResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.imgd.v1.FileChange\"\x90\x01\n\x11MountImageRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12+\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x12\x13\n\x0btarget_path\x18\x05 \x01(\tB\x06\n\x04_ttl\"h\n\x12MountImageResponse\x12\x1e\n\x06mounts\x18\x01 \x03(\x0b\x32\x0e.imgd.v1.Mount\x12\r\n\x05lease\x18\x02 \x01(\t\x12#\n\x08platform\x18\x03 \x01(\x0b\x32\x11.imgd.v1.Platform2\xc1\x03\n\x11\x46ilesystemService\x12\x42\n\tListFiles\x12\x19.imgd.v1.ListFilesRequest\x1a\x1a.imgd.v1.ListFilesResponse\x12<\n\x07GetFile\x12\x17.imgd.v1.GetFileRequest\x1a\x18.imgd.v1.GetFileResponse\x12\x41\n\x08ReadFile\x12\x18.imgd.v1.ReadFileRequest\x1a\x19.imgd.v1.ReadFileResponse0\x01\x12\x45\n\nListLayers\x12\x1a.imgd.v1.ListLayersRequest\x1a\x1b.imgd.v1.ListLayersResponse\x12Y\n\x10ListLayerChanges\x12 .imgd.v1.ListLayerChangesRequest\x1a!.imgd.v1.ListLayerChangesResponse0\x01\x12\x45\n\nMountImage\x12\x1a.imgd.v1.MountImageRequest\x1a\x1b.imgd.v1.MountImageResponseB+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n imgd/v1/filesystem_service.proto\x12\x07imgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17imgd/v1/container.proto\x1a\x18imgd/v1/descriptor.proto\x1a\x18imgd/v1/filesystem.proto\"Y\n\x0cTreeSelector\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x18\n\x0blayer_index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_layer_index\"\xb4\x01\n\x10ListFilesRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x11\n\trecursive\x18\x03 \x01(\x08\x12\x0f\n\x07pattern\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x15\n\x08raw_path\x18\x07 \x01(\x0cH\x00\x88\x01\x01\x42\x0b\n\t_raw_path\"N\n\x11ListFilesResponse\x12 \n\x05\x66iles\x18\x01 \x03(\x0b\x32\x11.imgd.v1.FileInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x0eGetFileRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x15\n\x08raw_path\x18\x04 \x01(\x0cH\x00\x88\x01\x01\x42\x0b\n\t_raw_path\"2\n\x0fGetFileResponse\x12\x1f\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x11.imgd.v1.FileInfo\"\x87\x01\n\x0fReadFileRequest\x12#\n\x04tree\x18\x01 \x01(\x0b\x32\x15.imgd.v1.TreeSelector\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x15\n\x08raw_path\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x42\x0b\n\t_raw_path\"O\n\x10ReadFileResponse\x12$\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x11.imgd.v1.FileInfoH\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x07\n\x05_file\"4\n\x11ListLayersRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\"d\n\x12ListLayersResponse\x12%\n\x06layers\x18\x01 \x03(\x0b\x32\x15.imgd.v1.LayerSummary\x12\x13\n\x0bwasted_size\x18\x02 \x01(\x03\x12\x12\n\nefficiency\x18\x03 \x01(\x01\"O\n\x17ListLayerChangesRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x13\n\x0blayer_index\x18\x03 \x01(\x05\"@\n\x18ListLayerChangesResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.imgd.v1.FileChange\"\x90\x01\n\x11MountImageRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12+\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x12\x13\n\x0btarget_path\x18\x05 \x01(\tB\x06\n\x04_ttl\"h\n\x12MountImageResponse\x12\x1e\n\x06mounts\x18\x01 \x03(\x0b\x32\x0e.imgd.v1.Mount\x12\r\n\x05lease\x18\x02 \x01(\t\x12#\n\x08platform\x18\x03 \x01(\x0b\x32\x11.imgd.v1.Platform2\xc1\x03\n\x11\x46ilesystemService\x12\x42\n\tListFiles\x12\x19.imgd.v1.ListFilesRequest\x1a\x1a.imgd.v1.ListFilesResponse\x12<\n\x07GetFile\x12\x17.imgd.v1.GetFileRequest\x1a\x18.imgd.v1.GetFileResponse\x12\x41\n\x08ReadFile\x12\x18.imgd.v1.ReadFileRequest\x1a\x19.imgd.v1.ReadFileResponse0\x01\x12\x45\n\nListLayers\x12\x1a.imgd.v1.ListLayersRequest\x1a\x1b.imgd.v1.ListLayersResponse\x12Y\n\x10ListLayerChanges\x12 .imgd.v1.ListLayerChangesRequest\x1a!.imgd.v1.ListLayerChangesResponse0\x01\x12\x45\n\nMountImage\x12\x1a.imgd.v1.MountImageRequest\x1a\x1b.imgd.v1.MountImageResponseB+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,29 +39,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TREESELECTOR']._serialized_start=154
   _globals['_TREESELECTOR']._serialized_end=243
   _globals['_LISTFILESREQUEST']._serialized_start=246
-  _globals['_LISTFILESREQUEST']._serialized_end=390
-  _globals['_LISTFILESRESPONSE']._serialized_start=392
-  _globals['_LISTFILESRESPONSE']._serialized_end=470
-  _globals['_GETFILEREQUEST']._serialized_start=472
-  _globals['_GETFILEREQUEST']._serialized_end=555
-  _globals['_GETFILERESPONSE']._serialized_start=557
-  _globals['_GETFILERESPONSE']._serialized_end=607
-  _globals['_READFILEREQUEST']._serialized_start=609
-  _globals['_READFILEREQUEST']._serialized_end=708
-  _globals['_READFILERESPONSE']._serialized_start=710
-  _globals['_READFILERESPONSE']._serialized_end=789
-  _globals['_LISTLAYERSREQUEST']._serialized_start=791
-  _globals['_LISTLAYERSREQUEST']._serialized_end=843
-  _globals['_LISTLAYERSRESPONSE']._serialized_start=845
-  _globals['_LISTLAYERSRESPONSE']._serialized_end=945
-  _globals['_LISTLAYERCHANGESREQUEST']._serialized_start=947
-  _globals['_LISTLAYERCHANGESREQUEST']._serialized_end=1026
-  _globals['_LISTLAYERCHANGESRESPONSE']._serialized_start=1028
-  _globals['_LISTLAYERCHANGESRESPONSE']._serialized_end=1092
-  _globals['_MOUNTIMAGEREQUEST']._serialized_start=1095
-  _globals['_MOUNTIMAGEREQUEST']._serialized_end=1239
-  _globals['_MOUNTIMAGERESPONSE']._serialized_start=1241
-  _globals['_MOUNTIMAGERESPONSE']._serialized_end=1345
-  _globals['_FILESYSTEMSERVICE']._serialized_start=1348
-  _globals['_FILESYSTEMSERVICE']._serialized_end=1797
+  _globals['_LISTFILESREQUEST']._serialized_end=426
+  _globals['_LISTFILESRESPONSE']._serialized_start=428
+  _globals['_LISTFILESRESPONSE']._serialized_end=506
+  _globals['_GETFILEREQUEST']._serialized_start=508
+  _globals['_GETFILEREQUEST']._serialized_end=627
+  _globals['_GETFILERESPONSE']._serialized_start=629
+  _globals['_GETFILERESPONSE']._serialized_end=679
+  _globals['_READFILEREQUEST']._serialized_start=682
+  _globals['_READFILEREQUEST']._serialized_end=817
+  _globals['_READFILERESPONSE']._serialized_start=819
+  _globals['_READFILERESPONSE']._serialized_end=898
+  _globals['_LISTLAYERSREQUEST']._serialized_start=900
+  _globals['_LISTLAYERSREQUEST']._serialized_end=952
+  _globals['_LISTLAYERSRESPONSE']._serialized_start=954
+  _globals['_LISTLAYERSRESPONSE']._serialized_end=1054
+  _globals['_LISTLAYERCHANGESREQUEST']._serialized_start=1056
+  _globals['_LISTLAYERCHANGESREQUEST']._serialized_end=1135
+  _globals['_LISTLAYERCHANGESRESPONSE']._serialized_start=1137
+  _globals['_LISTLAYERCHANGESRESPONSE']._serialized_end=1201
+  _globals['_MOUNTIMAGEREQUEST']._serialized_start=1204
+  _globals['_MOUNTIMAGEREQUEST']._serialized_end=1348
+  _globals['_MOUNTIMAGERESPONSE']._serialized_start=1350
+  _globals['_MOUNTIMAGERESPONSE']._serialized_end=1454
+  _globals['_FILESYSTEMSERVICE']._serialized_start=1457
+  _globals['_FILESYSTEMSERVICE']._serialized_end=1906
 # @@protoc_insertion_point(module_scope)

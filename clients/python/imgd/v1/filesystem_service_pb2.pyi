@@ -66,6 +66,7 @@ class ListFilesRequest(_message.Message):
     PATTERN_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RAW_PATH_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """The directory, absolute; empty for the root."""
     recursive: _builtins.bool
@@ -76,6 +77,8 @@ class ListFilesRequest(_message.Message):
     """How many to return at the most. 0 means 1,000; more than 10,000 counts as 10,000."""
     page_token: _builtins.str
     """The `next_page_token` of the page before; empty for the first page."""
+    raw_path: _builtins.bytes
+    """The directory's path as bytes, instead of `path`: for names that are no UTF-8."""
     @_builtins.property
     def tree(self) -> Global___TreeSelector:
         """Required. The tree."""
@@ -89,12 +92,15 @@ class ListFilesRequest(_message.Message):
         pattern: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        raw_path: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tree", b"tree"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "raw_path", b"raw_path", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "path", b"path", "pattern", b"pattern", "recursive", b"recursive", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "page_size", b"page_size", "page_token", b"page_token", "path", b"path", "pattern", b"pattern", "raw_path", b"raw_path", "recursive", b"recursive", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__raw_path: _TypeAlias = _typing.Literal["raw_path"]  # noqa: Y015
+    _WhichOneofArgType__raw_path: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_path) -> _WhichOneofReturnType__raw_path | None: ...
 
 Global___ListFilesRequest: _TypeAlias = ListFilesRequest  # noqa: Y015
 
@@ -135,10 +141,13 @@ class GetFileRequest(_message.Message):
     TREE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    RAW_PATH_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Required. The file's absolute path."""
+    """Required, unless `raw_path` is given. The file's absolute path."""
     follow: _builtins.bool
     """Follow symbolic links, within the image."""
+    raw_path: _builtins.bytes
+    """The path as bytes, instead of `path`: for names that are no UTF-8."""
     @_builtins.property
     def tree(self) -> Global___TreeSelector:
         """Required. The tree."""
@@ -149,12 +158,15 @@ class GetFileRequest(_message.Message):
         tree: Global___TreeSelector | None = ...,
         path: _builtins.str = ...,
         follow: _builtins.bool = ...,
+        raw_path: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tree", b"tree"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "raw_path", b"raw_path", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "path", b"path", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "follow", b"follow", "path", b"path", "raw_path", b"raw_path", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__raw_path: _TypeAlias = _typing.Literal["raw_path"]  # noqa: Y015
+    _WhichOneofArgType__raw_path: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_path) -> _WhichOneofReturnType__raw_path | None: ...
 
 Global___GetFileRequest: _TypeAlias = GetFileRequest  # noqa: Y015
 
@@ -192,12 +204,17 @@ class ReadFileRequest(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    RAW_PATH_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Required. The file's absolute path. Symbolic links are followed, within the image."""
+    """Required, unless `raw_path` is given. The file's absolute path. Symbolic links are followed,
+    within the image.
+    """
     offset: _builtins.int
     """Where to begin, in bytes."""
     limit: _builtins.int
     """How many bytes at the most. 0 means up to the end."""
+    raw_path: _builtins.bytes
+    """The path as bytes, instead of `path`: for names that are no UTF-8."""
     @_builtins.property
     def tree(self) -> Global___TreeSelector:
         """Required. The tree."""
@@ -209,12 +226,15 @@ class ReadFileRequest(_message.Message):
         path: _builtins.str = ...,
         offset: _builtins.int = ...,
         limit: _builtins.int = ...,
+        raw_path: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tree", b"tree"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "raw_path", b"raw_path", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "offset", b"offset", "path", b"path", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path", "limit", b"limit", "offset", b"offset", "path", b"path", "raw_path", b"raw_path", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__raw_path: _TypeAlias = _typing.Literal["raw_path"]  # noqa: Y015
+    _WhichOneofArgType__raw_path: _TypeAlias = _typing.Literal["_raw_path", b"_raw_path"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_path) -> _WhichOneofReturnType__raw_path | None: ...
 
 Global___ReadFileRequest: _TypeAlias = ReadFileRequest  # noqa: Y015
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from imgd.v1 import system_pb2 as imgd_dot_v1_dot_system__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cimgd/v1/system_service.proto\x12\x07imgd.v1\x1a\x14imgd/v1/system.proto\"\x18\n\x16GetCapabilitiesRequest\"F\n\x17GetCapabilitiesResponse\x12+\n\x0c\x63\x61pabilities\x18\x01 \x01(\x0b\x32\x15.imgd.v1.Capabilities\"\x10\n\x0eGetInfoRequest\"4\n\x0fGetInfoResponse\x12!\n\x04info\x18\x01 \x01(\x0b\x32\x13.imgd.v1.SystemInfo\"\x15\n\x13GetDiskUsageRequest\"\xd2\x01\n\x14GetDiskUsageResponse\x12\"\n\x06images\x18\x01 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12&\n\ncontainers\x18\x02 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12!\n\x05\x62lobs\x18\x03 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12%\n\tsnapshots\x18\x04 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12$\n\x08partials\x18\x05 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\"(\n\x15\x43ollectGarbageRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"C\n\x16\x43ollectGarbageResponse\x12)\n\x06report\x18\x01 \x01(\x0b\x32\x19.imgd.v1.CollectionReport\";\n\x11\x43heckStoreRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\x12\x16\n\x0everify_content\x18\x02 \x01(\x08\"~\n\x12\x43heckStoreResponse\x12\'\n\x08problems\x18\x01 \x03(\x0b\x32\x15.imgd.v1.StoreProblem\x12\x15\n\rchecked_blobs\x18\x02 \x01(\x03\x12\x18\n\x0btotal_blobs\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_total_blobs2\x8c\x03\n\rSystemService\x12T\n\x0fGetCapabilities\x12\x1f.imgd.v1.GetCapabilitiesRequest\x1a .imgd.v1.GetCapabilitiesResponse\x12<\n\x07GetInfo\x12\x17.imgd.v1.GetInfoRequest\x1a\x18.imgd.v1.GetInfoResponse\x12K\n\x0cGetDiskUsage\x12\x1c.imgd.v1.GetDiskUsageRequest\x1a\x1d.imgd.v1.GetDiskUsageResponse\x12Q\n\x0e\x43ollectGarbage\x12\x1e.imgd.v1.CollectGarbageRequest\x1a\x1f.imgd.v1.CollectGarbageResponse\x12G\n\nCheckStore\x12\x1a.imgd.v1.CheckStoreRequest\x1a\x1b.imgd.v1.CheckStoreResponse0\x01\x42+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cimgd/v1/system_service.proto\x12\x07imgd.v1\x1a\x14imgd/v1/system.proto\"\x18\n\x16GetCapabilitiesRequest\"F\n\x17GetCapabilitiesResponse\x12+\n\x0c\x63\x61pabilities\x18\x01 \x01(\x0b\x32\x15.imgd.v1.Capabilities\"\x10\n\x0eGetInfoRequest\"4\n\x0fGetInfoResponse\x12!\n\x04info\x18\x01 \x01(\x0b\x32\x13.imgd.v1.SystemInfo\"\x15\n\x13GetDiskUsageRequest\"\xf7\x01\n\x14GetDiskUsageResponse\x12\"\n\x06images\x18\x01 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12&\n\ncontainers\x18\x02 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12!\n\x05\x62lobs\x18\x03 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12%\n\tsnapshots\x18\x04 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12$\n\x08partials\x18\x05 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\x12#\n\x07indexes\x18\x06 \x01(\x0b\x32\x12.imgd.v1.DiskUsage\"(\n\x15\x43ollectGarbageRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"C\n\x16\x43ollectGarbageResponse\x12)\n\x06report\x18\x01 \x01(\x0b\x32\x19.imgd.v1.CollectionReport\";\n\x11\x43heckStoreRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\x12\x16\n\x0everify_content\x18\x02 \x01(\x08\"~\n\x12\x43heckStoreResponse\x12\'\n\x08problems\x18\x01 \x03(\x0b\x32\x15.imgd.v1.StoreProblem\x12\x15\n\rchecked_blobs\x18\x02 \x01(\x03\x12\x18\n\x0btotal_blobs\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_total_blobs2\x8c\x03\n\rSystemService\x12T\n\x0fGetCapabilities\x12\x1f.imgd.v1.GetCapabilitiesRequest\x1a .imgd.v1.GetCapabilitiesResponse\x12<\n\x07GetInfo\x12\x17.imgd.v1.GetInfoRequest\x1a\x18.imgd.v1.GetInfoResponse\x12K\n\x0cGetDiskUsage\x12\x1c.imgd.v1.GetDiskUsageRequest\x1a\x1d.imgd.v1.GetDiskUsageResponse\x12Q\n\x0e\x43ollectGarbage\x12\x1e.imgd.v1.CollectGarbageRequest\x1a\x1f.imgd.v1.CollectGarbageResponse\x12G\n\nCheckStore\x12\x1a.imgd.v1.CheckStoreRequest\x1a\x1b.imgd.v1.CheckStoreResponse0\x01\x42+\n\x0b\x64\x65v.imgd.v1P\x01Z\x1aimgd.dev/go/imgd/v1;imgdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDISKUSAGEREQUEST']._serialized_start=233
   _globals['_GETDISKUSAGEREQUEST']._serialized_end=254
   _globals['_GETDISKUSAGERESPONSE']._serialized_start=257
-  _globals['_GETDISKUSAGERESPONSE']._serialized_end=467
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=469
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=509
-  _globals['_COLLECTGARBAGERESPONSE']._serialized_start=511
-  _globals['_COLLECTGARBAGERESPONSE']._serialized_end=578
-  _globals['_CHECKSTOREREQUEST']._serialized_start=580
-  _globals['_CHECKSTOREREQUEST']._serialized_end=639
-  _globals['_CHECKSTORERESPONSE']._serialized_start=641
-  _globals['_CHECKSTORERESPONSE']._serialized_end=767
-  _globals['_SYSTEMSERVICE']._serialized_start=770
-  _globals['_SYSTEMSERVICE']._serialized_end=1166
+  _globals['_GETDISKUSAGERESPONSE']._serialized_end=504
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=506
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=546
+  _globals['_COLLECTGARBAGERESPONSE']._serialized_start=548
+  _globals['_COLLECTGARBAGERESPONSE']._serialized_end=615
+  _globals['_CHECKSTOREREQUEST']._serialized_start=617
+  _globals['_CHECKSTOREREQUEST']._serialized_end=676
+  _globals['_CHECKSTORERESPONSE']._serialized_start=678
+  _globals['_CHECKSTORERESPONSE']._serialized_end=804
+  _globals['_SYSTEMSERVICE']._serialized_start=807
+  _globals['_SYSTEMSERVICE']._serialized_end=1203
 # @@protoc_insertion_point(module_scope)

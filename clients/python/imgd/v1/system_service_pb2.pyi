@@ -129,6 +129,7 @@ class GetDiskUsageResponse(_message.Message):
     BLOBS_FIELD_NUMBER: _builtins.int
     SNAPSHOTS_FIELD_NUMBER: _builtins.int
     PARTIALS_FIELD_NUMBER: _builtins.int
+    INDEXES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def images(self) -> _system_pb2.DiskUsage:
         """Images."""
@@ -149,6 +150,10 @@ class GetDiskUsageResponse(_message.Message):
     def partials(self) -> _system_pb2.DiskUsage:
         """Uploads and partial downloads."""
 
+    @_builtins.property
+    def indexes(self) -> _system_pb2.DiskUsage:
+        """Indexes of the layers that were looked into, by their files' bytes."""
+
     def __init__(
         self,
         *,
@@ -157,10 +162,11 @@ class GetDiskUsageResponse(_message.Message):
         blobs: _system_pb2.DiskUsage | None = ...,
         snapshots: _system_pb2.DiskUsage | None = ...,
         partials: _system_pb2.DiskUsage | None = ...,
+        indexes: _system_pb2.DiskUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blobs", b"blobs", "containers", b"containers", "images", b"images", "partials", b"partials", "snapshots", b"snapshots"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blobs", b"blobs", "containers", b"containers", "images", b"images", "indexes", b"indexes", "partials", b"partials", "snapshots", b"snapshots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blobs", b"blobs", "containers", b"containers", "images", b"images", "partials", b"partials", "snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blobs", b"blobs", "containers", b"containers", "images", b"images", "indexes", b"indexes", "partials", b"partials", "snapshots", b"snapshots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,7 @@ def _kinds(found: system_service_pb2.GetDiskUsageResponse) -> list[_Kind]:
         _Kind("Blobs", found.blobs),
         _Kind("Unpacked Layers", found.snapshots),
         _Kind("Partial Blobs", found.partials),
+        _Kind("Layer Indexes", found.indexes),
     ]
 
 
