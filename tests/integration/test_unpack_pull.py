@@ -115,6 +115,12 @@ def test_a_pull_unpacks(daemon: Daemon, registry: HostileRegistry) -> None:
         image = client.images.get(f"{registry.host}/app:1")
         assert image.unpacked_size == image.size == FILES
         assert snapshots(daemon) == folders(daemon) == expected(daemon, 3)
+        sizes = [
+            one.unpacked_size if one.HasField("unpacked_size") else None
+            for one in client.images.history(f"{registry.host}/app:1")
+        ]
+        of_each = [(3 << 20) + 7, 3, 2 << 20] if kind_of(daemon) == "overlay" else [None] * 3
+        assert sizes == of_each
         usage = client.system.disk_usage()
         assert (usage.snapshots.count, usage.snapshots.active_count) == (expected(daemon, 3),) * 2
         assert (usage.snapshots.total_bytes, usage.snapshots.reclaimable_bytes) == (FILES, 0)

@@ -51,7 +51,7 @@ from imgd_server.images._preparing import RootfsManager, View
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
 from imgd_server.images._rootfs import Rootfs, RootfsStore
-from imgd_server.images._snapshots import sweep_snapshots
+from imgd_server.images._snapshots import sweep_snapshots, unpacked_sizes
 from imgd_server.images._unpacking import (
     LayerUnpacker,
     Unpacked,
@@ -148,6 +148,7 @@ __all__ = [
     "sweep_snapshots",
     "tag_image",
     "take_lease",
+    "unpacked_sizes",
     "untag_image",
     "usage_of",
 ]

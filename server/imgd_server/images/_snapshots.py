@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imgd_server.errors import Error
 from imgd_server.metadata import MetadataStore, WriteSession
 from imgd_server.oci import Digest
-from imgd_server.rootfs import SnapshotStore
+from imgd_server.rootfs import SnapshotStore, chain_ids
 
-__all__ = ["broken_snapshots", "collect_snapshots", "size_of", "sweep_snapshots"]
+__all__ = [
+    "broken_snapshots",
+    "collect_snapshots",
+    "size_of",
+    "sweep_snapshots",
+    "unpacked_sizes",
+]
 
 # Taking a snapshot out of sight is an unlink; a batch ends with a sync of the folder.
 _BATCH = 128
@@ -70,6 +76,14 @@ def size_of(store: SnapshotStore, chain_id: Digest) -> int:
     except Error:
         return 0
     return found.stats.file_bytes if found else 0
+
+
+def unpacked_sizes(store: SnapshotStore, diff_ids: Sequence[Digest]) -> list[int | None]:
+    """Bytes of each layer's files, lowest first; None where that is not known: of one that is not
+    unpacked, and of a tree of several, which are only known together. Blocks."""
+    if store.kind == "copy" and len(diff_ids) > 1:
+        return [None] * len(diff_ids)
+    return [size_of(store, one) if store.has(one) else None for one in chain_ids(diff_ids)]
 
 
 def broken_snapshots(store: SnapshotStore, *, repair: bool) -> list[tuple[Digest, str]]:

@@ -19,9 +19,11 @@ from imgd_server.images import (
     fitting_images,
     inspect,
     parse_filters,
+    unpacked_sizes,
 )
 from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession
 from imgd_server.oci import Platform, Reference
+from imgd_server.rootfs import SnapshotStore
 from imgd_server.rpc import _convert
 from imgd_server.rpc._encoded import EncodedAnswers
 from imgd_server.rpc._image_changes import ImageChanges
@@ -43,9 +45,10 @@ class ImageServicer(ImageChanges):
         content: ContentStore,
         own_hosts: Collection[str],
         builder: ImageBuilder | None = None,
+        snapshots: SnapshotStore | None = None,
     ) -> None:
         self._metadata, self._builder = metadata, builder
-        self._content = content
+        self._content, self._snapshots = content, snapshots
         self._own_hosts = own_hosts
         self._kept = EncodedAnswers()
 
@@ -120,7 +123,10 @@ class ImageServicer(ImageChanges):
         """Returns its steps."""
         record, _, found = await self._inspect(request.image, request.platform)
         answer = image_service_pb2.GetImageHistoryResponse()
-        layers = iter(zip(found.manifest.layers, found.diff_ids, strict=False))
+        sizes: list[int | None] = [None] * len(found.diff_ids)
+        if self._snapshots is not None:
+            sizes = await asyncio.to_thread(unpacked_sizes, self._snapshots, found.diff_ids)
+        layers = iter(zip(found.manifest.layers, found.diff_ids, sizes, strict=False))
         for entry in found.config.history if found.config else ():
             step = answer.entries.add(
                 created_by=entry.created_by,
@@ -130,9 +136,11 @@ class ImageServicer(ImageChanges):
             )
             if entry.created:
                 step.create_time.CopyFrom(_convert.timestamp_of(entry.created))
-            if not entry.empty_layer and (pair := next(layers, None)):
-                step.layer.CopyFrom(_convert.descriptor(pair[0]))
-                step.diff_id = pair[1]
+            if not entry.empty_layer and (one := next(layers, None)):
+                layer, step.diff_id, size = one
+                step.layer.CopyFrom(_convert.descriptor(layer))
+                if size is not None:
+                    step.unpacked_size = size
         check_answer(answer, found.target.digest, found.manifest.config.digest)
         if answer.entries:
             room = _convert.Room(MAX_ANSWER_BYTES - answer.ByteSize())

@@ -131,7 +131,7 @@ class GrpcServer:
             "EventService": self._events,
             "FilesystemService": FilesystemServicer(rootfs, looker),
             "ArchiveService": ArchiveServicer(manager, metadata, content, builder, rootfs),
-            "ImageService": ImageServicer(metadata, content, own_hosts, builder),
+            "ImageService": ImageServicer(metadata, content, own_hosts, builder, snapshots),
             "LeaseService": LeaseServicer(metadata),
             "SystemService": system,
             "TransferService": TransferServicer(manager),
