@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from imgd_server.content import ContentStore
+from imgd_server.content import ContentStore, Reader
 from imgd_server.errors import Error, Origin, Reason, from_format
 from imgd_server.images import Description, Only, children, choose_target, describe, read_manifest
 from imgd_server.oci import (
@@ -51,14 +51,31 @@ class Found:
         return self.description.record.target
 
 
+class _Stored:
+    """A stored blob as a stream."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._offset = reader, 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._reader.pread(size, self._offset)
+        self._offset += len(data)
+        return data
+
+
 @dataclass(slots=True)
 class Archived:
-    """Finds out what an archive's images are. `platforms` are those wanted; none means all."""
+    """Finds out what an archive's images are. `platforms` are those wanted; none means all. `check`
+    is called now and then, and may raise."""
 
     intake: Intake
+    check: Callable[[], None]
     platforms: Sequence[Platform] = ()
     require_complete: bool = False
     warnings: list[str] = field(default_factory=list)
+    # Compressed layers that were compared with their diff IDs, and what that took.
+    _compared: set[tuple[Digest, Digest]] = field(default_factory=set)
+    _unpacked: int = 0
     _found: dict[str, Found] = field(default_factory=dict)
     _names: dict[Reference, str] = field(default_factory=dict)
     # Whose config, of any platform in the archive, is whose target.
@@ -154,32 +171,32 @@ class Archived:
         its digest is its diff ID."""
         with self._content.open(digest) as reader:
             head = reader.pread(4, 0)
-            if digest != diff_id:
-                position = 0
-
-                class Stored:
-                    def read(self, size: int, /) -> bytes:
-                        nonlocal position
-                        data = reader.pread(size, position)
-                        position += len(data)
-                        return data
-
-                with Inflater(Stored(), Limits(), diff_id.algorithm) as inflater:
-                    for _ in inflater:
-                        pass
-                if inflater.digest != diff_id:
-                    raise Error(
-                        Reason.DIGEST_MISMATCH,
-                        f"the layer {digest} has the diff ID {inflater.digest}, and the config "
-                        f"says {diff_id}",
-                        digest=digest,
-                    )
+            if digest != diff_id and (digest, diff_id) not in self._compared:
+                self._compare(reader, digest, diff_id)
+                self._compared.add((digest, diff_id))
         kind = media.DOCKER_LAYER_PLAIN
         if head.startswith(_GZIP):
             kind = media.DOCKER_LAYER
         elif head.startswith(_ZSTD):
             kind = media.DOCKER_LAYER_ZSTD
         return self.intake.descriptor(digest, kind)
+
+    def _compare(self, reader: Reader, digest: Digest, diff_id: Digest) -> None:
+        """Unpacks a layer to see that it is what a config says."""
+        limits = Limits()
+        with Inflater(_Stored(reader), limits, diff_id.algorithm) as inflater:
+            for chunk in inflater:
+                self.check()
+                self._unpacked += len(chunk)
+                if self._unpacked > limits.max_bytes:
+                    raise refused(f"its layers unpack to more than {limits.max_bytes} bytes")
+        if inflater.digest != diff_id:
+            raise Error(
+                Reason.DIGEST_MISMATCH,
+                f"the layer {digest} has the diff ID {inflater.digest}, and the config says "
+                f"{diff_id}",
+                digest=digest,
+            )
 
     # --- both
 
@@ -188,6 +205,7 @@ class Archived:
         return self.intake.content
 
     def _add(self, target: Descriptor, reference: Reference | None) -> None:
+        self.check()
         if target.digest not in self._found:
             self._found[target.digest] = Found(self._describe(target))
         if reference is None:

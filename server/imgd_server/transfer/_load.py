@@ -52,7 +52,8 @@ _MAX_WARNINGS = 100
 
 async def load(engine: Engine, run: Run, inbox: Inbox) -> Commit:
     """Does the work of a load; what it returns shows what is stored then."""
-    return await _Loading(engine, run, Members(inbox.read), inbox.fail, inbox.loaded).work()
+    members = Members(inbox.read)
+    return await _Loading(engine, run, members, inbox.fail, inbox.check, inbox.loaded).work()
 
 
 async def load_layout(engine: Engine, run: Run) -> Commit:
@@ -64,7 +65,8 @@ async def load_layout(engine: Engine, run: Run) -> Commit:
     folder = await in_thread(opening.__enter__)
     try:
         members = LayoutMembers(folder, source.ref_name, stopped.check)
-        return await _Loading(engine, run, members, lambda _: stopped.cancel(), []).work()
+        loading = _Loading(engine, run, members, lambda _: stopped.cancel(), stopped.check, [])
+        return await loading.work()
     finally:
         opening.__exit__(None, None, None)
 
@@ -77,6 +79,7 @@ class _Loading:
     run: Run
     members: Source
     fail: Callable[[Error], None]
+    check: Callable[[], None]
     loaded: list[ImageRecord]
     target: Descriptor | None = None
     uploaded: int = 0
@@ -109,7 +112,10 @@ class _Loading:
         run.moving = self
         await self._hold([])
         archived = Archived(
-            self._intake, tuple(map(Platform.parse, spec.platforms)), spec.require_complete
+            self._intake,
+            self.check,
+            tuple(map(Platform.parse, spec.platforms)),
+            spec.require_complete,
         )
         lane = self.engine.fetcher.lanes.blobs
         async with lane.take(_LANE):

@@ -122,6 +122,11 @@ class Inbox(Pipe):
             self._failure = self._failure or error
             self._changed.notify_all()
 
+    def check(self) -> None:
+        """Raises what `fail` was given."""
+        if self._failure:
+            raise self._failure
+
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, waiting for the first; b"" at the end. Raises what `fail` was
         given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from imgd.v1 import archive_service_pb2, transfer_pb2, transfer_service_pb2
 from imgd.v1.archive_service_pb2_grpc import ArchiveServiceStub
+from imgd_client import AsyncClient, FailedPrecondition, NotFound, Unimplemented
 from tests.contract.api.served import Api, read, refusal
+from tests.fake_images import make_layer
 from tests.unit.transfer.fakes import layered
 from tests.unit.transfer.image_archives import FULL_NAME, layout, tar
 
@@ -208,3 +211,34 @@ async def test_a_broken_archive_ends_the_call_before_all_is_sent(api: Api) -> No
         return code
 
     assert await asyncio.to_thread(load) is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_the_async_client_saves_and_loads(api: Api) -> None:
+    await api.store(IMAGE, NAME)
+    async with AsyncClient(api.address) as client:
+        chunks = [chunk async for chunk in client.archives.save([NAME])]
+
+        async def again() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        for source in (again(), [b"".join(chunks)], io.BytesIO(b"".join(chunks))):
+            answer = await client.archives.load(source, tags=["test.com/again:1"])
+            assert answer.images[0].target.digest == IMAGE.digest
+        with pytest.raises(FailedPrecondition) as caught:
+            await client.archives.load([b"no archive" * 100])
+        assert caught.value.reason == "ARCHIVE_INVALID"
+        with pytest.raises(NotFound):
+            await anext(client.archives.save(["absent"]))
+        with pytest.raises(TypeError):
+            await anext(client.archives.save("absent"))
+        made = await client.archives.import_image(
+            [make_layer({"a": b"b"})],
+            tag="test.com/made:1",
+            changes=["ENV a=b"],
+            platform="linux/arm64",
+        )
+        assert [*made.tags] == ["test.com/made:1"]
+        assert made.platform.architecture == "arm64"
+        with pytest.raises(Unimplemented):
+            await anext(client.archives.export("containers/any"))

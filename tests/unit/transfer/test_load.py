@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from imgd_server.transfer import (
     TransferState,
     now_us,
 )
+from imgd_server.transfer._archived import Archived
 from tests.fake_images import (
     OCI_MANIFEST,
     FakeImage,
@@ -35,7 +38,7 @@ from tests.fake_images import (
     make_layer,
 )
 from tests.unit.rootfs.archives import archive, file, link, symlink
-from tests.unit.transfer.fakes import Lab, layered, outcome_of, size_of
+from tests.unit.transfer.fakes import PATIENCE, Lab, layered, outcome_of, size_of
 from tests.unit.transfer.image_archives import (
     FULL_NAME,
     REF_NAME,
@@ -471,3 +474,55 @@ async def test_a_load_waits_for_its_archive_no_longer_than_configured(lab: Lab) 
     assert failure is not None
     assert failure.reason is Reason.CANCELLED
     assert "0.01 s" in failure.message
+
+
+async def test_a_load_can_be_cancelled_while_it_compares_layers(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last byte came there may be much to unpack."""
+    begun, leave = threading.Event(), threading.Event()
+    real = Inbox.check
+
+    def check(inbox: Inbox) -> None:
+        begun.set()
+        while inbox._failure is None:
+            leave.wait(0.001)
+        real(inbox)
+
+    monkeypatch.setattr(Inbox, "check", check)
+    uid, inbox = await started(lab)
+    await inbox.put(docker_archive(CONFIG, [gzip.compress(one) for one in LAYERS], ["app"]))
+    inbox.finish()
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        record = await lab.manager.cancel(uid)
+    assert record.state == TransferState.CANCELLED.name
+    assert await names(lab) == {}
+
+
+async def test_a_layer_that_many_images_have_is_compared_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a small archive would keep the daemon busy for days."""
+    opened = 0
+    real = Archived._compare
+
+    def compare(self: Archived, *facts: Any) -> None:
+        nonlocal opened
+        opened += 1
+        real(self, *facts)
+
+    monkeypatch.setattr(Archived, "_compare", compare)
+    config = config_of([LAYERS[0]] * 50)
+    document = [
+        {"Config": "c", "RepoTags": [f"a:{number}"], "Layers": ["l"] * 50} for number in range(5)
+    ]
+    data = archive(
+        file(b"l", gzip.compress(LAYERS[0])),
+        file(b"c", config),
+        file(b"manifest.json", json.dumps(document).encode()),
+    )
+    record, loaded = await load(lab.manager, data)
+    assert record.state == TransferState.SUCCEEDED.name
+    assert [len(image.names) for image in loaded] == [5]
+    assert opened == 1
