@@ -178,7 +178,8 @@ async def serve(
             lookups,
         )
         await manager.open()
-        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacker.store, indexes)
+        unpacked = [unpacker.store, *await asyncio.to_thread(_former, root, unpacker.store.kind)]
+        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacked, indexes)
         inside = await _registry_inside(config, front, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,
@@ -425,9 +426,16 @@ async def collect_garbage(config: Config, *, dry_run: bool) -> Collection:
             content,
             now_us,
             dry_run=dry_run,
-            snapshots=_snapshots(config),
+            snapshots=_former(Path(config.root), ""),
             indexes=LayerIndexes(Path(config.root) / "indexes"),
         )
+
+
+def _former(root: Path, kind: str) -> list[SnapshotStore]:
+    """The snapshots that there are of other kinds than this one."""
+    folder = root / "snapshots"
+    others = [one for one in ("overlay", "copy") if one != kind]
+    return [SnapshotStore(folder, one) for one in others if (folder / one / "layers").is_dir()]
 
 
 def _snapshots(config: Config) -> SnapshotStore | None:

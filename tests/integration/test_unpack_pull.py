@@ -420,6 +420,23 @@ def test_fsck_finds_broken_snapshots_and_repairs(registry: HostileRegistry, tmp_
         assert snapshots(daemon) == 3
 
 
+def test_what_another_snapshotter_made_is_counted_and_collected(
+    registry: HostileRegistry, tmp_path: Path
+) -> None:
+    name = f"{registry.host}/app:1"
+    for kind in KINDS:
+        with daemon_of(kind, tmp_path) as daemon, Client(daemon.address) as client:
+            client.transfers.pull(name, unpack=True).result()
+    with run_daemon(tmp_path / "state", "--snapshotter", "copy") as daemon:
+        with Client(daemon.address) as client:
+            usage = client.system.disk_usage().snapshots
+            assert (usage.count, usage.total_bytes, usage.reclaimable_bytes) == (4, 2 * FILES, 0)
+            client.images.remove(name)
+            assert client.system.collect(dry_run=True).deleted_snapshots == 4
+            client.system.collect()
+        assert snapshots(daemon) == folders(daemon) == 0
+
+
 def test_the_command_line(daemon: Daemon, registry: HostileRegistry) -> None:
     done = daemon.imgctl("pull", "--unpack", f"{registry.host}/app:1")
     assert done.returncode == 0, done

@@ -77,7 +77,7 @@ async def collect(
     clock: Callable[[], int],
     *,
     dry_run: bool,
-    snapshots: SnapshotStore | None = None,
+    snapshots: Sequence[SnapshotStore] = (),
     indexes: LayerIndexes | None = None,
 ) -> Collection:
     """Frees every blob, partial and snapshot that no image, lease or transfer holds, and the
@@ -109,19 +109,20 @@ async def collect(
     if indexes is not None:
         gone = {one.digest for one in free}
         indexed = await asyncio.to_thread(indexes.collect, content.find, gone, dry_run=dry_run)
-    unpacked = (0, 0)
-    if snapshots is not None:
-        unpacked = await collect_snapshots(metadata, snapshots, clock, dry_run=dry_run)
+    unpacked = [
+        await collect_snapshots(metadata, store, clock, dry_run=dry_run) for store in snapshots
+    ]
+    hidden, unpacked_bytes = sum(count for count, _ in unpacked), sum(size for _, size in unpacked)
     report = Collection(
         started,
         clock(),
         len(blobs),
         len(free),
         len(loose),
-        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked[1] + indexed,
-        unpacked[0],
+        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked_bytes + indexed,
+        hidden,
     )
-    if not dry_run and (free or loose or unpacked[0]):
+    if not dry_run and (free or loose or hidden):
         await metadata.write(lambda session: session.add_event(_event(report)))
     return report
 

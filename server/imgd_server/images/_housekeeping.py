@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -68,7 +68,8 @@ class HousekeepingConfig:
 
 
 class Housekeeper:
-    """Tasks of the daemon. `clock` tells microseconds since the epoch."""
+    """Tasks of the daemon. `clock` tells microseconds since the epoch. `snapshots` are what layers
+    are unpacked to, and what they were unpacked to while the daemon had another snapshotter."""
 
     def __init__(
         self,
@@ -76,11 +77,11 @@ class Housekeeper:
         content: ContentStore,
         clock: Callable[[], int],
         config: HousekeepingConfig | None = None,
-        snapshots: SnapshotStore | None = None,
+        snapshots: Sequence[SnapshotStore] = (),
         indexes: LayerIndexes | None = None,
     ) -> None:
         self._metadata, self._content, self._clock = metadata, content, clock
-        self._snapshots, self.indexes = snapshots, indexes
+        self.snapshots, self.indexes = snapshots, indexes
         self.config = config or HousekeepingConfig()
         self._collecting = asyncio.Lock()
         # Collections that have not begun yet: one of each kind serves all who wait.
@@ -97,9 +98,9 @@ class Housekeeper:
             self._own(work())
         # What the last daemon took out of sight, and was killed before it was freed.
         self._own(self._safely(sweep_content(self._content)))
-        if self._snapshots is not None:
+        for store in self.snapshots:
             # What the last daemon left half unpacked, or half removed.
-            self._own(self._safely(sweep_snapshots(self._snapshots)))
+            self._own(self._safely(sweep_snapshots(store)))
 
     async def close(self) -> None:
         """Stops, when the step under way is done: a fraction of a second."""
@@ -142,7 +143,7 @@ class Housekeeper:
                 self._content,
                 self._clock,
                 dry_run=dry_run,
-                snapshots=self._snapshots,
+                snapshots=self.snapshots,
                 indexes=self.indexes,
             )
         _log.info(
@@ -208,7 +209,7 @@ class Housekeeper:
     async def _excess(self, mark: Water) -> int:
         total, free = await asyncio.to_thread(self._content.room)
         # Counting takes a while in a large store.
-        stored = await bytes_of(self._content, self._snapshots, self.indexes) if mark.size else 0
+        stored = await bytes_of(self._content, self.snapshots, self.indexes) if mark.size else 0
         return mark.excess(total, free, stored)
 
     def _unused(self, session: ReadSession) -> list[ImageRecord]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from imgd_server.content import ContentStore
@@ -42,7 +41,7 @@ async def usage_of(
     metadata: MetadataStore,
     content: ContentStore,
     now: int,
-    snapshots: SnapshotStore | None = None,
+    snapshots: Sequence[SnapshotStore] = (),
     indexes: LayerIndexes | None = None,
 ) -> StoreUsage:
     """Counts images, containers, blobs (those of no image too), unfinished content, unpacked
@@ -68,35 +67,36 @@ async def usage_of(
         Usage(
             len(partials), len(partials) - len(loose), sum(one.size for one in partials), sum(loose)
         ),
-        await _unpacked(metadata, snapshots, now) if snapshots else Usage(),
+        await _unpacked(metadata, snapshots, now),
         await _indexed(indexes, held, {one.digest for one in infos}) if indexes else Usage(),
     )
 
 
 async def bytes_of(
     content: ContentStore,
-    snapshots: SnapshotStore | None = None,
+    snapshots: Sequence[SnapshotStore] = (),
     indexes: LayerIndexes | None = None,
 ) -> int:
     """What the store takes up: all blobs, unfinished content, unpacked layers and layers' indexes,
     whoever holds them."""
     total = sum(one.size for one in await listed(content.blobs()))
     total += sum(one.size for one in await listed(content.partials()))
-    if snapshots is not None:
-        sizes = (size_of(snapshots, one) for one in snapshots.snapshots())
-        total += sum(await listed(sizes))
+    sizes = (size_of(store, one) for store in snapshots for one in store.snapshots())
+    total += sum(await listed(sizes))
     if indexes is not None:
         total += sum(one.size for one in await listed(indexes.kept()))
     return total
 
 
-async def _unpacked(metadata: MetadataStore, store: SnapshotStore, now: int) -> Usage:
+async def _unpacked(metadata: MetadataStore, stores: Sequence[SnapshotStore], now: int) -> Usage:
     """Those in use are held by an image or a lease."""
-    chains = store.snapshots()
+    found = [(store, one) for store in stores for one in store.snapshots()]
+    chains = [one for _, one in found]
     held = await metadata.read(lambda session: session.held_snapshots(chains, now))
-    sizes = await asyncio.to_thread(lambda: {one: size_of(store, one) for one in chains})
-    loose = sum(size for one, size in sizes.items() if one not in held)
-    return Usage(len(chains), len(held), sum(sizes.values()), loose)
+    sizes = await listed((one, size_of(store, one)) for store, one in found)
+    loose = [size for one, size in sizes if one not in held]
+    total = sum(size for _, size in sizes)
+    return Usage(len(sizes), len(sizes) - len(loose), total, sum(loose))
 
 
 async def _indexed(indexes: LayerIndexes, held: Collection[str], stored: Collection[str]) -> Usage:

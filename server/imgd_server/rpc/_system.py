@@ -129,7 +129,11 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     ) -> system_service_pb2.GetDiskUsageResponse:
         """Returns the space used."""
         found = await usage_of(
-            self._metadata, self._content, now_us(), self._snapshots, self._housekeeper.indexes
+            self._metadata,
+            self._content,
+            now_us(),
+            self._housekeeper.snapshots,
+            self._housekeeper.indexes,
         )
         return system_service_pb2.GetDiskUsageResponse(
             images=_usage(found.images),

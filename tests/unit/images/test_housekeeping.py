@@ -294,7 +294,7 @@ async def test_unpacked_layers_count_as_stored_and_as_freed(
         await metadata.write(lambda session: unpacked(session, image.uid, chain))  # noqa: B023
     mark = Water(size=int(1.5 * SIZE))
     config = HousekeepingConfig(grace=10.0, high=mark, low=mark)
-    house = Housekeeper(metadata, disk, clock, config, snapshots)
+    house = Housekeeper(metadata, disk, clock, config, [snapshots])
     assert await house.make_room() == 1
     assert await names(metadata) == "b"
 

@@ -194,10 +194,10 @@ async def test_what_a_dry_run_tells_is_what_is_freed(
 ) -> None:
     await names(looker)
     kept = sum(one.size for one in indexes.kept())
-    used = (await usage_of(metadata, shelf, NOW, None, indexes)).indexes
+    used = (await usage_of(metadata, shelf, NOW, (), indexes)).indexes
     assert (used.count, used.active, used.total, used.reclaimable) == (2, 2, kept, 0)
     await metadata.write(delete_all)
-    free = (await usage_of(metadata, shelf, NOW, None, indexes)).indexes
+    free = (await usage_of(metadata, shelf, NOW, (), indexes)).indexes
     assert (free.count, free.active, free.total, free.reclaimable) == (2, 0, kept, kept)
     plan = await collect(metadata, shelf, lambda: NOW, dry_run=True, indexes=indexes)
     assert len([*indexes.kept()]) == 2

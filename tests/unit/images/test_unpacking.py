@@ -90,9 +90,9 @@ async def test_a_collection_reports_and_usage_counts_them(
         session.add_snapshots("UIDa", CHAINS[:2])
 
     await metadata.write(put)
-    usage = (await usage_of(metadata, shelf, NOW, store)).snapshots
+    usage = (await usage_of(metadata, shelf, NOW, [store])).snapshots
     assert (usage.count, usage.active, usage.total, usage.reclaimable) == (3, 2, 6, 3)
-    report = await collect(metadata, shelf, lambda: NOW, dry_run=False, snapshots=store)
+    report = await collect(metadata, shelf, lambda: NOW, dry_run=False, snapshots=[store])
     assert (report.deleted_snapshots, report.freed_bytes) == (1, 3)
     assert set(store.snapshots()) == set(CHAINS[:2])
 
