@@ -141,13 +141,14 @@ class Containers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float = _BEAT,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
     ) -> Hold[container_pb2.Container]:
         """A running container for the length of a `with` block, removed at the end; see `create`.
 
         When this process is killed it counts as exited after three heartbeats, and still holds its
         image; a lease ends by itself.
         """
-        request = _creation(image, container_id, labels, platform, heartbeat, "")
+        request = _creation(image, container_id, labels, platform, heartbeat, credentials, "")
 
         def take() -> container_pb2.Container:
             made = self._calls.unary(self._stub.CreateContainer, request).container
@@ -315,9 +316,10 @@ class AsyncContainers:
         labels: Mapping[str, str] | None = None,
         platform: str = "",
         heartbeat: float = _BEAT,
+        credentials: transfer_pb2.RegistryCredentials | None = None,
     ) -> AsyncHold[container_pb2.Container]:
         """A running container for the length of an `async with` block; see `Containers.hold`."""
-        request = _creation(image, container_id, labels, platform, heartbeat, "")
+        request = _creation(image, container_id, labels, platform, heartbeat, credentials, "")
 
         async def take() -> container_pb2.Container:
             made = (await self._calls.unary(self._stub.CreateContainer, request)).container
