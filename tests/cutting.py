@@ -5,8 +5,8 @@
         ...  # what goes to line.address comes to the registry
         cut.wait()
 
-Bytes are counted as they go to the client, heads included. What a broken line did not hand over is
-not counted.
+Bytes are counted as they go to the client, and as they come from it, heads included. What a broken
+line did not hand over is not counted.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ How = Literal["reset", "close", "hold"]
 
 
 class Cut:
-    """A place on the line, in bytes to the client since the line was there; `how` it ends there.
+    """A place on the line, in bytes to the client since the line was there (with `up`, from it),
+    and `how` it ends there.
 
     `hold` lets nothing further through until `go_on`, or the end of the connection.
     """
 
-    def __init__(self, place: int, how: How) -> None:
-        self.place, self.how = place, how
+    def __init__(self, place: int, how: How, up: bool) -> None:
+        self.place, self.how, self.up = place, how, up
         self._reached, self._over = threading.Event(), threading.Event()
         if how != "hold":
             self._over.set()
@@ -65,7 +66,7 @@ class Cut:
 
 
 class Line:
-    """A running line. `sent` is how many bytes went to the client."""
+    """A running line. `sent` are the bytes that went to the client, `taken` those from it."""
 
     def __init__(self, upstream: str) -> None:
         host, _, port = upstream.rpartition(":")
@@ -77,14 +78,20 @@ class Line:
         self._threads: list[threading.Thread] = []
         self._cuts: list[Cut] = []
         self._ending = False
-        self.sent = 0
+        self.sent = self.taken = 0
 
-    def at(self, more: int, how: How) -> Cut:
-        """Ends every connection, or holds all up, after so many more bytes."""
+    def at(self, more: int, how: How, *, up: bool = False) -> Cut:
+        """Ends every connection, or holds all up, after so many more bytes (with `up`, from the
+        client)."""
         with self._lock:
-            cut = Cut(self.sent + more, how)
+            cut = Cut((self.taken if up else self.sent) + more, how, up)
             self._cuts.append(cut)
             return cut
+
+    def mend(self) -> None:
+        """Forgets the cuts that it has not come to."""
+        with self._lock:
+            self._cuts = [one for one in self._cuts if one.reached]
 
     def start(self) -> None:
         """Begins to accept."""
@@ -125,32 +132,39 @@ class Line:
             self._run(self._serve, connection)
 
     def _serve(self, connection: _Connection) -> None:
-        up = threading.Thread(target=connection.pour_up)
+        up = threading.Thread(target=self._pour, args=(connection, True))
         up.start()
-        try:
-            while data := connection.server.recv(_PIECE):
-                while data:
-                    data = data[self._pass(connection, data) :]
-        except OSError:
-            pass
-        connection.end(abort=False)
+        self._pour(connection, False)
         up.join(PATIENCE)
         with self._lock:
             self._open.discard(connection)
             self.sent -= connection.close()
 
-    def _pass(self, connection: _Connection, data: bytes) -> int:
+    def _pour(self, connection: _Connection, up: bool) -> None:
+        """What one side says, until either ends."""
+        source = connection.client if up else connection.server
+        try:
+            while data := source.recv(_PIECE):
+                while data:
+                    data = data[self._pass(connection, data, up) :]
+        except OSError:
+            pass
+        connection.end(abort=False)
+
+    def _pass(self, connection: _Connection, data: bytes, up: bool) -> int:
         """Hands some bytes on, up to the next cut; returns how many."""
         for cut in [*self._cuts]:
             cut.hold_up()
         with self._lock:
-            cuts = [one for one in self._cuts if not one.reached]
-            length = min(len(data), cuts[0].place - self.sent) if cuts else len(data)
-            self.sent += length
-            met = cuts[0] if cuts and self.sent >= cuts[0].place else None
+            passed = self.taken if up else self.sent
+            cuts = [one for one in self._cuts if one.up == up and not one.reached]
+            length = min(len(data), cuts[0].place - passed) if cuts else len(data)
+            passed += length
+            self.sent, self.taken = (self.sent, passed) if up else (passed, self.taken)
+            met = cuts[0] if cuts and passed >= cuts[0].place else None
             if met:
                 met.meet()
-        connection.send(data[:length])
+        connection.send(data[:length], up)
         if met and met.how != "hold":
             with self._lock:
                 for one in self._open:
@@ -164,20 +178,11 @@ class _Connection:
         self._ended = self._abort = False
         server.settimeout(None)
 
-    def pour_up(self) -> None:
-        """What the client says, until either side ends."""
-        try:
-            while data := self.client.recv(_PIECE):
-                self.server.sendall(data)
-        except OSError:
-            pass
-        self.end(abort=False)
-
-    def send(self, data: bytes) -> None:
-        """Hands bytes to the client."""
+    def send(self, data: bytes, up: bool) -> None:
+        """Hands bytes to the client, or with `up` to the server."""
         if self._ended:
             raise ConnectionResetError
-        self.client.sendall(data)
+        (self.server if up else self.client).sendall(data)
 
     def end(self, *, abort: bool) -> None:
         """Makes both sides end, with a reset (RST) for the client or not; `close` follows."""
