@@ -6,6 +6,7 @@ What counts is how often a registry was asked; how long that took is nobody's ma
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -191,3 +192,16 @@ def test_a_push_keeps_to_the_limits_of_its_registry(
         check_retries(record, retries)
         assert registry.holds("team/app", IMAGE, "1")
         assert registry.received == sum(map(len, IMAGE.blobs.values()))
+
+
+def test_imgctl_says_when_it_tries_again(daemon: Daemon) -> None:
+    with HostileRegistry() as registry:
+        reference = registry.add("library/app", IMAGE, "1")
+        layer = str(IMAGE.document["layers"][0]["digest"])
+        registry.on(f"GET .*/blobs/{layer}", refuse(429, Retry_After="2"), times=1)
+        done = daemon.imgctl("pull", reference)
+        assert done.returncode == 0, done.stderr
+        said = [line for line in done.stdout.splitlines() if layer[7:19] in line]
+        waits = [re.fullmatch(rf"{layer[7:19]}: Retrying in [0-3] seconds?", one) for one in said]
+        assert any(waits), said
+        assert said[-1] == f"{layer[7:19]}: Pull complete"
