@@ -98,6 +98,10 @@ class PullOptions(TypedDict, total=False):
     """When to ask the registry; always, if not said."""
     credentials: transfer_pb2.RegistryCredentials | None
     """Credentials for this pull; None for the daemon's configuration."""
+    all_tags: bool
+    """Every tag of the repository that the reference then names."""
+    include_referrers: bool
+    """Also fetch signatures, attestations and what else refers to the image."""
     tags: Iterable[str]
     """Names to give to the image instead of its own."""
     unpack: bool
@@ -116,7 +120,10 @@ def start_pull(
     """A pull as a transfer from a registry to the store."""
     platforms = strings("platforms", options.get("platforms", ()))
     source = transfer_pb2.RegistryEndpoint(
-        reference=reference, credentials=options.get("credentials")
+        reference=reference,
+        credentials=options.get("credentials"),
+        all_tags=options.get("all_tags", False),
+        include_referrers=options.get("include_referrers", False),
     )
     destination = transfer_pb2.StoreEndpoint(
         tags=options.get("tags", ()),

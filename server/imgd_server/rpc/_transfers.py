@@ -182,8 +182,6 @@ def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
             f"this daemon does not implement transfers from {source or 'nothing'} to "
             f"{destination or 'nothing'}; GetCapabilities lists those that it does",
         )
-    if destination == "store":
-        _refuse_wishes(request.source.registry, "all_tags", "include_referrers")
     if source in ("archive", "layout"):
         _refuse_wishes(request.destination.store, "unpack")
     return _transfer_spec(
@@ -213,7 +211,11 @@ def _source(source: transfer_pb2.TransferSource) -> Endpoint:
 
 
 def _pull_spec(request: transfer_service_pb2.PullRequest) -> TransferSpec:
-    registry = transfer_pb2.RegistryEndpoint(reference=request.reference)
+    registry = transfer_pb2.RegistryEndpoint(
+        reference=request.reference,
+        all_tags=request.all_tags,
+        include_referrers=request.include_referrers,
+    )
     if request.HasField("credentials"):
         registry.credentials.CopyFrom(request.credentials)
     store = transfer_pb2.StoreEndpoint(policy=request.policy, unpack=request.unpack)

@@ -34,21 +34,29 @@ from imgd_server.transfer._push import Pushed
 from imgd_server.transfer._spec import StoreEndpoint, TransferSpec
 
 __all__ = [
-    "commit_present",
-    "commit_pull",
+    "Show",
     "commit_push",
+    "end_pull",
     "hold",
     "holding_lease",
+    "joined",
     "let_go",
     "names_of",
     "not_here",
     "present_image",
+    "show_present",
+    "show_pulled",
     "transfer_event",
 ]
+
+# Shows one image of a pull, with its names and its lease; returns what came of it.
+Show = Callable[[WriteSession], Outcome]
 
 
 # A transfer takes holds as it goes on. One that waited longer for its next step would not end.
 _HELD = 30 * 86400 * 1_000_000
+# Of a thousand tags each may have something to say.
+_MAX_WARNINGS = 100
 
 
 def holding_lease(uid: str) -> str:
@@ -114,35 +122,32 @@ def _platform_of(record: PlatformRecord) -> Platform | None:
         return None
 
 
-def commit_present(
+def show_present(
     session: WriteSession,
-    record: TransferRecord,
     *,
     present: Callable[[ReadSession], ImageRecord | None],
     reference: Reference,
     destination: StoreEndpoint,
     unpacked: Sequence[Unpacked] = (),
-) -> TransferRecord:
-    """Ends a pull that had nothing to do but to give names, or to unpack. Raises IMAGE_NOT_FOUND
-    when the image that `present` finds has gone meanwhile."""
+) -> Outcome:
+    """Shows an image that is here, where there was nothing to do but to give names, or to unpack.
+    Raises IMAGE_NOT_FOUND when the image that `present` finds has gone meanwhile."""
     image = present(session)
     if image is None:
         raise not_here(reference)
     session.touch_image(image.uid, now_us())
     record_unpacked(session, image.uid, unpacked)
-    session.delete_lease(holding_lease(record.uid))
-    return _commit(session, record, image, reference, destination, reused_bytes=image.content_size)
+    return _show(session, image, reference, destination, reused_bytes=image.content_size)
 
 
-def commit_pull(
+def show_pulled(
     session: WriteSession,
-    record: TransferRecord,
     *,
     pulled: Pulled,
     reference: Reference,
     destination: StoreEndpoint,
-) -> TransferRecord:
-    """Shows what a pull stored: image, names, lease and the transfer's end, all or nothing."""
+) -> Outcome:
+    """Shows what a pull stored: image, what refers to it, names and lease."""
     now = now_us()
     description = pulled.description
     image = session.put_image(
@@ -155,13 +160,15 @@ def commit_pull(
         description.blobs,
     )
     record_unpacked(session, image.uid, pulled.unpacked)
+    for referrer in pulled.referrers:
+        session.link_manifest(
+            reference.name, referrer.target, subject=referrer.subject, blobs=referrer.blobs
+        )
     pulled.proven.record(session)
-    session.delete_lease(holding_lease(record.uid))
     # Nobody resumes what is here, and it would be held long after the image is gone.
     session.delete_transfer_leases(pulled.target.digest)
-    return _commit(
+    return _show(
         session,
-        record,
         image,
         reference,
         destination,
@@ -171,15 +178,14 @@ def commit_pull(
     )
 
 
-def _commit(
+def _show(
     session: WriteSession,
-    record: TransferRecord,
     image: ImageRecord,
     reference: Reference,
     destination: StoreEndpoint,
     **facts: Any,
-) -> TransferRecord:
-    """Names an image, takes the lease, and ends the transfer; `facts` are more of its outcome."""
+) -> Outcome:
+    """Names an image and takes the lease; `facts` are more of the outcome."""
     names = names_of(reference, destination)
     digest, now = image.target.digest, now_us()
     before = []
@@ -198,7 +204,7 @@ def _commit(
     if wanted := destination.lease:
         ttl = int(wanted.ttl * 1_000_000)
         lease = take_lease(session, wanted.lease_id, ttl, image.uid, now).lease_id
-    outcome = Outcome(
+    return Outcome(
         result,
         image.target,
         image.uid,
@@ -207,10 +213,37 @@ def _commit(
         lease=lease,
         **facts,
     )
+
+
+def end_pull(
+    session: WriteSession, record: TransferRecord, *, show: Show, before: Outcome | None = None
+) -> TransferRecord:
+    """Shows the last, or only, image of a pull, and ends it, all or nothing; `before` is what came
+    of those that were shown before."""
+    outcome = joined(before, show(session))
+    session.delete_lease(holding_lease(record.uid))
     record = replace(record, state=TransferState.SUCCEEDED.name, outcome=outcome.to_json())
     session.put_transfer(record)
-    session.add_event(transfer_event("finish", record, now))
+    session.add_event(transfer_event("finish", record, now_us()))
     return record
+
+
+def joined(before: Outcome | None, last: Outcome) -> Outcome:
+    """What came of several images, of which `last` was the last."""
+    if before is None:
+        return last
+    results = (before.pull_result, last.pull_result)
+    return replace(
+        last,
+        pull_result=next(
+            (one for one in (PullResult.UPDATED, PullResult.DOWNLOADED) if one in results),
+            PullResult.UP_TO_DATE,
+        ),
+        references=before.references + last.references,
+        fetched_bytes=before.fetched_bytes + last.fetched_bytes,
+        reused_bytes=before.reused_bytes + last.reused_bytes,
+        warnings=(before.warnings + last.warnings)[:_MAX_WARNINGS],
+    )
 
 
 def commit_push(

@@ -81,7 +81,7 @@ def _is_cancellation(error: BaseException) -> bool:
 
 def _ended(run: Run, state: TransferState, failure: Error, retention: float) -> TransferRecord:
     run.progress.settle()
-    outcome = Outcome(failure=failure)
+    outcome = Outcome(references=tuple(run.given), failure=failure)
     if work := run.moving:
         outcome = replace(
             outcome,

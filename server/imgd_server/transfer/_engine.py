@@ -77,6 +77,11 @@ class Engine:
         for side, endpoint in (("source", spec.source), ("destination", destination)):
             if isinstance(endpoint, LayoutEndpoint):
                 allowed_place(endpoint.path, self.config.layout_roots, f"{side}.layout.path")
+        source = spec.source
+        if spec.is_pull and isinstance(source, RegistryEndpoint) and self.sender is None:
+            for wish in ("all_tags", "include_referrers"):
+                if getattr(source, wish):
+                    raise Error(Reason.UNSUPPORTED, f"this daemon can't list: leave out {wish}")
         if isinstance(destination, RegistryEndpoint):
             if self.sender is None:
                 raise Error(Reason.UNSUPPORTED, "this daemon can't write to registries")

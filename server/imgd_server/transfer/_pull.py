@@ -16,6 +16,7 @@ from imgd_server.images import Description, Unpacked, describe_held, read_manife
 from imgd_server.oci import (
     MAX_CONFIG_BYTES,
     Descriptor,
+    Digest,
     Index,
     Manifest,
     Platform,
@@ -36,10 +37,15 @@ from imgd_server.transfer._progress import (
 )
 from imgd_server.transfer._proofs import Gate, Proven, fetch_proof
 from imgd_server.transfer._room import Room
+from imgd_server.transfer._send import as_referrer
+from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._unpack import Unpacking
-from imgd_server.transfer._walk import Walk
+from imgd_server.transfer._walk import MAX_REFERRER_DEPTH, Walk
 
 __all__ = ["Pull", "Pulled"]
+
+# Signatures and attestations of one image; each is a request, and a node that people watch.
+_MAX_REFERRERS = 1000
 
 _Fetch = Callable[[Flight[None], Reference, Descriptor, Credentials | None], Awaitable[None]]
 
@@ -55,11 +61,40 @@ class Pulled:
     reused_bytes: int
     warnings: tuple[str, ...]
     unpacked: tuple[Unpacked, ...] = ()
+    referrers: tuple[Referrer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that refers to another one of the pull, as lists of referrers show it, and all
+    that it is made of, itself included."""
+
+    target: Descriptor
+    subject: Digest
+    blobs: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Referring:
+    """A referrer that is planned."""
+
+    walk: Walk
+    target: Descriptor
+    subject: Descriptor
+
+    @property
+    def found(self) -> Referrer:
+        """What it is, once its blobs are here."""
+        parts = [one for _, one in (*self.walk.below.values(), *self.walk.blobs.values())]
+        blobs = (self.target.digest, *(one.digest for one in parts))
+        return Referrer(self.target, self.subject.digest, blobs)
 
 
 @dataclass(slots=True)
 class Pull:
     """One caller's pull. `protect` must hold the digests that it is given before it returns.
+    `listing` lists what refers to the image, where that is wanted too; `last` says that no other
+    pull of the transfer comes behind it.
 
     `target`, `fetched` and `reused` (bytes) tell how far it came, also when it fails.
     """
@@ -78,12 +113,16 @@ class Pull:
     gate: Gate
     protect: Callable[[Sequence[Descriptor]], Awaitable[None]]
     unpacking: Unpacking | None = None
+    listing: Listing | None = None
+    last: bool = True
     target: Descriptor | None = None
     fetched: int = 0
     reused: int = 0
     uploaded: int = 0
     _held: set[str] = field(default_factory=set)
     _here: set[str] = field(default_factory=set)
+    _asked: dict[str, Descriptor] = field(default_factory=dict)
+    _referring: bool = False
     _turns: Turns = field(default_factory=Turns)
     _slots: asyncio.Semaphore = field(init=False)
 
@@ -113,24 +152,28 @@ class Pull:
         single = parsed if isinstance(parsed, Manifest) else None
         if single and self.explicit:
             await walk.check_platform(root, single)
-        self.progress.planned = True
+        referrers = await self._find_referrers(walk, root, target) if self.listing else []
+        blobs = {**walk.blobs}
+        for one in referrers:
+            blobs |= one.walk.blobs
+        self.progress.planned = self.last
         self.progress.touch()
-        await self._fetch_blobs([*walk.blobs.values()])
+        await self._fetch_blobs([*blobs.values()])
         if single and not self.explicit and not self.all_platforms:
             await walk.check_platform(root, single)
         description = await describe_held(
             self._content, target, Platform.host(), self._held, self._hold_open
         )
-        self._check_stored(description)
-        nodes = self.progress.nodes.values()
+        await asyncio.to_thread(self._check_stored, description)
         return Pulled(
             target,
             description,
-            self.gate.proven([node.target.digest for node in nodes if node.target]),
+            self.gate.proven([one.digest for one in self._asked.values()]),
             self.fetched,
             self.reused,
             tuple(walk.warnings),
             tuple(self.unpacking.unpacked) if self.unpacking else (),
+            tuple(one.found for one in referrers),
         )
 
     # --- the target
@@ -151,6 +194,7 @@ class Pull:
             except Error as error:
                 if error.reason is not Reason.REMOTE_NOT_FOUND:
                     raise
+                self._asked.pop(target.digest, None)
                 if self.reference.digest:
                     raise self._refuse(root, error) from None
                 if before:
@@ -220,7 +264,7 @@ class Pull:
 
     def found(self, target: Descriptor, manifest: Manifest) -> None:
         """See Ground."""
-        if self.unpacking and not is_attestation(target):
+        if self.unpacking and not is_attestation(target) and not self._referring:
             self.unpacking.plan(target.digest, manifest)
 
     async def _parse(self, node: Node, target: Descriptor) -> Manifest | Index:
@@ -241,6 +285,59 @@ class Pull:
         own = Error.from_json(error.to_json())
         own.reference = str(self.reference)
         return own
+
+    # --- what refers to it
+
+    async def _find_referrers(self, walk: Walk, root: Node, target: Descriptor) -> list[Referring]:
+        """Plans what refers to the target and to what was chosen below it, and what refers to
+        that, as a push does."""
+        self._referring = True
+        found: dict[str, Referring] = {}
+        seen: set[str] = set()
+        waiting = [(root, target), *walk.below.values()]
+        for _ in range(MAX_REFERRER_DEPTH):
+            subjects, waiting = waiting, []
+            for node, subject in subjects:
+                if subject.digest in seen:
+                    continue
+                seen.add(subject.digest)
+                for listed in await self._list_referrers(node, subject):
+                    if listed.digest in found or listed.digest in self._asked:
+                        continue
+                    if len(found) == _MAX_REFERRERS:
+                        raise self._refuse(root, _too_many(self.reference))
+                    child = walk.child_node(node, listed)
+                    parsed = await self.load(child, listed)
+                    if parsed.subject is None or parsed.subject.digest != subject.digest:
+                        walk.warnings.append(
+                            f"{listed.digest} is listed as referring to {subject.digest}, and "
+                            "does not"
+                        )
+                        continue
+                    below = Walk(self.reference, self.platforms, False, True, self.progress, self)
+                    await below.plan(child, listed, self.platforms)
+                    found[listed.digest] = Referring(below, as_referrer(listed, parsed), subject)
+                    waiting.append((child, listed))
+        return [*found.values()]
+
+    async def _list_referrers(self, node: Node, subject: Descriptor) -> list[Descriptor]:
+        listing = self.listing
+        assert listing
+        where = Reference.parse(f"{self.reference.name}@{subject.digest}")
+
+        async def work(flight: Flight[list[Descriptor]]) -> list[Descriptor]:
+            return await self.fetcher.persist(
+                flight,
+                where,
+                lambda: listing.referrers(where, "", self.credentials, flight.cancellation),
+            )
+
+        key = ("referrers", *self._scope, subject.digest)
+        async with self.flights.join(key, self.uid, work) as flight:
+            try:
+                return await flight.result()
+            except Error as error:
+                raise self._refuse(node, self._own(error)) from error
 
     # --- fetching
 
@@ -267,6 +364,7 @@ class Pull:
         A failure is the node's as well, unless it has the reason `forgiven`.
         """
         await self.hold([target])
+        self._asked[target.digest] = target
         # Several manifests of one image may refer to it.
         async with self._slots, self._turns.take(node.node_id):
             if node.failure:
@@ -375,12 +473,19 @@ class Pull:
     def _check_stored(self, description: Description) -> None:
         """The last look before a name may point here."""
         stored = {blob.digest for blob in description.blobs if blob.stored}
-        for node in self.progress.nodes.values():
-            if node.target and node.target.digest not in stored:
+        for digest, target in self._asked.items():
+            # What refers to the image is no part of it.
+            if digest not in stored and self._content.find(target.digest) is None:
                 raise Error(
                     Reason.STORE_CORRUPT,
-                    f"{node.target.digest} was taken away while its image was pulled; pull it "
-                    "again",
+                    f"{digest} was taken away while its image was pulled; pull it again",
                     origin=Origin.DESTINATION,
-                    digest=node.target.digest,
+                    digest=digest,
                 )
+
+
+def _too_many(reference: Reference) -> Error:
+    return Error(
+        Reason.UNSUPPORTED,
+        f"more than {_MAX_REFERRERS} manifests refer to {reference.familiar()}",
+    )

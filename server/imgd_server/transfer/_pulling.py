@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,12 @@ from imgd_server.oci import Descriptor, Digest, Platform, Reference
 from imgd_server.transfer import _commit
 from imgd_server.transfer._engine import Engine
 from imgd_server.transfer._flight import Flight
+from imgd_server.transfer._outcome import Outcome
 from imgd_server.transfer._progress import ActivityKind, Node, NodeKind, NodeState
 from imgd_server.transfer._proofs import Gate
 from imgd_server.transfer._pull import Pull
 from imgd_server.transfer._run import Commit, Run
+from imgd_server.transfer._sources import MAX_TAGS, RegistrySource
 from imgd_server.transfer._spec import PullPolicy, RegistryEndpoint, StoreEndpoint
 from imgd_server.transfer._unpack import Unpacking, stored_manifests, unpack_stored
 
@@ -27,6 +29,33 @@ __all__ = ["pull"]
 async def pull(engine: Engine, run: Run) -> Commit:
     """Does the work of a pull; what it returns shows what is stored then."""
     return await _Pulling(engine, run).work()
+
+
+def _root(reference: Reference) -> Node:
+    return Node(str(reference), NodeKind.MANIFEST, None, label=reference.familiar())
+
+
+@dataclass(slots=True)
+class _Several:
+    """How far several pulls came; a `Moving`."""
+
+    pulls: list[Pull] = field(default_factory=list)
+
+    @property
+    def target(self) -> Descriptor | None:
+        return self.pulls[-1].target if self.pulls else None
+
+    @property
+    def fetched(self) -> int:
+        return sum(one.fetched for one in self.pulls)
+
+    @property
+    def reused(self) -> int:
+        return sum(one.reused for one in self.pulls)
+
+    @property
+    def uploaded(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +78,51 @@ class _Pulling:
         return tuple(map(Platform.parse, self.run.spec.platforms)) or (Platform.host(),)
 
     async def work(self) -> Commit:
-        engine, run, destination = self.engine, self.run, self._destination
         reference = Reference.parse(self._source.reference)
+        if self._source.all_tags:
+            return await self._all_tags(reference)
+        return partial(_commit.end_pull, show=await self._one(reference, self._destination))
+
+    async def _all_tags(self, repository: Reference) -> Commit:
+        """Pulls tag by tag, each of which moves when its image is whole. The first one that fails
+        ends it, as in `docker pull --all-tags`; those before it stay."""
+        run, destination = self.run, self._destination
+        assert self.engine.sender  # `check` has seen to that
+        tags = await RegistrySource(
+            run.record.uid,
+            repository.name,
+            self._source.credentials,
+            self.engine.fetcher,
+            self.engine.sender.listing,
+            self.engine.flights,
+            run.progress,
+        ).tags(MAX_TAGS)
+        names = [repository.with_tag(tag) for tag in tags]
+        for name in names:
+            run.progress.add(_root(name))
+        run.moving = moving = _Several()
+        before: Outcome | None = None
+        for name in names[:-1]:
+            show = await self._one(name, destination, moving)
+            before = _commit.joined(before, await self.engine.metadata.write(show))
+            run.given.append(str(name))
+            if destination.lease and before.lease:
+                # A generated one holds them all.
+                lease = replace(destination.lease, lease_id=before.lease)
+                destination = replace(destination, lease=lease)
+        show = await self._one(names[-1], destination, moving, last=True)
+        return partial(_commit.end_pull, show=show, before=before)
+
+    async def _one(
+        self,
+        reference: Reference,
+        destination: StoreEndpoint,
+        several: _Several | None = None,
+        *,
+        last: bool = False,
+    ) -> _commit.Show:
+        """Does the work for one reference, of several if so."""
+        engine, run = self.engine, self.run
         unpacking = self._unpacking() if destination.unpack else None
         if destination.policy is not PullPolicy.ALWAYS:
             present = partial(
@@ -68,7 +140,7 @@ class _Pulling:
                     return found if found and found.uid == uid else None
 
                 return partial(
-                    _commit.commit_present,
+                    _commit.show_present,
                     present=admitted,
                     reference=reference,
                     destination=destination,
@@ -80,7 +152,8 @@ class _Pulling:
         async def protect(targets: Sequence[Descriptor]) -> None:
             await self._hold([target.digest for target in targets])
 
-        run.moving = work = Pull(
+        assert engine.sender or not self._source.include_referrers  # `check` has seen to that
+        work = Pull(
             uid=run.record.uid,
             reference=reference,
             platforms=self._wanted,
@@ -95,9 +168,17 @@ class _Pulling:
             gate=Gate(engine.metadata, engine.config.proofs, reference, self._source.credentials),
             protect=protect,
             unpacking=unpacking,
+            listing=engine.sender.listing
+            if engine.sender and self._source.include_referrers
+            else None,
+            last=several is None or last,
         )
+        if several is None:
+            run.moving = work
+        else:
+            several.pulls.append(work)
         return partial(
-            _commit.commit_pull,
+            _commit.show_pulled,
             pulled=await work.run(),
             reference=reference,
             destination=destination,
@@ -106,10 +187,12 @@ class _Pulling:
     async def _admitted(self, image: ImageRecord, reference: Reference) -> bool:
         """Whether a stored image may be given to this caller."""
         progress = self.run.progress
-        node = Node(str(reference), NodeKind.MANIFEST, None, label=reference.familiar())
+        node = _root(reference)
 
         def watch(flight: Flight[Any]) -> None:
-            progress.begin(progress.add(node), ActivityKind.RESOLVE, flight)
+            nonlocal node
+            node = progress.add(node)
+            progress.begin(node, ActivityKind.RESOLVE, flight)
 
         try:
             admitted = await self.engine.proofs.admit(

@@ -35,14 +35,11 @@ from imgd_server.transfer._progress import (
 )
 from imgd_server.transfer._send import Sender
 from imgd_server.transfer._sources import Source, load
-from imgd_server.transfer._walk import Walk
+from imgd_server.transfer._walk import MAX_REFERRER_DEPTH, Walk
 
 __all__ = ["Destination", "Push", "Pushed"]
 
 T = TypeVar("T")
-
-# Signatures of signatures; no tool makes deeper ones.
-_MAX_REFERRER_DEPTH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +179,7 @@ class Push:
         """Adds what refers to the roots and to what is below them, and what refers to that."""
         seen: set[str] = set()
         waiting = [*subjects, *self._walk.below.values()]
-        for depth in range(1, _MAX_REFERRER_DEPTH + 1):
+        for depth in range(1, MAX_REFERRER_DEPTH + 1):
             found: list[tuple[Node, Descriptor]] = []
             for node, subject in waiting:
                 if subject.digest in seen:

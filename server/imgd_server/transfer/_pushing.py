@@ -15,13 +15,11 @@ from imgd_server.transfer._engine import Engine
 from imgd_server.transfer._push import Destination, Push
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._send import Sender
-from imgd_server.transfer._sources import RegistrySource, StoreSource
+from imgd_server.transfer._sources import MAX_TAGS, RegistrySource, StoreSource
 from imgd_server.transfer._spec import RegistryEndpoint, StoreEndpoint, TransferSpec
 
 __all__ = ["push"]
 
-# A repository with more tags is pushed by parts: each is a manifest, and a node that people watch.
-_MAX_TAGS = 1000
 # Repositories to mount a blob from: each attempt is a request.
 _MAX_MOUNTS = 3
 # Images that are looked through for them: a base layer is in thousands.
@@ -114,7 +112,7 @@ class _Pushing:
         )
         names = [(read, written)]
         if endpoint.all_tags:
-            tags = await source.tags(_MAX_TAGS)
+            tags = await source.tags(MAX_TAGS)
             names = [(read.with_tag(tag), written.with_tag(tag)) for tag in tags]
         same = (read.path,) if read.domain == written.domain and read.path != written.path else ()
         pushed = await self._moving(names, source, same).run()
@@ -165,7 +163,7 @@ def _choose(
     try:
         if endpoint.all_tags:
             repository = Reference.parse(image)
-            for tag in session.repository_tags(repository.name, "", _MAX_TAGS + 1):
+            for tag in session.repository_tags(repository.name, "", MAX_TAGS + 1):
                 if record := session.image_by_name(str(repository.with_tag(tag))):
                     images[str(written.with_tag(tag))] = record
             _check_tags(repository, images)
@@ -195,10 +193,10 @@ def _choose(
 def _check_tags(repository: Reference, images: Mapping[str, ImageRecord]) -> None:
     if not images:
         raise Error(Reason.IMAGE_NOT_FOUND, f"{repository.familiar_name} has no tag here")
-    if len(images) > _MAX_TAGS:
+    if len(images) > MAX_TAGS:
         raise Error(
             Reason.UNSUPPORTED,
-            f"{repository.familiar_name} has more than {_MAX_TAGS} tags here: push them one by one",
+            f"{repository.familiar_name} has more than {MAX_TAGS} tags here: push them one by one",
         )
 
 

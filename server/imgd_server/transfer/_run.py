@@ -48,6 +48,8 @@ class Run:
         self.ended = asyncio.Event()
         self.moving: Moving | None = None
         """What does the work, once it has begun."""
+        self.given: list[str] = []
+        """The names that are given before its end."""
         self.stopped = False
         """Somebody wanted it to end."""
         self.interrupted = False

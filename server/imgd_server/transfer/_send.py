@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.oci import Descriptor, Digest, Index, Reference, media, parse_manifest
+from imgd_server.oci import (
+    Descriptor,
+    Digest,
+    Index,
+    Manifest,
+    Reference,
+    media,
+    parse_manifest,
+)
 from imgd_server.registry import Credentials, RegistryPusher, Upload
 from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._lanes import Lanes
@@ -18,7 +26,7 @@ from imgd_server.transfer._progress import NodeState
 from imgd_server.transfer._retry import RetryPolicy, is_transient, persist
 from imgd_server.transfer._sources import Listing, Opening
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "as_referrer"]
 
 T = TypeVar("T")
 
@@ -155,7 +163,13 @@ class Sender:
             document = {
                 "schemaVersion": 2,
                 "mediaType": media.OCI_INDEX,
-                "manifests": [one.to_json() for one in (*listed, _as_referrer(target, raw))],
+                "manifests": [
+                    one.to_json()
+                    for one in (
+                        *listed,
+                        as_referrer(target, parse_manifest(raw, target.media_type)),
+                    )
+                ],
             }
             index = json.dumps(document, separators=(",", ":")).encode()
             assert subject.digest
@@ -183,9 +197,8 @@ class Sender:
         )
 
 
-def _as_referrer(target: Descriptor, raw: bytes) -> Descriptor:
+def as_referrer(target: Descriptor, parsed: Manifest | Index) -> Descriptor:
     """A manifest as lists of referrers show it, with its type and annotations."""
-    parsed = parse_manifest(raw, target.media_type)
     kind = parsed.artifact_type
     if not kind and not isinstance(parsed, Index):
         kind = parsed.config.media_type

@@ -25,12 +25,15 @@ from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._progress import ActivityKind, Node, NodeState, Progress
 
-__all__ = ["Listing", "Opening", "RegistrySource", "Source", "StoreSource", "load"]
+__all__ = ["MAX_TAGS", "Listing", "Opening", "RegistrySource", "Source", "StoreSource", "load"]
+
+MAX_TAGS = 1000
+"""A repository with more tags is moved by parts: each is a manifest, and a node that is watched."""
 
 _MOST = max(MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES)
 # As registries page them; and what is read at the most.
 _TAGS_PAGE = 1000
-_MAX_TAGS = 10_000
+_MOST_TAGS = 10_000
 # A copy keeps its manifests in memory: 512 of the usual size are some MiB.
 _MAX_IN_MEMORY = 64 << 20
 
@@ -211,7 +214,7 @@ class RegistrySource:
             tags = await flight.result()
         if tags and len(tags) <= most:
             return tags
-        many = f"has more than {most} tags: copy them one by one"
+        many = f"has more than {most} tags: name them one by one"
         raise Error(
             Reason.UNSUPPORTED if tags else Reason.REMOTE_NOT_FOUND,
             f"{repository.familiar_name} {many if tags else 'has no tags'}",
@@ -228,7 +231,7 @@ class RegistrySource:
             )
             tags += page.names
             last = page.last
-            if not last or len(tags) > _MAX_TAGS:
+            if not last or len(tags) > _MOST_TAGS:
                 return tags
 
     async def read(self, node: Node, target: Descriptor) -> bytes:

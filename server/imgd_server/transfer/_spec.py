@@ -244,6 +244,7 @@ def _endpoint_from_json(value: Mapping[str, Any]) -> Endpoint:
 
 def validated(spec: TransferSpec) -> TransferSpec:
     """The spec with its names normalised. Raises REFERENCE_INVALID, DIGEST_*, PLATFORM_INVALID."""
+    _check_all_tags(spec)
     try:
         for platform in spec.platforms:
             Platform.parse(platform)
@@ -260,6 +261,20 @@ def validated(spec: TransferSpec) -> TransferSpec:
         )
     except FormatError as error:
         raise from_format(error) from error
+
+
+def _check_all_tags(spec: TransferSpec) -> None:
+    """Raises FIELD_INVALID for what can't be wished of all tags at once."""
+    source, destination = spec.source, spec.destination
+    if not (isinstance(source, RegistryEndpoint) and source.all_tags):
+        return
+    if isinstance(destination, StoreEndpoint):
+        if destination.tags:
+            field = "destination.store.tags"
+            raise FieldError(field, f"{field}: all tags keep their names")
+        if destination.policy is PullPolicy.NEVER:
+            field = "destination.store.policy"
+            raise FieldError(field, f"{field}: only the registry knows all tags, and NEVER asks it")
 
 
 def _loaded(source: ArchiveEndpoint) -> ArchiveEndpoint:

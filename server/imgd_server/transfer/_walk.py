@@ -27,7 +27,10 @@ from imgd_server.oci import (
 )
 from imgd_server.transfer._progress import Node, NodeKind, Progress, outline
 
-__all__ = ["Chosen", "Ground", "Walk"]
+__all__ = ["MAX_REFERRER_DEPTH", "Chosen", "Ground", "Walk"]
+
+MAX_REFERRER_DEPTH = 3
+"""Signatures of signatures; no tool makes deeper ones."""
 
 # All that the manifests of one target may refer to: a single one may have 4,096 layers, and real
 # indexes of many platforms reach some hundred. Each is a request, and a node that watchers see.

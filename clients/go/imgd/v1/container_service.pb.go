@@ -143,8 +143,13 @@ type CreateContainerRequest struct {
 	Bundle *BundleSpec `protobuf:"bytes,6,opt,name=bundle,proto3,oneof" json:"bundle,omitempty"`
 	// Ask for a heartbeat this often, at least every second. Absent for none.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_interval,json=heartbeatInterval,proto3,oneof" json:"heartbeat_interval,omitempty"`
-	// For safe retries, as in TagImageRequest.
-	RequestId     string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// For safe retries, as in TagImageRequest. What is repeated may have other credentials.
+	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Input only. The caller's credentials for the registry that the image came from: what came with
+	// credentials is given to those whose own that registry accepts, or has accepted lately. They are
+	// shown to no other registry than that of the image's name. Absent means the daemon's own
+	// configuration. Never stored, logged or returned.
+	Credentials   *RegistryCredentials `protobuf:"bytes,9,opt,name=credentials,proto3,oneof" json:"credentials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +238,13 @@ func (x *CreateContainerRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateContainerRequest) GetCredentials() *RegistryCredentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
 }
 
 // The container made.
@@ -1258,7 +1270,7 @@ var File_imgd_v1_container_service_proto protoreflect.FileDescriptor
 
 const file_imgd_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fimgd/v1/container_service.proto\x12\aimgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17imgd/v1/container.proto\x1a\x13imgd/v1/image.proto\x1a\x1bimgd/v1/image_service.proto\"\xb4\x01\n" +
+	"\x1fimgd/v1/container_service.proto\x12\aimgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17imgd/v1/container.proto\x1a\x13imgd/v1/image.proto\x1a\x1bimgd/v1/image_service.proto\x1a\x16imgd/v1/transfer.proto\"\xb4\x01\n" +
 	"\n" +
 	"BundleSpec\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
@@ -1268,7 +1280,7 @@ const file_imgd_v1_container_service_proto_rawDesc = "" +
 	"workingDir\x12\x12\n" +
 	"\x04user\x18\x05 \x01(\tR\x04user\x12\x1a\n" +
 	"\bterminal\x18\x06 \x01(\bR\bterminal\x12\x1b\n" +
-	"\tread_only\x18\a \x01(\bR\breadOnly\"\xd6\x03\n" +
+	"\tread_only\x18\a \x01(\bR\breadOnly\"\xab\x04\n" +
 	"\x16CreateContainerRequest\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12C\n" +
@@ -1278,12 +1290,14 @@ const file_imgd_v1_container_service_proto_rawDesc = "" +
 	"\x06bundle\x18\x06 \x01(\v2\x13.imgd.v1.BundleSpecH\x00R\x06bundle\x88\x01\x01\x12M\n" +
 	"\x12heartbeat_interval\x18\a \x01(\v2\x19.google.protobuf.DurationH\x01R\x11heartbeatInterval\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tR\trequestId\x1a9\n" +
+	"request_id\x18\b \x01(\tR\trequestId\x12C\n" +
+	"\vcredentials\x18\t \x01(\v2\x1c.imgd.v1.RegistryCredentialsH\x02R\vcredentials\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
 	"\a_bundleB\x15\n" +
-	"\x13_heartbeat_interval\"l\n" +
+	"\x13_heartbeat_intervalB\x0e\n" +
+	"\f_credentials\"l\n" +
 	"\x17CreateContainerResponse\x120\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x12.imgd.v1.ContainerR\tcontainer\x12\x1f\n" +
 	"\vbundle_path\x18\x02 \x01(\tR\n" +
@@ -1399,56 +1413,58 @@ var file_imgd_v1_container_service_proto_goTypes = []any{
 	(*CommitContainerResponse)(nil),    // 20: imgd.v1.CommitContainerResponse
 	nil,                                // 21: imgd.v1.CreateContainerRequest.LabelsEntry
 	(*durationpb.Duration)(nil),        // 22: google.protobuf.Duration
-	(*Container)(nil),                  // 23: imgd.v1.Container
-	(ContainerState)(0),                // 24: imgd.v1.ContainerState
-	(*FileChange)(nil),                 // 25: imgd.v1.FileChange
-	(*ConfigChanges)(nil),              // 26: imgd.v1.ConfigChanges
-	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
-	(LayerCompression)(0),              // 28: imgd.v1.LayerCompression
-	(*Image)(nil),                      // 29: imgd.v1.Image
+	(*RegistryCredentials)(nil),        // 23: imgd.v1.RegistryCredentials
+	(*Container)(nil),                  // 24: imgd.v1.Container
+	(ContainerState)(0),                // 25: imgd.v1.ContainerState
+	(*FileChange)(nil),                 // 26: imgd.v1.FileChange
+	(*ConfigChanges)(nil),              // 27: imgd.v1.ConfigChanges
+	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
+	(LayerCompression)(0),              // 29: imgd.v1.LayerCompression
+	(*Image)(nil),                      // 30: imgd.v1.Image
 }
 var file_imgd_v1_container_service_proto_depIdxs = []int32{
 	21, // 0: imgd.v1.CreateContainerRequest.labels:type_name -> imgd.v1.CreateContainerRequest.LabelsEntry
 	0,  // 1: imgd.v1.CreateContainerRequest.bundle:type_name -> imgd.v1.BundleSpec
 	22, // 2: imgd.v1.CreateContainerRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	23, // 3: imgd.v1.CreateContainerResponse.container:type_name -> imgd.v1.Container
-	23, // 4: imgd.v1.GetContainerResponse.container:type_name -> imgd.v1.Container
-	24, // 5: imgd.v1.ListContainersRequest.states:type_name -> imgd.v1.ContainerState
-	23, // 6: imgd.v1.ListContainersResponse.containers:type_name -> imgd.v1.Container
-	23, // 7: imgd.v1.StartContainerResponse.container:type_name -> imgd.v1.Container
-	23, // 8: imgd.v1.PauseContainerResponse.container:type_name -> imgd.v1.Container
-	23, // 9: imgd.v1.StopContainerResponse.container:type_name -> imgd.v1.Container
-	23, // 10: imgd.v1.HeartbeatContainerResponse.container:type_name -> imgd.v1.Container
-	25, // 11: imgd.v1.DiffContainerResponse.changes:type_name -> imgd.v1.FileChange
-	26, // 12: imgd.v1.CommitContainerRequest.changes:type_name -> imgd.v1.ConfigChanges
-	27, // 13: imgd.v1.CommitContainerRequest.create_time:type_name -> google.protobuf.Timestamp
-	28, // 14: imgd.v1.CommitContainerRequest.compression:type_name -> imgd.v1.LayerCompression
-	29, // 15: imgd.v1.CommitContainerResponse.image:type_name -> imgd.v1.Image
-	1,  // 16: imgd.v1.ContainerService.CreateContainer:input_type -> imgd.v1.CreateContainerRequest
-	3,  // 17: imgd.v1.ContainerService.GetContainer:input_type -> imgd.v1.GetContainerRequest
-	5,  // 18: imgd.v1.ContainerService.ListContainers:input_type -> imgd.v1.ListContainersRequest
-	7,  // 19: imgd.v1.ContainerService.StartContainer:input_type -> imgd.v1.StartContainerRequest
-	9,  // 20: imgd.v1.ContainerService.PauseContainer:input_type -> imgd.v1.PauseContainerRequest
-	11, // 21: imgd.v1.ContainerService.StopContainer:input_type -> imgd.v1.StopContainerRequest
-	13, // 22: imgd.v1.ContainerService.HeartbeatContainer:input_type -> imgd.v1.HeartbeatContainerRequest
-	15, // 23: imgd.v1.ContainerService.RemoveContainer:input_type -> imgd.v1.RemoveContainerRequest
-	17, // 24: imgd.v1.ContainerService.DiffContainer:input_type -> imgd.v1.DiffContainerRequest
-	19, // 25: imgd.v1.ContainerService.CommitContainer:input_type -> imgd.v1.CommitContainerRequest
-	2,  // 26: imgd.v1.ContainerService.CreateContainer:output_type -> imgd.v1.CreateContainerResponse
-	4,  // 27: imgd.v1.ContainerService.GetContainer:output_type -> imgd.v1.GetContainerResponse
-	6,  // 28: imgd.v1.ContainerService.ListContainers:output_type -> imgd.v1.ListContainersResponse
-	8,  // 29: imgd.v1.ContainerService.StartContainer:output_type -> imgd.v1.StartContainerResponse
-	10, // 30: imgd.v1.ContainerService.PauseContainer:output_type -> imgd.v1.PauseContainerResponse
-	12, // 31: imgd.v1.ContainerService.StopContainer:output_type -> imgd.v1.StopContainerResponse
-	14, // 32: imgd.v1.ContainerService.HeartbeatContainer:output_type -> imgd.v1.HeartbeatContainerResponse
-	16, // 33: imgd.v1.ContainerService.RemoveContainer:output_type -> imgd.v1.RemoveContainerResponse
-	18, // 34: imgd.v1.ContainerService.DiffContainer:output_type -> imgd.v1.DiffContainerResponse
-	20, // 35: imgd.v1.ContainerService.CommitContainer:output_type -> imgd.v1.CommitContainerResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	23, // 3: imgd.v1.CreateContainerRequest.credentials:type_name -> imgd.v1.RegistryCredentials
+	24, // 4: imgd.v1.CreateContainerResponse.container:type_name -> imgd.v1.Container
+	24, // 5: imgd.v1.GetContainerResponse.container:type_name -> imgd.v1.Container
+	25, // 6: imgd.v1.ListContainersRequest.states:type_name -> imgd.v1.ContainerState
+	24, // 7: imgd.v1.ListContainersResponse.containers:type_name -> imgd.v1.Container
+	24, // 8: imgd.v1.StartContainerResponse.container:type_name -> imgd.v1.Container
+	24, // 9: imgd.v1.PauseContainerResponse.container:type_name -> imgd.v1.Container
+	24, // 10: imgd.v1.StopContainerResponse.container:type_name -> imgd.v1.Container
+	24, // 11: imgd.v1.HeartbeatContainerResponse.container:type_name -> imgd.v1.Container
+	26, // 12: imgd.v1.DiffContainerResponse.changes:type_name -> imgd.v1.FileChange
+	27, // 13: imgd.v1.CommitContainerRequest.changes:type_name -> imgd.v1.ConfigChanges
+	28, // 14: imgd.v1.CommitContainerRequest.create_time:type_name -> google.protobuf.Timestamp
+	29, // 15: imgd.v1.CommitContainerRequest.compression:type_name -> imgd.v1.LayerCompression
+	30, // 16: imgd.v1.CommitContainerResponse.image:type_name -> imgd.v1.Image
+	1,  // 17: imgd.v1.ContainerService.CreateContainer:input_type -> imgd.v1.CreateContainerRequest
+	3,  // 18: imgd.v1.ContainerService.GetContainer:input_type -> imgd.v1.GetContainerRequest
+	5,  // 19: imgd.v1.ContainerService.ListContainers:input_type -> imgd.v1.ListContainersRequest
+	7,  // 20: imgd.v1.ContainerService.StartContainer:input_type -> imgd.v1.StartContainerRequest
+	9,  // 21: imgd.v1.ContainerService.PauseContainer:input_type -> imgd.v1.PauseContainerRequest
+	11, // 22: imgd.v1.ContainerService.StopContainer:input_type -> imgd.v1.StopContainerRequest
+	13, // 23: imgd.v1.ContainerService.HeartbeatContainer:input_type -> imgd.v1.HeartbeatContainerRequest
+	15, // 24: imgd.v1.ContainerService.RemoveContainer:input_type -> imgd.v1.RemoveContainerRequest
+	17, // 25: imgd.v1.ContainerService.DiffContainer:input_type -> imgd.v1.DiffContainerRequest
+	19, // 26: imgd.v1.ContainerService.CommitContainer:input_type -> imgd.v1.CommitContainerRequest
+	2,  // 27: imgd.v1.ContainerService.CreateContainer:output_type -> imgd.v1.CreateContainerResponse
+	4,  // 28: imgd.v1.ContainerService.GetContainer:output_type -> imgd.v1.GetContainerResponse
+	6,  // 29: imgd.v1.ContainerService.ListContainers:output_type -> imgd.v1.ListContainersResponse
+	8,  // 30: imgd.v1.ContainerService.StartContainer:output_type -> imgd.v1.StartContainerResponse
+	10, // 31: imgd.v1.ContainerService.PauseContainer:output_type -> imgd.v1.PauseContainerResponse
+	12, // 32: imgd.v1.ContainerService.StopContainer:output_type -> imgd.v1.StopContainerResponse
+	14, // 33: imgd.v1.ContainerService.HeartbeatContainer:output_type -> imgd.v1.HeartbeatContainerResponse
+	16, // 34: imgd.v1.ContainerService.RemoveContainer:output_type -> imgd.v1.RemoveContainerResponse
+	18, // 35: imgd.v1.ContainerService.DiffContainer:output_type -> imgd.v1.DiffContainerResponse
+	20, // 36: imgd.v1.ContainerService.CommitContainer:output_type -> imgd.v1.CommitContainerResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_imgd_v1_container_service_proto_init() }
@@ -1459,6 +1475,7 @@ func file_imgd_v1_container_service_proto_init() {
 	file_imgd_v1_container_proto_init()
 	file_imgd_v1_image_proto_init()
 	file_imgd_v1_image_service_proto_init()
+	file_imgd_v1_transfer_proto_init()
 	file_imgd_v1_container_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_imgd_v1_container_service_proto_msgTypes[11].OneofWrappers = []any{}
 	file_imgd_v1_container_service_proto_msgTypes[19].OneofWrappers = []any{}

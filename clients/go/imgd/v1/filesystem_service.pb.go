@@ -102,7 +102,9 @@ type ListFilesRequest struct {
 	// How many to return at the most. 0 means 1,000; more than 10,000 counts as 10,000.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before; empty for the first page.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The directory's path as bytes, instead of `path`: for names that are no UTF-8.
+	RawPath       []byte `protobuf:"bytes,7,opt,name=raw_path,json=rawPath,proto3,oneof" json:"raw_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +181,13 @@ func (x *ListFilesRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListFilesRequest) GetRawPath() []byte {
+	if x != nil {
+		return x.RawPath
+	}
+	return nil
+}
+
 // A page of files.
 type ListFilesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -239,10 +248,12 @@ type GetFileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The tree.
 	Tree *TreeSelector `protobuf:"bytes,1,opt,name=tree,proto3" json:"tree,omitempty"`
-	// Required. The file's absolute path.
+	// Required, unless `raw_path` is given. The file's absolute path.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// Follow symbolic links, within the image.
-	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	// The path as bytes, instead of `path`: for names that are no UTF-8.
+	RawPath       []byte `protobuf:"bytes,4,opt,name=raw_path,json=rawPath,proto3,oneof" json:"raw_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +309,13 @@ func (x *GetFileRequest) GetFollow() bool {
 	return false
 }
 
+func (x *GetFileRequest) GetRawPath() []byte {
+	if x != nil {
+		return x.RawPath
+	}
+	return nil
+}
+
 // One file.
 type GetFileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -349,12 +367,15 @@ type ReadFileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The tree.
 	Tree *TreeSelector `protobuf:"bytes,1,opt,name=tree,proto3" json:"tree,omitempty"`
-	// Required. The file's absolute path. Symbolic links are followed, within the image.
+	// Required, unless `raw_path` is given. The file's absolute path. Symbolic links are followed,
+	// within the image.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// Where to begin, in bytes.
 	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	// How many bytes at the most. 0 means up to the end.
-	Limit         int64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The path as bytes, instead of `path`: for names that are no UTF-8.
+	RawPath       []byte `protobuf:"bytes,5,opt,name=raw_path,json=rawPath,proto3,oneof" json:"raw_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -415,6 +436,13 @@ func (x *ReadFileRequest) GetLimit() int64 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *ReadFileRequest) GetRawPath() []byte {
+	if x != nil {
+		return x.RawPath
+	}
+	return nil
 }
 
 // A part of a file.
@@ -858,7 +886,7 @@ const file_imgd_v1_filesystem_service_proto_rawDesc = "" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12$\n" +
 	"\vlayer_index\x18\x03 \x01(\x05H\x00R\n" +
 	"layerIndex\x88\x01\x01B\x0e\n" +
-	"\f_layer_index\"\xc5\x01\n" +
+	"\f_layer_index\"\xf2\x01\n" +
 	"\x10ListFilesRequest\x12)\n" +
 	"\x04tree\x18\x01 \x01(\v2\x15.imgd.v1.TreeSelectorR\x04tree\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1c\n" +
@@ -866,21 +894,27 @@ const file_imgd_v1_filesystem_service_proto_rawDesc = "" +
 	"\apattern\x18\x04 \x01(\tR\apattern\x12\x1b\n" +
 	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageToken\"d\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x1e\n" +
+	"\braw_path\x18\a \x01(\fH\x00R\arawPath\x88\x01\x01B\v\n" +
+	"\t_raw_path\"d\n" +
 	"\x11ListFilesResponse\x12'\n" +
 	"\x05files\x18\x01 \x03(\v2\x11.imgd.v1.FileInfoR\x05files\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"g\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x94\x01\n" +
 	"\x0eGetFileRequest\x12)\n" +
 	"\x04tree\x18\x01 \x01(\v2\x15.imgd.v1.TreeSelectorR\x04tree\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"8\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x1e\n" +
+	"\braw_path\x18\x04 \x01(\fH\x00R\arawPath\x88\x01\x01B\v\n" +
+	"\t_raw_path\"8\n" +
 	"\x0fGetFileResponse\x12%\n" +
-	"\x04file\x18\x01 \x01(\v2\x11.imgd.v1.FileInfoR\x04file\"~\n" +
+	"\x04file\x18\x01 \x01(\v2\x11.imgd.v1.FileInfoR\x04file\"\xab\x01\n" +
 	"\x0fReadFileRequest\x12)\n" +
 	"\x04tree\x18\x01 \x01(\v2\x15.imgd.v1.TreeSelectorR\x04tree\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\x03R\x05limit\"[\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x1e\n" +
+	"\braw_path\x18\x05 \x01(\fH\x00R\arawPath\x88\x01\x01B\v\n" +
+	"\t_raw_path\"[\n" +
 	"\x10ReadFileResponse\x12*\n" +
 	"\x04file\x18\x01 \x01(\v2\x11.imgd.v1.FileInfoH\x00R\x04file\x88\x01\x01\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04dataB\a\n" +
@@ -999,6 +1033,9 @@ func file_imgd_v1_filesystem_service_proto_init() {
 	file_imgd_v1_descriptor_proto_init()
 	file_imgd_v1_filesystem_proto_init()
 	file_imgd_v1_filesystem_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_imgd_v1_filesystem_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_imgd_v1_filesystem_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_imgd_v1_filesystem_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_imgd_v1_filesystem_service_proto_msgTypes[6].OneofWrappers = []any{}
 	file_imgd_v1_filesystem_service_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}

@@ -238,7 +238,9 @@ type GetDiskUsageResponse struct {
 	// Unpacked layers.
 	Snapshots *DiskUsage `protobuf:"bytes,4,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
 	// Uploads and partial downloads.
-	Partials      *DiskUsage `protobuf:"bytes,5,opt,name=partials,proto3" json:"partials,omitempty"`
+	Partials *DiskUsage `protobuf:"bytes,5,opt,name=partials,proto3" json:"partials,omitempty"`
+	// Indexes of the layers that were looked into, by their files' bytes.
+	Indexes       *DiskUsage `protobuf:"bytes,6,opt,name=indexes,proto3" json:"indexes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +306,13 @@ func (x *GetDiskUsageResponse) GetSnapshots() *DiskUsage {
 func (x *GetDiskUsageResponse) GetPartials() *DiskUsage {
 	if x != nil {
 		return x.Partials
+	}
+	return nil
+}
+
+func (x *GetDiskUsageResponse) GetIndexes() *DiskUsage {
+	if x != nil {
+		return x.Indexes
 	}
 	return nil
 }
@@ -530,7 +539,7 @@ const file_imgd_v1_system_service_proto_rawDesc = "" +
 	"\x0eGetInfoRequest\":\n" +
 	"\x0fGetInfoResponse\x12'\n" +
 	"\x04info\x18\x01 \x01(\v2\x13.imgd.v1.SystemInfoR\x04info\"\x15\n" +
-	"\x13GetDiskUsageRequest\"\x82\x02\n" +
+	"\x13GetDiskUsageRequest\"\xb0\x02\n" +
 	"\x14GetDiskUsageResponse\x12*\n" +
 	"\x06images\x18\x01 \x01(\v2\x12.imgd.v1.DiskUsageR\x06images\x122\n" +
 	"\n" +
@@ -538,7 +547,8 @@ const file_imgd_v1_system_service_proto_rawDesc = "" +
 	"containers\x12(\n" +
 	"\x05blobs\x18\x03 \x01(\v2\x12.imgd.v1.DiskUsageR\x05blobs\x120\n" +
 	"\tsnapshots\x18\x04 \x01(\v2\x12.imgd.v1.DiskUsageR\tsnapshots\x12.\n" +
-	"\bpartials\x18\x05 \x01(\v2\x12.imgd.v1.DiskUsageR\bpartials\"0\n" +
+	"\bpartials\x18\x05 \x01(\v2\x12.imgd.v1.DiskUsageR\bpartials\x12,\n" +
+	"\aindexes\x18\x06 \x01(\v2\x12.imgd.v1.DiskUsageR\aindexes\"0\n" +
 	"\x15CollectGarbageRequest\x12\x17\n" +
 	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"K\n" +
 	"\x16CollectGarbageResponse\x121\n" +
@@ -599,23 +609,24 @@ var file_imgd_v1_system_service_proto_depIdxs = []int32{
 	12, // 4: imgd.v1.GetDiskUsageResponse.blobs:type_name -> imgd.v1.DiskUsage
 	12, // 5: imgd.v1.GetDiskUsageResponse.snapshots:type_name -> imgd.v1.DiskUsage
 	12, // 6: imgd.v1.GetDiskUsageResponse.partials:type_name -> imgd.v1.DiskUsage
-	13, // 7: imgd.v1.CollectGarbageResponse.report:type_name -> imgd.v1.CollectionReport
-	14, // 8: imgd.v1.CheckStoreResponse.problems:type_name -> imgd.v1.StoreProblem
-	0,  // 9: imgd.v1.SystemService.GetCapabilities:input_type -> imgd.v1.GetCapabilitiesRequest
-	2,  // 10: imgd.v1.SystemService.GetInfo:input_type -> imgd.v1.GetInfoRequest
-	4,  // 11: imgd.v1.SystemService.GetDiskUsage:input_type -> imgd.v1.GetDiskUsageRequest
-	6,  // 12: imgd.v1.SystemService.CollectGarbage:input_type -> imgd.v1.CollectGarbageRequest
-	8,  // 13: imgd.v1.SystemService.CheckStore:input_type -> imgd.v1.CheckStoreRequest
-	1,  // 14: imgd.v1.SystemService.GetCapabilities:output_type -> imgd.v1.GetCapabilitiesResponse
-	3,  // 15: imgd.v1.SystemService.GetInfo:output_type -> imgd.v1.GetInfoResponse
-	5,  // 16: imgd.v1.SystemService.GetDiskUsage:output_type -> imgd.v1.GetDiskUsageResponse
-	7,  // 17: imgd.v1.SystemService.CollectGarbage:output_type -> imgd.v1.CollectGarbageResponse
-	9,  // 18: imgd.v1.SystemService.CheckStore:output_type -> imgd.v1.CheckStoreResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	12, // 7: imgd.v1.GetDiskUsageResponse.indexes:type_name -> imgd.v1.DiskUsage
+	13, // 8: imgd.v1.CollectGarbageResponse.report:type_name -> imgd.v1.CollectionReport
+	14, // 9: imgd.v1.CheckStoreResponse.problems:type_name -> imgd.v1.StoreProblem
+	0,  // 10: imgd.v1.SystemService.GetCapabilities:input_type -> imgd.v1.GetCapabilitiesRequest
+	2,  // 11: imgd.v1.SystemService.GetInfo:input_type -> imgd.v1.GetInfoRequest
+	4,  // 12: imgd.v1.SystemService.GetDiskUsage:input_type -> imgd.v1.GetDiskUsageRequest
+	6,  // 13: imgd.v1.SystemService.CollectGarbage:input_type -> imgd.v1.CollectGarbageRequest
+	8,  // 14: imgd.v1.SystemService.CheckStore:input_type -> imgd.v1.CheckStoreRequest
+	1,  // 15: imgd.v1.SystemService.GetCapabilities:output_type -> imgd.v1.GetCapabilitiesResponse
+	3,  // 16: imgd.v1.SystemService.GetInfo:output_type -> imgd.v1.GetInfoResponse
+	5,  // 17: imgd.v1.SystemService.GetDiskUsage:output_type -> imgd.v1.GetDiskUsageResponse
+	7,  // 18: imgd.v1.SystemService.CollectGarbage:output_type -> imgd.v1.CollectGarbageResponse
+	9,  // 19: imgd.v1.SystemService.CheckStore:output_type -> imgd.v1.CheckStoreResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_imgd_v1_system_service_proto_init() }

@@ -598,10 +598,12 @@ type RegistryEndpoint struct {
 	Credentials *RegistryCredentials `protobuf:"bytes,2,opt,name=credentials,proto3,oneof" json:"credentials,omitempty"`
 	// As a source: every tag of the repository. `reference` then names a repository only. As the
 	// destination of a push: every tag that the store has of the repository that its `image` names.
-	// No more than 1,000 tags.
+	// No more than 1,000 tags. Of a pull each tag moves when its image is whole; the first one that
+	// fails ends the pull, the tags that have moved stay, and the outcome's `references` name them.
 	AllTags bool `protobuf:"varint,3,opt,name=all_tags,json=allTags,proto3" json:"all_tags,omitempty"`
 	// As a destination: also push referrers (signatures, attestations). As a source: also fetch them;
-	// of a copy either side may say so.
+	// of a copy either side may say so. Those of a pull are no images: they are kept as long as what
+	// they refer to, and the registry inside serves them.
 	IncludeReferrers bool `protobuf:"varint,4,opt,name=include_referrers,json=includeReferrers,proto3" json:"include_referrers,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -1427,7 +1429,7 @@ type TransferOutcome struct {
 	Image string `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
 	// The image's ID; empty where not known.
 	ImageId string `protobuf:"bytes,4,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
-	// The full names that were given.
+	// The full names that were given; of a pull of all tags also when it failed.
 	References []string `protobuf:"bytes,5,rep,name=references,proto3" json:"references,omitempty"`
 	// Bytes that came over the network for this transfer. Bytes that another transfer fetched while
 	// this one waited for them count as reused.

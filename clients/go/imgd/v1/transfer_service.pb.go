@@ -785,9 +785,13 @@ type PullRequest struct {
 	// Leaving this call does not cancel the pull.
 	Detach bool `protobuf:"varint,9,opt,name=detach,proto3" json:"detach,omitempty"`
 	// For safe retries, as in StartTransferRequest.
-	RequestId     string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Every tag of the repository that `reference` then names, as in RegistryEndpoint.
+	AllTags bool `protobuf:"varint,11,opt,name=all_tags,json=allTags,proto3" json:"all_tags,omitempty"`
+	// Also fetch what refers to the image (signatures, attestations), as in RegistryEndpoint.
+	IncludeReferrers bool `protobuf:"varint,12,opt,name=include_referrers,json=includeReferrers,proto3" json:"include_referrers,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PullRequest) Reset() {
@@ -888,6 +892,20 @@ func (x *PullRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *PullRequest) GetAllTags() bool {
+	if x != nil {
+		return x.AllTags
+	}
+	return false
+}
+
+func (x *PullRequest) GetIncludeReferrers() bool {
+	if x != nil {
+		return x.IncludeReferrers
+	}
+	return false
 }
 
 // One event of a pull.
@@ -1159,7 +1177,7 @@ const file_imgd_v1_transfer_service_proto_rawDesc = "" +
 	"\btransfer\x18\x01 \x01(\v2\x11.imgd.v1.TransferR\btransfer\"+\n" +
 	"\x15DeleteTransferRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
-	"\x16DeleteTransferResponse\"\x97\x04\n" +
+	"\x16DeleteTransferResponse\"\xdf\x04\n" +
 	"\vPullRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12=\n" +
 	"\tplatforms\x18\x02 \x01(\v2\x1a.imgd.v1.PlatformSelectionH\x00R\tplatforms\x88\x01\x01\x12+\n" +
@@ -1172,7 +1190,9 @@ const file_imgd_v1_transfer_service_proto_rawDesc = "" +
 	"\x06detach\x18\t \x01(\bR\x06detach\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\n" +
-	" \x01(\tR\trequestIdB\f\n" +
+	" \x01(\tR\trequestId\x12\x19\n" +
+	"\ball_tags\x18\v \x01(\bR\aallTags\x12+\n" +
+	"\x11include_referrers\x18\f \x01(\bR\x10includeReferrersB\f\n" +
 	"\n" +
 	"_platformsB\x0e\n" +
 	"\f_credentialsB\b\n" +

@@ -357,11 +357,13 @@ class RegistryEndpoint(_message.Message):
     all_tags: _builtins.bool
     """As a source: every tag of the repository. `reference` then names a repository only. As the
     destination of a push: every tag that the store has of the repository that its `image` names.
-    No more than 1,000 tags.
+    No more than 1,000 tags. Of a pull each tag moves when its image is whole; the first one that
+    fails ends the pull, the tags that have moved stay, and the outcome's `references` name them.
     """
     include_referrers: _builtins.bool
     """As a destination: also push referrers (signatures, attestations). As a source: also fetch them;
-    of a copy either side may say so.
+    of a copy either side may say so. Those of a pull are no images: they are kept as long as what
+    they refer to, and the registry inside serves them.
     """
     @_builtins.property
     def credentials(self) -> Global___RegistryCredentials:
@@ -807,7 +809,7 @@ class TransferOutcome(_message.Message):
 
     @_builtins.property
     def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The full names that were given."""
+        """The full names that were given; of a pull of all tags also when it failed."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

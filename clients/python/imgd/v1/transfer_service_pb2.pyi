@@ -437,6 +437,8 @@ class PullRequest(_message.Message):
     MIN_INTERVAL_FIELD_NUMBER: _builtins.int
     DETACH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALL_TAGS_FIELD_NUMBER: _builtins.int
+    INCLUDE_REFERRERS_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Required. The reference."""
     policy: _transfer_pb2.PullPolicy.ValueType
@@ -447,6 +449,10 @@ class PullRequest(_message.Message):
     """Leaving this call does not cancel the pull."""
     request_id: _builtins.str
     """For safe retries, as in StartTransferRequest."""
+    all_tags: _builtins.bool
+    """Every tag of the repository that `reference` then names, as in RegistryEndpoint."""
+    include_referrers: _builtins.bool
+    """Also fetch what refers to the image (signatures, attestations), as in RegistryEndpoint."""
     @_builtins.property
     def platforms(self) -> _transfer_pb2.PlatformSelection:
         """Which platforms. Absent means the daemon's own."""
@@ -480,10 +486,12 @@ class PullRequest(_message.Message):
         min_interval: _duration_pb2.Duration | None = ...,
         detach: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        all_tags: _builtins.bool = ...,
+        include_referrers: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credentials", b"_credentials", "_lease", b"_lease", "_limits", b"_limits", "_min_interval", b"_min_interval", "_platforms", b"_platforms", "credentials", b"credentials", "lease", b"lease", "limits", b"limits", "min_interval", b"min_interval", "platforms", b"platforms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credentials", b"_credentials", "_lease", b"_lease", "_limits", b"_limits", "_min_interval", b"_min_interval", "_platforms", b"_platforms", "credentials", b"credentials", "detach", b"detach", "lease", b"lease", "limits", b"limits", "min_interval", b"min_interval", "platforms", b"platforms", "policy", b"policy", "reference", b"reference", "request_id", b"request_id", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credentials", b"_credentials", "_lease", b"_lease", "_limits", b"_limits", "_min_interval", b"_min_interval", "_platforms", b"_platforms", "all_tags", b"all_tags", "credentials", b"credentials", "detach", b"detach", "include_referrers", b"include_referrers", "lease", b"lease", "limits", b"limits", "min_interval", b"min_interval", "platforms", b"platforms", "policy", b"policy", "reference", b"reference", "request_id", b"request_id", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credentials: _TypeAlias = _typing.Literal["credentials"]  # noqa: Y015
     _WhichOneofArgType__credentials: _TypeAlias = _typing.Literal["_credentials", b"_credentials"]  # noqa: Y015

@@ -55,9 +55,11 @@ def _echo_outcome(transfer: transfer_pb2.Transfer, asked: str, quiet: bool) -> N
         for written in outcome.references:
             click.echo(written if quiet else _pushed(written, outcome))
         return
-    name = outcome.references[0] if outcome.references else asked
+    # As docker has it, of all tags only the repository is told.
+    several = transfer.source.registry.all_tags
+    name = asked if several or not outcome.references else outcome.references[0]
     if not quiet:
-        if outcome.target.digest:
+        if outcome.target.digest and not several:
             click.echo(f"Digest: {outcome.target.digest}")
         current = outcome.pull_result == transfer_pb2.PULL_RESULT_UP_TO_DATE
         status = "Image is up to date for" if current else "Downloaded newer image for"
@@ -89,6 +91,8 @@ def finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Only the image's full name at the end.")
 @click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+@click.option("-a", "--all-tags", is_flag=True, help="Every tag of the repository REFERENCE.")
+@click.option("--referrers", is_flag=True, help="Also signatures and what else refers to it.")
 @click.option("--unpack", is_flag=True, help="Also unpack the layers.")
 @click.option("--lease", default="", metavar="NAME", type=LEASE, help="Hold the image with it.")
 @click.option("--lease-ttl", type=DURATION, help="For how long; an hour if not said.")
@@ -100,11 +104,15 @@ def pull(
     quiet: bool,
     detach: bool,
     as_json: bool,
+    all_tags: bool,
+    referrers: bool,
     unpack: bool,
     lease: str,
     lease_ttl: float | None,
 ) -> None:
     """Pulls an image from its registry; leaving cancels it."""
+    if all_tags and has_version(reference):
+        raise click.UsageError(f"--all-tags wants a repository without a tag, and not {reference}")
     if platforms and all_platforms:
         raise click.UsageError("--platform and --all-platforms exclude each other")
     if lease_ttl and not lease:
@@ -116,6 +124,8 @@ def pull(
             platforms=platforms,
             all_platforms=all_platforms,
             policy=_POLICIES[policy],
+            all_tags=all_tags,
+            include_referrers=referrers,
             unpack=unpack,
             lease=_lease(lease, lease_ttl),
             credentials=credentials_for(reference),
@@ -124,7 +134,7 @@ def pull(
             click.echo(wanted.name)
             return
         if not (quiet or as_json):
-            if not has_version(reference):
+            if not (has_version(reference) or all_tags):
                 click.echo("Using default tag: latest")
             click.echo(pulling_from(reference))
         finish(wanted, quiet, as_json)

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file imgd/v1/filesystem_service.proto.
  */
 export const file_imgd_v1_filesystem_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBpbWdkL3YxL2ZpbGVzeXN0ZW1fc2VydmljZS5wcm90bxIHaW1nZC52MSJZCgxUcmVlU2VsZWN0b3ISDQoFaW1hZ2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSGAoLbGF5ZXJfaW5kZXgYAyABKAVIAIgBAUIOCgxfbGF5ZXJfaW5kZXgikAEKEExpc3RGaWxlc1JlcXVlc3QSIwoEdHJlZRgBIAEoCzIVLmltZ2QudjEuVHJlZVNlbGVjdG9yEgwKBHBhdGgYAiABKAkSEQoJcmVjdXJzaXZlGAMgASgIEg8KB3BhdHRlcm4YBCABKAkSEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkiTgoRTGlzdEZpbGVzUmVzcG9uc2USIAoFZmlsZXMYASADKAsyES5pbWdkLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJTCg5HZXRGaWxlUmVxdWVzdBIjCgR0cmVlGAEgASgLMhUuaW1nZC52MS5UcmVlU2VsZWN0b3ISDAoEcGF0aBgCIAEoCRIOCgZmb2xsb3cYAyABKAgiMgoPR2V0RmlsZVJlc3BvbnNlEh8KBGZpbGUYASABKAsyES5pbWdkLnYxLkZpbGVJbmZvImMKD1JlYWRGaWxlUmVxdWVzdBIjCgR0cmVlGAEgASgLMhUuaW1nZC52MS5UcmVlU2VsZWN0b3ISDAoEcGF0aBgCIAEoCRIOCgZvZmZzZXQYAyABKAMSDQoFbGltaXQYBCABKAMiTwoQUmVhZEZpbGVSZXNwb25zZRIkCgRmaWxlGAEgASgLMhEuaW1nZC52MS5GaWxlSW5mb0gAiAEBEgwKBGRhdGEYAiABKAxCBwoFX2ZpbGUiNAoRTGlzdExheWVyc1JlcXVlc3QSDQoFaW1hZ2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiZAoSTGlzdExheWVyc1Jlc3BvbnNlEiUKBmxheWVycxgBIAMoCzIVLmltZ2QudjEuTGF5ZXJTdW1tYXJ5EhMKC3dhc3RlZF9zaXplGAIgASgDEhIKCmVmZmljaWVuY3kYAyABKAEiTwoXTGlzdExheWVyQ2hhbmdlc1JlcXVlc3QSDQoFaW1hZ2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEwoLbGF5ZXJfaW5kZXgYAyABKAUiQAoYTGlzdExheWVyQ2hhbmdlc1Jlc3BvbnNlEiQKB2NoYW5nZXMYASADKAsyEy5pbWdkLnYxLkZpbGVDaGFuZ2UikAEKEU1vdW50SW1hZ2VSZXF1ZXN0Eg0KBWltYWdlGAEgASgJEhAKCHBsYXRmb3JtGAIgASgJEhAKCGxlYXNlX2lkGAMgASgJEisKA3R0bBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAiAEBEhMKC3RhcmdldF9wYXRoGAUgASgJQgYKBF90dGwiaAoSTW91bnRJbWFnZVJlc3BvbnNlEh4KBm1vdW50cxgBIAMoCzIOLmltZ2QudjEuTW91bnQSDQoFbGVhc2UYAiABKAkSIwoIcGxhdGZvcm0YAyABKAsyES5pbWdkLnYxLlBsYXRmb3JtMsEDChFGaWxlc3lzdGVtU2VydmljZRJCCglMaXN0RmlsZXMSGS5pbWdkLnYxLkxpc3RGaWxlc1JlcXVlc3QaGi5pbWdkLnYxLkxpc3RGaWxlc1Jlc3BvbnNlEjwKB0dldEZpbGUSFy5pbWdkLnYxLkdldEZpbGVSZXF1ZXN0GhguaW1nZC52MS5HZXRGaWxlUmVzcG9uc2USQQoIUmVhZEZpbGUSGC5pbWdkLnYxLlJlYWRGaWxlUmVxdWVzdBoZLmltZ2QudjEuUmVhZEZpbGVSZXNwb25zZTABEkUKCkxpc3RMYXllcnMSGi5pbWdkLnYxLkxpc3RMYXllcnNSZXF1ZXN0GhsuaW1nZC52MS5MaXN0TGF5ZXJzUmVzcG9uc2USWQoQTGlzdExheWVyQ2hhbmdlcxIgLmltZ2QudjEuTGlzdExheWVyQ2hhbmdlc1JlcXVlc3QaIS5pbWdkLnYxLkxpc3RMYXllckNoYW5nZXNSZXNwb25zZTABEkUKCk1vdW50SW1hZ2USGi5pbWdkLnYxLk1vdW50SW1hZ2VSZXF1ZXN0GhsuaW1nZC52MS5Nb3VudEltYWdlUmVzcG9uc2VCKwoLZGV2LmltZ2QudjFQAVoaaW1nZC5kZXYvZ28vaW1nZC92MTtpbWdkdjFiBnByb3RvMw", [file_google_protobuf_duration, file_imgd_v1_container, file_imgd_v1_descriptor, file_imgd_v1_filesystem]);
+  fileDesc("CiBpbWdkL3YxL2ZpbGVzeXN0ZW1fc2VydmljZS5wcm90bxIHaW1nZC52MSJZCgxUcmVlU2VsZWN0b3ISDQoFaW1hZ2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSGAoLbGF5ZXJfaW5kZXgYAyABKAVIAIgBAUIOCgxfbGF5ZXJfaW5kZXgitAEKEExpc3RGaWxlc1JlcXVlc3QSIwoEdHJlZRgBIAEoCzIVLmltZ2QudjEuVHJlZVNlbGVjdG9yEgwKBHBhdGgYAiABKAkSEQoJcmVjdXJzaXZlGAMgASgIEg8KB3BhdHRlcm4YBCABKAkSEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkSFQoIcmF3X3BhdGgYByABKAxIAIgBAUILCglfcmF3X3BhdGgiTgoRTGlzdEZpbGVzUmVzcG9uc2USIAoFZmlsZXMYASADKAsyES5pbWdkLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ3Cg5HZXRGaWxlUmVxdWVzdBIjCgR0cmVlGAEgASgLMhUuaW1nZC52MS5UcmVlU2VsZWN0b3ISDAoEcGF0aBgCIAEoCRIOCgZmb2xsb3cYAyABKAgSFQoIcmF3X3BhdGgYBCABKAxIAIgBAUILCglfcmF3X3BhdGgiMgoPR2V0RmlsZVJlc3BvbnNlEh8KBGZpbGUYASABKAsyES5pbWdkLnYxLkZpbGVJbmZvIocBCg9SZWFkRmlsZVJlcXVlc3QSIwoEdHJlZRgBIAEoCzIVLmltZ2QudjEuVHJlZVNlbGVjdG9yEgwKBHBhdGgYAiABKAkSDgoGb2Zmc2V0GAMgASgDEg0KBWxpbWl0GAQgASgDEhUKCHJhd19wYXRoGAUgASgMSACIAQFCCwoJX3Jhd19wYXRoIk8KEFJlYWRGaWxlUmVzcG9uc2USJAoEZmlsZRgBIAEoCzIRLmltZ2QudjEuRmlsZUluZm9IAIgBARIMCgRkYXRhGAIgASgMQgcKBV9maWxlIjQKEUxpc3RMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJEhAKCHBsYXRmb3JtGAIgASgJImQKEkxpc3RMYXllcnNSZXNwb25zZRIlCgZsYXllcnMYASADKAsyFS5pbWdkLnYxLkxheWVyU3VtbWFyeRITCgt3YXN0ZWRfc2l6ZRgCIAEoAxISCgplZmZpY2llbmN5GAMgASgBIk8KF0xpc3RMYXllckNoYW5nZXNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJEhAKCHBsYXRmb3JtGAIgASgJEhMKC2xheWVyX2luZGV4GAMgASgFIkAKGExpc3RMYXllckNoYW5nZXNSZXNwb25zZRIkCgdjaGFuZ2VzGAEgAygLMhMuaW1nZC52MS5GaWxlQ2hhbmdlIpABChFNb3VudEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRIQCghsZWFzZV9pZBgDIAEoCRIrCgN0dGwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAIgBARITCgt0YXJnZXRfcGF0aBgFIAEoCUIGCgRfdHRsImgKEk1vdW50SW1hZ2VSZXNwb25zZRIeCgZtb3VudHMYASADKAsyDi5pbWdkLnYxLk1vdW50Eg0KBWxlYXNlGAIgASgJEiMKCHBsYXRmb3JtGAMgASgLMhEuaW1nZC52MS5QbGF0Zm9ybTLBAwoRRmlsZXN5c3RlbVNlcnZpY2USQgoJTGlzdEZpbGVzEhkuaW1nZC52MS5MaXN0RmlsZXNSZXF1ZXN0GhouaW1nZC52MS5MaXN0RmlsZXNSZXNwb25zZRI8CgdHZXRGaWxlEhcuaW1nZC52MS5HZXRGaWxlUmVxdWVzdBoYLmltZ2QudjEuR2V0RmlsZVJlc3BvbnNlEkEKCFJlYWRGaWxlEhguaW1nZC52MS5SZWFkRmlsZVJlcXVlc3QaGS5pbWdkLnYxLlJlYWRGaWxlUmVzcG9uc2UwARJFCgpMaXN0TGF5ZXJzEhouaW1nZC52MS5MaXN0TGF5ZXJzUmVxdWVzdBobLmltZ2QudjEuTGlzdExheWVyc1Jlc3BvbnNlElkKEExpc3RMYXllckNoYW5nZXMSIC5pbWdkLnYxLkxpc3RMYXllckNoYW5nZXNSZXF1ZXN0GiEuaW1nZC52MS5MaXN0TGF5ZXJDaGFuZ2VzUmVzcG9uc2UwARJFCgpNb3VudEltYWdlEhouaW1nZC52MS5Nb3VudEltYWdlUmVxdWVzdBobLmltZ2QudjEuTW91bnRJbWFnZVJlc3BvbnNlQisKC2Rldi5pbWdkLnYxUAFaGmltZ2QuZGV2L2dvL2ltZ2QvdjE7aW1nZHYxYgZwcm90bzM", [file_google_protobuf_duration, file_imgd_v1_container, file_imgd_v1_descriptor, file_imgd_v1_filesystem]);
 
 /**
  * Which tree.
@@ -104,6 +104,13 @@ export type ListFilesRequest = Message<"imgd.v1.ListFilesRequest"> & {
    * @generated from field: string page_token = 6;
    */
   pageToken: string;
+
+  /**
+   * The directory's path as bytes, instead of `path`: for names that are no UTF-8.
+   *
+   * @generated from field: optional bytes raw_path = 7;
+   */
+  rawPath?: Uint8Array;
 };
 
 /**
@@ -155,7 +162,7 @@ export type GetFileRequest = Message<"imgd.v1.GetFileRequest"> & {
   tree?: TreeSelector;
 
   /**
-   * Required. The file's absolute path.
+   * Required, unless `raw_path` is given. The file's absolute path.
    *
    * @generated from field: string path = 2;
    */
@@ -167,6 +174,13 @@ export type GetFileRequest = Message<"imgd.v1.GetFileRequest"> & {
    * @generated from field: bool follow = 3;
    */
   follow: boolean;
+
+  /**
+   * The path as bytes, instead of `path`: for names that are no UTF-8.
+   *
+   * @generated from field: optional bytes raw_path = 4;
+   */
+  rawPath?: Uint8Array;
 };
 
 /**
@@ -211,7 +225,8 @@ export type ReadFileRequest = Message<"imgd.v1.ReadFileRequest"> & {
   tree?: TreeSelector;
 
   /**
-   * Required. The file's absolute path. Symbolic links are followed, within the image.
+   * Required, unless `raw_path` is given. The file's absolute path. Symbolic links are followed,
+   * within the image.
    *
    * @generated from field: string path = 2;
    */
@@ -230,6 +245,13 @@ export type ReadFileRequest = Message<"imgd.v1.ReadFileRequest"> & {
    * @generated from field: int64 limit = 4;
    */
   limit: bigint;
+
+  /**
+   * The path as bytes, instead of `path`: for names that are no UTF-8.
+   *
+   * @generated from field: optional bytes raw_path = 5;
+   */
+  rawPath?: Uint8Array;
 };
 
 /**

@@ -143,7 +143,8 @@ export type RegistryEndpoint = Message<"imgd.v1.RegistryEndpoint"> & {
   /**
    * As a source: every tag of the repository. `reference` then names a repository only. As the
    * destination of a push: every tag that the store has of the repository that its `image` names.
-   * No more than 1,000 tags.
+   * No more than 1,000 tags. Of a pull each tag moves when its image is whole; the first one that
+   * fails ends the pull, the tags that have moved stay, and the outcome's `references` name them.
    *
    * @generated from field: bool all_tags = 3;
    */
@@ -151,7 +152,8 @@ export type RegistryEndpoint = Message<"imgd.v1.RegistryEndpoint"> & {
 
   /**
    * As a destination: also push referrers (signatures, attestations). As a source: also fetch them;
-   * of a copy either side may say so.
+   * of a copy either side may say so. Those of a pull are no images: they are kept as long as what
+   * they refer to, and the registry inside serves them.
    *
    * @generated from field: bool include_referrers = 4;
    */
@@ -600,7 +602,7 @@ export type TransferOutcome = Message<"imgd.v1.TransferOutcome"> & {
   imageId: string;
 
   /**
-   * The full names that were given.
+   * The full names that were given; of a pull of all tags also when it failed.
    *
    * @generated from field: repeated string references = 5;
    */
