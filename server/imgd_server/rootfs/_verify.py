@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imgd_server.oci import Digest
 from imgd_server.rootfs import _tar
+from imgd_server.rootfs._frames import check_frames
 from imgd_server.rootfs._inflate import Inflater, packing
 from imgd_server.rootfs._layer import is_mark, is_meta
 from imgd_server.rootfs._metadata import owner
@@ -38,6 +39,8 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
     """
     stream = _Stream(pread, check)
     kind = packing(pread(4, 0))
+    if kind == "zstd":
+        check_frames(pread, check)
     file_bytes = 0
     with Inflater(stream, limits) as inflater:
         reader = TarReader(_checked(inflater, check), limits)
@@ -45,13 +48,17 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
             if reader.entries > limits.max_entries:
                 raise too_large(f"it has more than {limits.max_entries} entries")
             folder, _, name = clean(entry.name, limits).rpartition(b"/")
-            is_meta(folder)
+            if is_meta(folder):
+                continue
             if not name and entry.kind != _tar.DIRECTORY:
                 raise invalid("an entry would replace the root by a file")
+            is_device = entry.kind == _tar.CHAR_DEVICE and (entry.major, entry.minor) == (0, 0)
+            if is_mark(name) or is_device:
+                continue  # a mark of removal, of which nothing but the name counts
             if entry.kind == _tar.LINK and not clean(entry.link, limits):
                 raise invalid(f"{show(entry.name)} links to the root")
             owner(entry)
-            if entry.kind == _tar.REGULAR and not is_mark(name):
+            if entry.kind == _tar.REGULAR:
                 file_bytes += entry.size
     return VerifiedLayer(inflater.digest, kind, file_bytes)
 

@@ -173,6 +173,7 @@ async def test_a_history_that_is_too_short_is_filled(api: Api) -> None:
         (archive(file(b".")), "LAYER_INVALID"),
         (archive(file(b"d/.wh.x/y")), "LAYER_INVALID"),
         (gzip.compress(PLAIN)[:-20], "LAYER_INVALID"),
+        (zstandard.compress(PLAIN)[:-20], "LAYER_INVALID"),
         (PLAIN[:700], "LAYER_INVALID"),
         (archive(pax({b"path": b"y/" * 300 + b"z"}), file(b"z")), "LAYER_TOO_LARGE"),
     ],
