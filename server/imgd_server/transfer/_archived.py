@@ -35,6 +35,8 @@ from imgd_server.transfer._members import refused
 
 __all__ = ["Archived", "Found"]
 
+# They are shown with the outcome, which is a part of one event.
+_MAX_NAMES = 200_000
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -76,6 +78,7 @@ class Archived:
     # Compressed layers that were compared with their diff IDs, and what that took.
     _compared: set[tuple[Digest, Digest]] = field(default_factory=set)
     _unpacked: int = 0
+    _bytes_of_names: int = 0
     _found: dict[str, Found] = field(default_factory=dict)
     _names: dict[Reference, str] = field(default_factory=dict)
     # Whose config, of any platform in the archive, is whose target.
@@ -210,8 +213,12 @@ class Archived:
             self._found[target.digest] = Found(self._describe(target))
         if reference is None:
             return
+        if reference not in self._names:
+            self._bytes_of_names += len(str(reference))
         if len(self._names) == MAX_ARCHIVE_IMAGES and reference not in self._names:
             raise refused(f"it gives more than {MAX_ARCHIVE_IMAGES} names")
+        if self._bytes_of_names > _MAX_NAMES:
+            raise refused(f"the names that it gives have more than {_MAX_NAMES} bytes in all")
         if self._names.setdefault(reference, target.digest) != target.digest:
             raise refused(f"it gives the name {reference.familiar()} to two images")
         if reference not in self._found[target.digest].references:

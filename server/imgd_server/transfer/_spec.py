@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+# What a record says of the images to save: it is shown whole, beside nodes, in one event.
+_MAX_IMAGES_TEXT = 128 << 10
+
+
 class PullPolicy(enum.Enum):
     """When a pull asks the registry. Values are those of the PullPolicy enum."""
 
@@ -287,6 +291,10 @@ def _loaded(source: ArchiveEndpoint) -> ArchiveEndpoint:
 
 def _normalised(endpoint: Endpoint, all_tags: bool) -> Endpoint:
     if isinstance(endpoint, ArchiveEndpoint | LayoutEndpoint):
+        if isinstance(endpoint, ArchiveEndpoint) and (
+            sum(len(one.encode()) for one in endpoint.images) > _MAX_IMAGES_TEXT
+        ):
+            raise FieldError("images", f"images: have more than {_MAX_IMAGES_TEXT} bytes in all")
         return endpoint
     if isinstance(endpoint, StoreEndpoint):
         tags = tuple(str(Reference.parse(tag).with_default_tag()) for tag in endpoint.tags)

@@ -526,3 +526,17 @@ async def test_a_layer_that_many_images_have_is_compared_once(
     assert record.state == TransferState.SUCCEEDED.name
     assert [len(image.names) for image in loaded] == [5]
     assert opened == 1
+
+
+async def test_the_names_that_an_archive_gives_are_bounded(lab: Lab) -> None:
+    def named(count: int, length: int) -> bytes:
+        tags = [f"test.com/{'a' * length}:{number}" for number in range(count)]
+        return docker_archive(CONFIG, LAYERS, tags)
+
+    for count, length in ((1001, 1), (900, 240)):
+        failure = await refuse(lab, named(count, length))
+        assert failure.reason is Reason.ARCHIVE_INVALID
+        assert "name" in failure.message
+    record, (image,) = await load(lab.manager, named(700, 240))
+    assert len(image.names) == 700
+    assert record.state == TransferState.SUCCEEDED.name

@@ -15,6 +15,7 @@ from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import collect, describe, remove_image
 from imgd_server.metadata import ImageRecord, Name, WriteSession
 from imgd_server.oci import Descriptor, Digest, Platform, Reference
+from imgd_server.rootfs import Limits, TarReader
 from imgd_server.transfer import (
     ArchiveEndpoint,
     ArchiveForm,
@@ -25,6 +26,7 @@ from imgd_server.transfer import (
     TransferState,
     now_us,
 )
+from imgd_server.transfer._save import _header
 from tests.fake_images import OCI_INDEX, FakeImage, descriptor, make_document, make_image
 from tests.unit.transfer.fakes import PATIENCE, Lab, layered, open_lab, outcome_of, size_of
 from tests.unit.transfer.image_archives import FULL_NAME, REF_NAME, blob, load, parts_of, save
@@ -298,3 +300,20 @@ async def test_a_save_that_is_cancelled_lets_go_and_is_not_resumed(lab: Lab) -> 
     with pytest.raises(Error) as caught:
         await lab.manager.resume(record.uid)
     assert caught.value.reason is Reason.UNSUPPORTED
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 << 30, 1 << 45])
+def test_headers_hold_any_size(size: int) -> None:
+    raw = _header("blobs/sha256/" + "0" * 64, size)
+    assert len(raw) % 512 == 0
+    entry = TarReader(iter([raw]), Limits()).next()
+    assert entry is not None
+    assert (entry.name, entry.size, entry.mode) == (b"blobs/sha256/" + b"0" * 64, size, 0o644)
+
+
+async def test_what_is_to_be_saved_is_bounded_as_a_text(lab: Lab) -> None:
+    """A record is shown whole in one event."""
+    images = tuple(f"test.com/{number}/{'a' * 200}:1" for number in range(900))
+    with pytest.raises(Error) as caught:
+        await save(lab.manager, *images)
+    assert caught.value.reason is Reason.FIELD_INVALID
