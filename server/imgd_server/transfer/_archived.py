@@ -67,13 +67,14 @@ class _Stored:
 
 @dataclass(slots=True)
 class Archived:
-    """Finds out what an archive's images are. `platforms` are those wanted; none means all. `check`
-    is called now and then, and may raise."""
+    """Finds out what an archive's images are. `platforms` are those wanted; none means all; it is
+    `renamed` where its names do not count. `check` is called now and then, and may raise."""
 
     intake: Intake
     check: Callable[[], None]
     platforms: Sequence[Platform] = ()
     require_complete: bool = False
+    renamed: bool = False
     warnings: list[str] = field(default_factory=list)
     # Compressed layers that were compared with their diff IDs, and what that took.
     _compared: set[tuple[Digest, Digest]] = field(default_factory=set)
@@ -128,7 +129,7 @@ class Archived:
             elif entry.reference is None and self._refers(target):
                 self.warnings.append(f"left out {target.digest}, which refers to another image")
             else:
-                if entry.label and not entry.reference:
+                if entry.label and not (entry.reference or self.renamed):
                     self.warnings.append(
                         f"{target.digest} has no name: {entry.label[:100]!r} alone is none"
                     )

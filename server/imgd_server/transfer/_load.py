@@ -111,11 +111,14 @@ class _Loading:
         assert isinstance(spec.destination, StoreEndpoint)
         run.moving = self
         await self._hold([])
+        given = spec.source.images if isinstance(spec.source, ArchiveEndpoint) else ()
+        names = spec.destination.tags or given
         archived = Archived(
             self._intake,
             self.check,
             tuple(map(Platform.parse, spec.platforms)),
             spec.require_complete,
+            renamed=bool(names),
         )
         lane = self.engine.fetcher.lanes.blobs
         async with lane.take(_LANE):
@@ -126,8 +129,6 @@ class _Loading:
                 self.fail(Error(Reason.CANCELLED, "cancelled"))
                 await asyncio.wait([job])
                 raise
-        given = spec.source.images if isinstance(spec.source, ArchiveEndpoint) else ()
-        names = spec.destination.tags or given
         if names and len(found) > 1:
             raise refused(f"it has {len(found)} images, and the names that were given are for one")
         if names:

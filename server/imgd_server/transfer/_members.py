@@ -34,13 +34,16 @@ def refused(message: str) -> Error:
 
 
 @contextmanager
-def _as_archive() -> Iterator[None]:
-    """Says of an archive what is said of layers, which are archives too."""
+def _as_archive(first: bool = False) -> Iterator[None]:
+    """Says of an archive what is said of layers, which are archives too. What is wrong with its
+    first member may not be one at all."""
+    advice = " (it has to be tar, plain or with gzip or zstd)" if first else ""
     try:
         yield
     except Error as error:
         if error.reason in (Reason.LAYER_INVALID, Reason.LAYER_TOO_LARGE):
-            raise refused(error.message.removeprefix("the layer is refused: ")) from error
+            message = error.message.removeprefix("the layer is refused: ")
+            raise refused(f"{message}{advice}") from error
         raise
 
 
@@ -72,7 +75,7 @@ class Members:
 
     def __iter__(self) -> Iterator[Member]:
         while True:
-            with _as_archive():
+            with _as_archive(self._reader.entries == 0):
                 entry = self._reader.next()
             if entry is None:
                 return

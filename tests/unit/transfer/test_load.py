@@ -223,8 +223,9 @@ async def test_several_images_share_what_they_share(lab: Lab) -> None:
 
 
 async def test_names_that_are_given_replace_those_of_the_archive(lab: Lab) -> None:
-    data = tar(layout((IMAGE, {FULL_NAME: NAME})))
-    await load(lab.manager, data, images=("mine", "test.com/mine:2"))
+    data = tar(layout((IMAGE, {REF_NAME: "7"})))
+    record, _ = await load(lab.manager, data, images=("mine", "test.com/mine:2"))
+    assert outcome_of(record).warnings == ()
     assert await names(lab) == {
         "docker.io/library/mine:latest": IMAGE.digest,
         "test.com/mine:2": IMAGE.digest,

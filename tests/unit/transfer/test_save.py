@@ -255,7 +255,7 @@ async def test_nothing_goes_of_what_is_not_here(lab: Lab) -> None:
 
 
 async def test_an_image_that_goes_meanwhile_is_saved_whole(lab: Lab) -> None:
-    await store(lab, layered(3 << 20), NAME)
+    await store(lab, layered(9 << 20), NAME)
     record = await lab.manager.start(TransferSpec(StoreEndpoint(), ArchiveEndpoint((NAME,))))
     outbox = lab.manager.pipe(record.uid)
     assert isinstance(outbox, Outbox)
@@ -268,7 +268,7 @@ async def test_an_image_that_goes_meanwhile_is_saved_whole(lab: Lab) -> None:
         await collect(lab.metadata, lab.content, now_us, dry_run=False)
         data += b"".join([chunk async for chunk in chunks])
         assert (await lab.manager.ended(record.uid)).state == TransferState.SUCCEEDED.name
-    assert files_of(data).keys() >= parts_of(layered(3 << 20)).keys()
+    assert files_of(data).keys() >= parts_of(layered(9 << 20)).keys()
     await collect(lab.metadata, lab.content, now_us, dry_run=False)
     assert [*lab.content.blobs()] == []
 
