@@ -141,18 +141,23 @@ async def serve_inside(
     access: Access | None = None,
     tls: ssl.SSLContext | None = None,
     cache: CacheConfig | None = None,
+    retry: RetryPolicy | None = None,
+    read_timeout: float = PATIENCE,
 ) -> AsyncIterator[Inside]:
     """Serves on a free port until the end; what is in `root` stays for the next time.
 
-    Its own images are of the host `registry.test`. With `cache`, what is not here comes from there.
+    Its own images are of the host `registry.test`. With `cache`, what is not here comes from there:
+    tried as `retry` says, with so much patience.
     """
     content = LocalContentStore(root / "content")
     metadata = await SqliteMetadataStore.open(root / "metadata.db")
-    registry = HttpRegistryClient(RegistryConfig(connect_timeout=PATIENCE, read_timeout=PATIENCE))
+    registry = HttpRegistryClient(
+        RegistryConfig(connect_timeout=PATIENCE, read_timeout=read_timeout)
+    )
     engine = None
     if cache:
         # Its threads are the cache's own; these are never begun.
-        fetcher = Fetcher(registry, content, Lanes(1, 1), RetryPolicy())
+        fetcher = Fetcher(registry, content, Lanes(1, 1), retry or RetryPolicy())
         engine = Cache(fetcher, cache)
     server = RegistryServer(
         content,
