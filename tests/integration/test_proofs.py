@@ -15,7 +15,7 @@ import pytest
 from imgd.v1 import transfer_pb2
 from imgd_client import Client, ImgdError
 from tests.daemon import Daemon, run_daemon
-from tests.fake_images import make_image, make_layer
+from tests.fake_images import descriptor, digest_of, make_document, make_image, make_layer
 from tests.registries import docker_registry, push_image
 from tests.token_server import TokenServer
 
@@ -221,3 +221,29 @@ def test_imgctl_brings_the_credentials_of_its_login(users: World, tmp_path: Path
         assert "pull with IF_NOT_PRESENT or ALWAYS" in refused.stderr
         done = daemon.imgctl("container", "create", users.reference, env=logged_in)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_diff_id_is_no_way_to_what_was_unpacked(users: World, tmp_path: Path) -> None:
+    """Mallory's image says that its layer unpacks to what alice's does."""
+    junk = make_image([make_layer({"mine": b"of mallory"})])
+    config = json.loads(junk.blobs[junk.document["config"]["digest"]])
+    secret = json.loads(IMAGE.blobs[IMAGE.document["config"]["digest"]])
+    raw = json.dumps({**config, "rootfs": secret["rootfs"]}).encode()
+    document = {**junk.document, "config": descriptor(raw, junk.document["config"]["mediaType"])}
+    stolen = make_document(document, blobs={**junk.blobs, digest_of(raw): raw})
+    with (
+        docker_registry(tmp_path / "open") as address,
+        run_daemon(tmp_path / "root", "--snapshotter", "copy") as daemon,
+        Client(daemon.address) as client,
+    ):
+        push_image(address, "mallory/app", stolen, "1")
+        pull(daemon, users.reference, who("alice"))
+        alices = client.containers.create(
+            users.reference, prepare_rootfs=True, credentials=who("alice")
+        )
+        assert alices.mounts
+        pull(daemon, f"{address}/mallory/app:1", None)
+        with pytest.raises(ImgdError) as caught:
+            client.containers.create(f"{address}/mallory/app:1", prepare_rootfs=True)
+        assert caught.value.reason == "DIGEST_MISMATCH"
+        assert len(list(client.containers.list())) == 1

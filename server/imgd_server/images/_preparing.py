@@ -212,6 +212,8 @@ class RootfsManager:
                 ]
             )
             snapshots = await self._unpacker.unpack(stored, lambda *_: None)
+            if await self._metadata.read(lambda session: session.has_private_content()):
+                await self._unpacker.prove(self._content, stored)
         except BaseException:
             await asyncio.shield(self._release(key))
             raise

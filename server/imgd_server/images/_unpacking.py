@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
+from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.images._inspect import choose_target
 from imgd_server.metadata import WriteSession
 from imgd_server.oci import Descriptor, Digest, ImageConfig, Manifest, media
 from imgd_server.registry import Cancellation
-from imgd_server.rootfs import Layer, Snapshot, SnapshotStore, Unpacker, chain_ids
+from imgd_server.rootfs import (
+    Layer,
+    Limits,
+    Snapshot,
+    SnapshotStore,
+    Unpacker,
+    chain_ids,
+    diff_id_of,
+)
 
 __all__ = ["LayerUnpacker", "Unpacked", "is_unpackable", "layers_of", "record_unpacked"]
 
+T = TypeVar("T")
+
 # Calls that wait for their layers; they need no processor. More than transfers at once by default.
 _CALLS = 128
+# Layers that were seen to unpack to what their image says; two digests each.
+_MAX_SEEN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,8 @@ class LayerUnpacker:
     def __init__(self, unpacker: Unpacker) -> None:
         self._unpacker = unpacker
         self._calls = ThreadPoolExecutor(_CALLS, "unpacking")
+        # A layer's digest and what it unpacks to.
+        self._seen: set[tuple[str, Digest]] = set()
 
     @property
     def store(self) -> SnapshotStore:
@@ -85,11 +102,49 @@ class LayerUnpacker:
     ) -> tuple[Snapshot, ...]:
         """See `Unpacker.unpack`. Whoever calls holds the layers' `chains`, by a lease or an image,
         or a collection may take them. Once cancelled, returns when nothing is written any more."""
+        applied: set[int] = set()
+
+        def note(place: int, done: int, ended: bool) -> None:
+            # Of a snapshot that was there nothing is unpacked.
+            if done:
+                applied.add(place)
+            on_progress(place, done, ended)
+
+        snapshots = await self._run(
+            lambda cancellation: tuple(self._unpacker.unpack(layers, note, cancellation))
+        )
+        self._note([layers[place] for place in applied])
+        return snapshots
+
+    async def prove(self, content: ContentStore, layers: Sequence[Layer]) -> None:
+        """Makes sure that stored layers unpack to their diff IDs also where their snapshots were
+        there: an image's config may name what others' layers unpack to (ADR-0013).
+
+        Raises DIGEST_MISMATCH, LAYER_INVALID, LAYER_TOO_LARGE, BLOB_NOT_FOUND.
+        """
+        unseen = [
+            one
+            for one in layers
+            if one.digest != one.diff_id and (one.digest, one.diff_id) not in self._seen
+        ]
+        for layer in unseen:
+            await self._run(
+                lambda cancellation: _check(content, layer, self._unpacker.limits, cancellation)  # noqa: B023
+            )
+        self._note(unseen)
+
+    def _note(self, layers: Sequence[Layer]) -> None:
+        if len(self._seen) + len(layers) > _MAX_SEEN:
+            self._seen.clear()
+        self._seen.update((one.digest, one.diff_id) for one in layers)
+
+    async def _run(self, work: Callable[[Cancellation], T]) -> T:
+        """Work in a thread; once cancelled, returns when it has ended."""
         cancellation = Cancellation()
-        job = self._calls.submit(self._unpacker.unpack, layers, on_progress, cancellation)
+        job = self._calls.submit(work, cancellation)
         future = asyncio.wrap_future(job)
         try:
-            return tuple(await asyncio.shield(future))
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
             cancellation.cancel()
             if not job.cancel():
@@ -101,6 +156,24 @@ class LayerUnpacker:
         """Ends the processes. Calls under way must have ended."""
         self._calls.shutdown()
         self._unpacker.close()
+
+
+def _check(content: ContentStore, layer: Layer, limits: Limits, cancellation: Cancellation) -> None:
+    with content.open(Digest(layer.digest)) as reader:
+        descriptor = reader.fileno()
+        found = diff_id_of(
+            lambda size, offset: os.pread(descriptor, size, offset),
+            layer.diff_id.algorithm,
+            limits,
+            cancellation.check,
+        )
+    if found != layer.diff_id:
+        raise Error(
+            Reason.DIGEST_MISMATCH,
+            f"the layer {layer.digest} unpacks to {found}, and its image's config says "
+            f"{layer.diff_id}",
+            digest=layer.diff_id,
+        )
 
 
 def record_unpacked(session: WriteSession, uid: str, unpacked: Sequence[Unpacked]) -> None:

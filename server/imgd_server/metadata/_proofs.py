@@ -14,6 +14,10 @@ __all__ = ["ProofQueries"]
 class ProofQueries(Queries):
     """The part of a session that is about private content."""
 
+    def has_private_content(self) -> bool:
+        """See ReadSession."""
+        return self._db.execute("SELECT 1 FROM private_content LIMIT 1").fetchone() is not None
+
     def is_private(self, digest: str) -> bool:
         """See ReadSession."""
         found = self._db.execute(

@@ -232,6 +232,10 @@ class ReadSession(Protocol):
         ...
 
     # --- private content
+    def has_private_content(self) -> bool:
+        """Whether there is any."""
+        ...
+
     def is_private(self, digest: str) -> bool:
         """Whether this content came with credentials, and nobody got it without since."""
         ...

@@ -45,7 +45,7 @@ from imgd_server.rootfs._store import Draft, Kind, Snapshot, SnapshotStore, chai
 from imgd_server.rootfs._tar import DIRECTORY, LINK, REGULAR, SYMLINK, TarReader
 from imgd_server.rootfs._tree import Tree, remove
 from imgd_server.rootfs._unpack import Layer, Unpacker, stored_layer
-from imgd_server.rootfs._verify import VerifiedLayer, verify_layer
+from imgd_server.rootfs._verify import VerifiedLayer, diff_id_of, verify_layer
 
 __all__ = [
     "DIRECTORY",
@@ -88,6 +88,7 @@ __all__ = [
     "can_overlay",
     "chain_ids",
     "copy_tree",
+    "diff_id_of",
     "inflated",
     "is_mount",
     "is_privileged",

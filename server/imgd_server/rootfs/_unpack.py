@@ -224,6 +224,11 @@ class Unpacker:
             raise
         return snapshots
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds on each layer."""
+        return self._options.limits
+
     def close(self) -> None:
         """Ends the processes. Calls under way must have ended."""
         self._executor.shutdown()

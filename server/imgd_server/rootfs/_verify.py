@@ -15,7 +15,7 @@ from imgd_server.rootfs._protocol import Limits, invalid, show, too_large
 from imgd_server.rootfs._tar import TarReader
 from imgd_server.rootfs._tree import clean
 
-__all__ = ["VerifiedLayer", "verify_layer"]
+__all__ = ["VerifiedLayer", "diff_id_of", "verify_layer"]
 
 Pread = Callable[[int, int], bytes]
 
@@ -61,6 +61,20 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
             if entry.kind == _tar.REGULAR:
                 file_bytes += entry.size
     return VerifiedLayer(inflater.digest, kind, file_bytes)
+
+
+def diff_id_of(pread: Pread, algorithm: str, limits: Limits, check: Callable[[], None]) -> Digest:
+    """What a layer's blob unpacks to, without unpacking it. Blocks. Arguments as of `verify_layer`.
+
+    Raises LAYER_INVALID, LAYER_TOO_LARGE.
+    """
+    stream = _Stream(pread, check)
+    if packing(pread(4, 0)) == "zstd":
+        check_frames(pread, check)
+    with Inflater(stream, limits, algorithm) as inflater:
+        for _ in inflater:
+            check()
+    return inflater.digest
 
 
 def _checked(chunks: Inflater, check: Callable[[], None]) -> Iterator[bytes]:

@@ -25,7 +25,9 @@ async def closed(store: MetadataStore, repository: str) -> dict[str, list[str]]:
 
 
 async def test_what_is_asked_for_is_private_and_not_given(store: MetadataStore) -> None:
+    assert not await store.read(lambda one: one.has_private_content())
     await write(store, lambda one: one.mark_private(ONE, [A, B]))
+    assert await store.read(lambda one: one.has_private_content())
     private = await store.read(lambda one: [one.is_private(digest) for digest in (A, B, C)])
     assert private == [True, True, False]
     assert await store.read(lambda one: one.givers(A)) == []

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gzip
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import zstandard
 
 from imgd_server.errors import Error, Reason
-from imgd_server.images import Unpacked, collect, layers_of, record_unpacked, usage_of
+from imgd_server.images import (
+    LayerUnpacker,
+    Unpacked,
+    collect,
+    layers_of,
+    record_unpacked,
+    usage_of,
+)
 from imgd_server.images._snapshots import broken_snapshots, collect_snapshots
 from imgd_server.metadata import SqliteMetadataStore, WriteSession
 from imgd_server.oci import Digest, Manifest, media, parse_config, parse_manifest
-from imgd_server.rootfs import AppliedLayer, LayerStats, Snapshot, SnapshotStore, chain_ids
+from imgd_server.rootfs import (
+    AppliedLayer,
+    LayerStats,
+    Limits,
+    Snapshot,
+    SnapshotStore,
+    chain_ids,
+    stored_layer,
+)
 from tests.fake_images import FakeImage, make_image, make_layer
 from tests.records import image_record, lease_record
 from tests.unit.images.conftest import Shelf
@@ -154,3 +172,54 @@ def test_which_layers_an_image_has() -> None:
     with pytest.raises(Error) as caught:
         layers_of(artifact, config)
     assert caught.value.reason is Reason.UNSUPPORTED
+
+
+# --- whether layers are what their image says
+
+
+@pytest.fixture
+async def unpacker(tmp_path: Path) -> AsyncIterator[LayerUnpacker]:
+    """One that unpacks nothing: it tells of the first layer alone that it did."""
+
+    class First:
+        store = SnapshotStore(tmp_path / "first", "copy")
+        limits = Limits()
+
+        def unpack(
+            self, _: object, on_progress: Callable[[int, int, bool], None], __: object
+        ) -> list[Snapshot]:
+            on_progress(0, 10, True)
+            on_progress(1, 0, True)
+            return []
+
+        def close(self) -> None:
+            pass
+
+    made = LayerUnpacker(cast(Any, First()))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bytes])
+async def test_a_layer_is_looked_into_where_its_snapshot_was_there(
+    unpacker: LayerUnpacker, shelf: Shelf, pack: Callable[[bytes], bytes]
+) -> None:
+    archive, other = make_layer({"a": b"mine"}), make_layer({"a": b"somebody's"})
+    digest, diff_id = shelf.put(pack(archive)), Digest.of(archive)
+    await unpacker.prove(shelf, [stored_layer(shelf, digest, diff_id)])
+    with pytest.raises(Error, match="and its image's config says") as caught:
+        await unpacker.prove(shelf, [stored_layer(shelf, digest, Digest.of(other))])
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+async def test_what_was_unpacked_here_is_known(unpacker: LayerUnpacker, shelf: Shelf) -> None:
+    wrong = Digest.of(b"something else")
+    layers = [stored_layer(shelf, shelf.put(make_layer({"a": one})), wrong) for one in (b"1", b"2")]
+    told: list[tuple[int, int, bool]] = []
+    await unpacker.unpack(layers, lambda *facts: told.append(facts))
+    assert told == [(0, 10, True), (1, 0, True)]
+    # The first was verified as it was unpacked; of the second a snapshot was taken as it was.
+    await unpacker.prove(shelf, layers[:1])
+    with pytest.raises(Error) as caught:
+        await unpacker.prove(shelf, layers)
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
