@@ -147,6 +147,25 @@ def test_all_tags_of_a_repository(tmp_path: Path) -> None:
         assert none.returncode == 1
 
 
+def test_all_tags_are_unpacked_and_what_refers_to_them_is_not(tmp_path: Path) -> None:
+    """Layers that an earlier tag brought are unpacked for a later one, too."""
+    with (
+        TakingRegistry(referrers=True) as registry,
+        run_daemon(tmp_path / "root", "--snapshotter", "copy") as daemon,
+    ):
+        for tag, image in IMAGES.items():
+            registry.add("team/app", image, tag)
+        registry.add("team/app", SIGNATURE)
+        registry.on("/tags/list", _tags)
+        repository = f"{registry.host}/team/app"
+        done = daemon.imgctl("pull", "-q", "-a", "--referrers", "--unpack", repository)
+        assert done.returncode == 0, done.stderr
+        trees = [*(tmp_path / "root/snapshots/copy/chains/sha256").iterdir()]
+        assert len(trees) == len(IMAGES)
+        again = daemon.imgctl("pull", "-q", "-a", "--unpack", repository)
+        assert again.returncode == 0, again.stderr
+
+
 def test_a_tag_that_fails_ends_it_and_those_before_are_named(tmp_path: Path) -> None:
     with TakingRegistry() as registry, run_daemon(tmp_path / "root") as daemon:
         for tag, image in IMAGES.items():
