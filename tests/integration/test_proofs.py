@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from imgd.v1 import transfer_pb2
 from imgd_client import Client, ImgdError
 from tests.daemon import Daemon, run_daemon
 from tests.fake_images import descriptor, digest_of, make_document, make_image, make_layer
+from tests.hostile import HostileRegistry
 from tests.registries import docker_registry, push_image
 from tests.token_server import TokenServer
 
@@ -247,3 +249,35 @@ def test_a_diff_id_is_no_way_to_what_was_unpacked(users: World, tmp_path: Path) 
             client.containers.create(f"{address}/mallory/app:1", prepare_rootfs=True)
         assert caught.value.reason == "DIGEST_MISMATCH"
         assert len(list(client.containers.list())) == 1
+
+
+def test_what_the_cache_fetched_is_for_its_readers_and_those_who_prove(
+    users: World, tmp_path: Path
+) -> None:
+    """With the daemon's credentials; by gRPC, and by way of another registry, it is private."""
+    mine = make_image([make_layer({"mine": b"of mallory"})])
+    layers = [*mine.document["layers"], *IMAGE.document["layers"]]
+    stolen = make_document({**mine.document, "layers": layers}, blobs=mine.blobs)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'registry_cache = ["{users.address}"]\n'
+        f'[registries."{users.address}"]\nuser = "alice"\npassword_env = "SECRET"\n'
+    )
+    flags = ("--registry-listen", "127.0.0.1:0", "--config", str(config))
+    with (
+        HostileRegistry() as registry,
+        run_daemon(tmp_path / "root", *flags, environment={"SECRET": PASSWORD}) as daemon,
+    ):
+        registry.add("evil/app", stolen, "1")
+        base = f"http://{daemon.registry}/v2/{users.address}/{REPOSITORY}"
+        for path in ("manifests/1", *(f"blobs/{digest}" for digest in IMAGE.blobs)):
+            with urllib.request.urlopen(f"{base}/{path}", timeout=60.0) as answer:
+                assert answer.status == 200
+                answer.read()
+        refused = refusal(daemon, users.reference, ANONYMOUS, PRESENT)
+        assert refused.reason == "REGISTRY_UNAUTHORIZED"
+        refused = refusal(daemon, f"{registry.host}/evil/app:1", None, POLICIES[0])
+        assert refused.reason == "REMOTE_NOT_FOUND"
+        # Without credentials of his own a caller stands for the daemon, which has some.
+        assert pull(daemon, users.reference, None, PRESENT).fetched_bytes == 0
+        assert create(daemon, users.reference, None)
