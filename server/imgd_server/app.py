@@ -44,6 +44,7 @@ from imgd_server.images import (
     Problem,
     RootfsManager,
     RootfsStore,
+    ViewStore,
     Water,
     check_store,
     collect,
@@ -160,7 +161,10 @@ async def serve(
         unpacker = LayerUnpacker(await asyncio.to_thread(_unpacker, config, root))
         stack.push_async_callback(asyncio.to_thread, unpacker.close)
         containers = RootfsStore(root / "containers", unpacker.store, config.mount_roots)
-        rootfs = RootfsManager(metadata, content, unpacker, containers)
+        views = await asyncio.to_thread(
+            ViewStore, root / "views", unpacker.store, config.mount_roots
+        )
+        rootfs = RootfsManager(metadata, content, unpacker, containers, views)
         await rootfs.restore()
         limits = _limits(config)
         indexes = await asyncio.to_thread(LayerIndexes, root / "indexes")
@@ -179,7 +183,9 @@ async def serve(
         )
         await manager.open()
         unpacked = [unpacker.store, *await asyncio.to_thread(_former, root, unpacker.store.kind)]
-        housekeeper = Housekeeper(metadata, content, now_us, housekeeping, unpacked, indexes)
+        housekeeper = Housekeeper(
+            metadata, content, now_us, housekeeping, unpacked, indexes, rootfs.end_views
+        )
         inside = await _registry_inside(config, front, content, metadata, manager, stack)
         server = GrpcServer(
             metadata,

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from imgd.v1 import container_pb2
 from imgd.v1.container_service_pb2 import BundleSpec
@@ -412,3 +414,124 @@ def test_a_view_without_a_container(
             stub.MountImage(request, timeout=PATIENCE)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert [*client.leases.list()] == []
+
+
+def shown(place: Path) -> bytes | None:
+    """What a view has, while it is mounted."""
+    try:
+        return (place / "etc" / "new").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def until_gone(place: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while place.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not place.exists()
+
+
+def test_a_view_that_the_daemon_mounts(
+    daemon: Daemon, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    """It goes with its lease, however that ends, and is no writable place meanwhile."""
+    image = f"{registry.host}/app:1"
+    first, second = tmp_path / "pods" / "a" / "image", tmp_path / "pods" / "b"
+    with grpc.insecure_channel(daemon.address) as channel, Client(daemon.address) as client:
+        stub: Any = FilesystemServiceStub(channel)
+
+        def mount(target: Path, lease: str, **more: Any) -> Any:
+            request = MountImageRequest(
+                image=image, lease_id=lease, target_path=str(target), **more
+            )
+            return stub.MountImage(request, timeout=PATIENCE)
+
+        view = mount(first, "one")
+        assert (view.lease, [*view.mounts]) == ("leases/one", [])
+        assert shown(first) == b"n"
+        assert not (first / "etc" / "gone").exists()
+        with pytest.raises(OSError, match="Read-only"):
+            (first / "x").touch()
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        options = next(line.split() for line in mounts if f" {first} " in line)[3].split(",")
+        assert {"ro", "nosuid", "nodev"} <= {*options}
+        # A place can be taken once; and a lease may hold several.
+        with pytest.raises(grpc.RpcError) as caught:
+            mount(first, "other")
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        mount(second, "one")
+        with pytest.raises(FailedPrecondition):
+            client.images.remove(image)
+        client.leases.delete("one")
+        until_gone(first)
+        until_gone(second)
+        # One that nobody gives back.
+        mount(second, "two", ttl=Duration(seconds=1))
+        until_gone(second)
+        client.images.remove(image)
+        client.system.collect()
+        assert not [*daemon.root.glob("snapshots/*/layers/*")]
+        assert not [*daemon.root.glob("views/*.json")]
+        assert [*client.leases.list()] == []
+
+
+@pytest.mark.parametrize("kind", ["elsewhere", "dots", "itself", "a link", "not empty", "relative"])
+def test_places_where_nothing_is_mounted(
+    kind: str, daemon: Daemon, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    pods = tmp_path / "pods"
+    (tmp_path / "outside").mkdir()
+    (pods / "link").symlink_to(tmp_path / "outside")
+    (pods / "full").mkdir()
+    (pods / "full" / "file").touch()
+    path = {
+        "elsewhere": str(tmp_path / "outside"),
+        "dots": f"{pods}/../outside",
+        "itself": str(pods),
+        "a link": str(pods / "link" / "x"),
+        "not empty": str(pods / "full"),
+        "relative": "pods/x",
+    }[kind]
+    with grpc.insecure_channel(daemon.address) as channel, Client(daemon.address) as client:
+        stub: Any = FilesystemServiceStub(channel)
+        request = MountImageRequest(image=f"{registry.host}/app:1", target_path=path)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.MountImage(request, timeout=PATIENCE)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "target_path" in str(caught.value.details())
+        assert [*client.leases.list()] == []
+    assert [*(tmp_path / "outside").iterdir()] == []
+    assert not [*daemon.root.glob("views/*.json")]
+
+
+def test_views_after_a_crash(registry: HostileRegistry, tmp_path: Path) -> None:
+    """What the machine has lost is mounted again; whose lease is over is not."""
+    need_overlay(tmp_path)
+    pods, state = tmp_path / "pods", tmp_path / "state"
+    pods.mkdir()
+    image = f"{registry.host}/app:1"
+    flags = ["--mount-roots", str(pods)]
+    try:
+        with run_daemon(state, *flags) as daemon:
+            assert daemon.imgctl("pull", "-q", image).returncode == 0
+            with grpc.insecure_channel(daemon.address) as channel:
+                stub: Any = FilesystemServiceStub(channel)
+                for name in ("kept", "lost", "over"):
+                    request = MountImageRequest(
+                        image=image, lease_id=name, target_path=str(pods / name)
+                    )
+                    stub.MountImage(request, timeout=PATIENCE)
+            daemon.kill()
+        assert [shown(pods / name) for name in ("kept", "lost", "over")] == [b"n"] * 3
+        subprocess.run(["umount", str(pods / "lost")], check=True)
+        with sqlite3.connect(state / "metadata.db") as metadata:
+            metadata.execute("DELETE FROM leases WHERE lease_id = 'over'")
+        metadata.close()
+        with run_daemon(state, *flags) as daemon, Client(daemon.address) as client:
+            assert [shown(pods / name) for name in ("kept", "lost")] == [b"n"] * 2
+            assert not (pods / "over").exists()
+            for name in ("kept", "lost"):
+                client.leases.delete(name)
+                until_gone(pods / name)
+    finally:
+        unmount_all(tmp_path)

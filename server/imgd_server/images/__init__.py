@@ -61,6 +61,7 @@ from imgd_server.images._unpacking import (
 )
 from imgd_server.images._uploads import BlobUploads, NewUpload, Upload
 from imgd_server.images._usage import StoreUsage, Usage, usage_of
+from imgd_server.images._views import ViewStore
 
 __all__ = [
     "FILTER_KEYS",
@@ -107,6 +108,7 @@ __all__ = [
     "Upload",
     "Usage",
     "View",
+    "ViewStore",
     "Water",
     "beat_container",
     "check_store",

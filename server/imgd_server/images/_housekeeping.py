@@ -79,9 +79,12 @@ class Housekeeper:
         config: HousekeepingConfig | None = None,
         snapshots: Sequence[SnapshotStore] = (),
         indexes: LayerIndexes | None = None,
+        on_release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Prepares; `start` begins. `on_release` is called after leases ended."""
         self._metadata, self._content, self._clock = metadata, content, clock
         self.snapshots, self.indexes = snapshots, indexes
+        self._on_release = on_release
         self.config = config or HousekeepingConfig()
         self._collecting = asyncio.Lock()
         # Collections that have not begun yet: one of each kind serves all who wait.
@@ -286,6 +289,9 @@ class Housekeeper:
             cursor = found[-1].cursor
             if any((one.kind, one.action) in _FREEING for one in found):
                 self._removed.set()
+            ended = any((one.kind, one.action) == ("LEASE", "delete") for one in found)
+            if ended and self._on_release is not None:
+                await self._on_release()
 
     async def _collect_removed(self) -> None:
         took = 0.0

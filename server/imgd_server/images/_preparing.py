@@ -23,6 +23,7 @@ from imgd_server.images._leases import delete_lease, take_lease
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._rootfs import Mount, Rootfs, RootfsStore
 from imgd_server.images._unpacking import LayerUnpacker, Unpacked, layers_of, record_unpacked
+from imgd_server.images._views import ViewStore
 from imgd_server.metadata import (
     ContainerRecord,
     ImageRecord,
@@ -34,6 +35,7 @@ from imgd_server.metadata import (
 )
 from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import Compression, FileChange, PackedLayer, Snapshot, stored_layer
+from imgd_server.threads import in_thread
 
 __all__ = ["Packer", "RootfsManager", "View", "lease_for", "to_its_end"]
 
@@ -59,9 +61,10 @@ Packer = Callable[
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An image that can be mounted, read-only, as long as its lease lasts."""
+    """An image that can be mounted, read-only, as long as its lease lasts; `mount` is None where
+    the daemon has done it."""
 
-    mount: Mount
+    mount: Mount | None
     lease_id: str
     platform: Platform
 
@@ -87,9 +90,10 @@ class RootfsManager:
         content: ContentStore,
         unpacker: LayerUnpacker,
         store: RootfsStore,
+        views: ViewStore | None = None,
     ) -> None:
         self._metadata, self._content = metadata, content
-        self._unpacker, self._store = unpacker, store
+        self._unpacker, self._store, self._views = unpacker, store, views
 
     async def create(
         self,
@@ -154,16 +158,22 @@ class RootfsManager:
         else:
             await self._give_up(prepared)
 
-    async def mount(self, image: str, platform: Platform | None, lease_id: str, ttl: int) -> View:
-        """Unpacks an image and holds it with a lease, as `take_lease` has it. A caller who leaves
-        before the answer leaves no lease that has no name yet.
+    async def mount(
+        self, image: str, platform: Platform | None, lease_id: str, ttl: int, target: str = ""
+    ) -> View:
+        """Unpacks an image and holds it with a lease, as `take_lease` has it; with a `target`
+        mounts it there until the lease ends. A caller who leaves before the answer leaves no lease
+        that has no name yet, and no mount.
 
         Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, BLOB_NOT_FOUND, UNSUPPORTED
-        where there is nothing to see, and what unpacking raises.
+        where there is nothing to see or it can't be mounted, FIELD_INVALID for a target that can't
+        be, OSError, and what unpacking raises.
         """
-        return await to_its_end(self._mount(image, platform, lease_id, ttl))
+        return await to_its_end(self._mount(image, platform, lease_id, ttl, target))
 
-    async def _mount(self, image: str, platform: Platform | None, lease_id: str, ttl: int) -> View:
+    async def _mount(
+        self, image: str, platform: Platform | None, lease_id: str, ttl: int, target: str
+    ) -> View:
         prepared = await self._unpack(image, platform, _now())
         taken = lease_id or new_uid().lower()
 
@@ -172,10 +182,21 @@ class RootfsManager:
             take_lease(session, taken, ttl, prepared.image.uid, now)
             self._finish(session, prepared, now)
 
+        views, snapshots = self._views, prepared.unpacked.snapshots
         try:
-            mount = await asyncio.to_thread(self._store.view, prepared.unpacked.snapshots)
+            mount = None
+            if not target:
+                mount = await asyncio.to_thread(self._store.view, snapshots)
+            elif views is None:
+                raise Error(Reason.UNSUPPORTED, "target_path: this daemon mounts no views")
+            else:
+                await in_thread(lambda: views.make(prepared.key, taken, target, snapshots))
             await self._metadata.write(hold)
+            if views is not None:
+                views.release(prepared.key)
         except BaseException:
+            if target and views is not None:
+                await asyncio.shield(in_thread(lambda: views.remove(prepared.key)))
             await asyncio.shield(self._release(prepared.key))
             if not lease_id:
                 # Writes have an order: this one comes after `hold`, which nobody may have seen end.
@@ -338,9 +359,32 @@ class RootfsManager:
             )
         return [one for one in found if one is not None]
 
+    async def end_views(self) -> None:
+        """Unmounts the views whose leases are over. What fails is left to the next time."""
+        if (views := self._views) is None:
+            return
+        leases = await asyncio.to_thread(views.leases)
+
+        def alive(session: ReadSession) -> set[str]:
+            found = [session.lease(one) for one in leases]
+            return {one.lease_id for one in found if one is not None and one.expires > _now()}
+
+        try:
+            await asyncio.to_thread(views.end, await self._metadata.read(alive))
+        except OSError:
+            _log.exception("a view stays mounted for now")
+
     async def restore(self) -> None:
         """After a start: removes what no container has, and mounts again what is not mounted."""
         await self._metadata.write(_drop_leases)
+        await self.end_views()
+        if self._views is not None:
+            await asyncio.to_thread(
+                self._views.restore,
+                lambda view, why: _log.warning(
+                    "view not mounted", lease=view.lease_id, why=str(why)
+                ),
+            )
         records = await self._metadata.read(_with_rootfs)
         wanted = {one.container_id: Rootfs.from_json(one.rootfs) for one in records}
         left = await asyncio.to_thread(

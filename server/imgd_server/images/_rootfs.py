@@ -13,7 +13,6 @@ the mount and the bundle that it tells of.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import stat
@@ -26,6 +25,7 @@ from typing import Any
 from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images._bundle import BundleRequest, find_user, runtime_config
 from imgd_server.images._inspect import Inspection
+from imgd_server.images._places import Places
 from imgd_server.rootfs import (
     Change,
     ChangeKind,
@@ -56,6 +56,8 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_OPTIONS = 4095
 # Each is a folder and a mount; real images declare a handful.
 _MAX_VOLUMES = 64
+# A field of callers', and what to do when it names no place of theirs.
+_BUNDLE = ("bundle.path", "leave it out, and the daemon chooses one")
 
 Mount = Mapping[str, Any]
 
@@ -92,7 +94,7 @@ class RootfsStore:
     def __init__(self, root: Path, snapshots: SnapshotStore, allowed: Sequence[str]) -> None:
         """`allowed` are folders below which callers may ask for bundles."""
         self._root, self._snapshots = root, snapshots
-        self._allowed = [Path(os.path.normpath(one)) for one in allowed]
+        self._places = Places(allowed)
         self._busy: set[str] = set()
 
     # --- making
@@ -119,7 +121,7 @@ class RootfsStore:
         chains = tuple(str(one.chain_id) for one in snapshots)
         place = bundle.path if bundle else ""
         if place:
-            self._check_place(place)
+            self._places.check(place, *_BUNDLE)
             (folder / "record.json").write_text(json.dumps({"bundle": place}))
         elif bundle:
             place = str(folder / "bundle")
@@ -215,19 +217,6 @@ class RootfsStore:
 
     # --- bundles elsewhere
 
-    def _check_place(self, path: str) -> tuple[Path, Path]:
-        """The allowed folder that a path is below, and the rest. Raises FIELD_INVALID."""
-        place = Path(path)
-        if place.is_absolute() and ".." not in place.parts:
-            for allowed in self._allowed:
-                if place != allowed and place.is_relative_to(allowed):
-                    return allowed, place.relative_to(allowed)
-        raise FieldError(
-            "bundle.path",
-            "bundle.path: is not below a folder that the daemon's mount_roots allow; leave it "
-            "out, and the daemon chooses one",
-        )
-
     @contextlib.contextmanager
     def _opened_place(self, rootfs: Rootfs, *, create: bool = False) -> Iterator[int]:
         """A bundle's folder, gone to step by step from where the operator allows it: no link that
@@ -237,27 +226,8 @@ class RootfsStore:
             with _opened(folder / "bundle") as place:
                 yield place
             return
-        allowed, rest = self._check_place(rootfs.bundle)
-        place = os.open(allowed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for part in rest.parts:
-                if create:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o711, dir_fd=place)
-                inner = os.open(part, _OPEN, dir_fd=place)
-                os.close(place)
-                place = inner
-            if create and os.listdir(place):  # noqa: PTH208 - a descriptor
-                raise FieldError("bundle.path", "bundle.path: the folder is not empty")
+        with self._places.opened(rootfs.bundle, *_BUNDLE, create=create) as place:
             yield place
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP) and create:
-                raise FieldError(
-                    "bundle.path", "bundle.path: leads through a link, or something else"
-                ) from error
-            raise
-        finally:
-            os.close(place)
 
     # --- removing
 

@@ -15,12 +15,16 @@ __all__ = [
     "can_overlay",
     "is_mount",
     "is_privileged",
+    "mount_bind",
     "mount_overlay",
     "see_overlay",
     "unmount",
 ]
 
-_MS_RDONLY, _MNT_DETACH, _UMOUNT_NOFOLLOW = 1, 2, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+# Of what is only looked at: programs of anybody's making are in it.
+_VIEW = _MS_RDONLY | _MS_NOSUID | _MS_NODEV
 _CLONE_FS = 0x200
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -92,7 +96,7 @@ def mount_overlay(target: int, overlay: Overlay, start: Path) -> None:
     """Mounts on a directory (its descriptor). `start` is near to the layers: options are one page,
     so their paths are given as seen from there. Raises OSError."""
     options = overlay.options(start)
-    flags = 0 if overlay.upper else _MS_RDONLY
+    flags = 0 if overlay.upper else _VIEW
     data = os.fsencode(",".join(one for one in options if one != "ro"))
     failed: list[int] = []
 
@@ -117,6 +121,23 @@ def mount_overlay(target: int, overlay: Overlay, start: Path) -> None:
         raise OSError(failed[0], os.strerror(failed[0]))
 
 
+def mount_bind(folder: int, name: str, source: Path) -> None:
+    """Mounts a tree on a directory of `folder` (a descriptor), read-only. Raises OSError."""
+    for step in ("bind", "restrict"):
+        # Opened anew, for what is mounted now; and never through a link.
+        target = os.open(
+            name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder
+        )
+        try:
+            where = b"/proc/self/fd/%d" % target
+            flags = _MS_BIND if step == "bind" else _MS_REMOUNT | _MS_BIND | _VIEW
+            if _libc.mount(os.fsencode(source), where, None, flags, None):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+        finally:
+            os.close(target)
+
+
 def see_overlay(place: Path, overlay: Overlay, start: Path) -> int:
     """A descriptor of the root of what an overlay shows, mounted at an empty directory and at once
     taken from there: it is gone when the descriptor is closed, whatever becomes of us. Raises
@@ -133,11 +154,21 @@ def see_overlay(place: Path, overlay: Overlay, start: Path) -> int:
 
 
 def is_mount(path: Path) -> bool:
-    """Whether something is mounted there."""
+    """Whether something is mounted there, also of the same file system."""
     try:
-        return path.lstat().st_dev != path.parent.stat().st_dev
+        return _mount_id(path, os.O_NOFOLLOW) != _mount_id(path.parent)
     except FileNotFoundError:
         return False
+
+
+def _mount_id(path: Path, flags: int = 0) -> bytes:
+    """The mount that a file is on (proc(5), "fdinfo")."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | flags)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes().splitlines()
+    finally:
+        os.close(descriptor)
+    return next(line for line in lines if line.startswith(b"mnt_id:"))
 
 
 def unmount(path: Path) -> None:

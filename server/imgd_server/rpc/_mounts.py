@@ -7,7 +7,6 @@ from typing import Any
 import grpc.aio
 
 from imgd.v1 import container_pb2, filesystem_service_pb2, filesystem_service_pb2_grpc
-from imgd_server.errors import Error, Reason
 from imgd_server.images import RootfsManager
 from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
@@ -30,20 +29,15 @@ class MountServicer(filesystem_service_pb2_grpc.FilesystemServiceServicer):
         """Prepares a view, which goes with its lease."""
         if self._rootfs is None:
             raise no_rootfs()
-        if request.target_path:
-            raise Error(
-                Reason.UNSUPPORTED,
-                "target_path: this daemon does not mount views of images yet; leave it out, and "
-                "mount what the answer says",
-            )
         view = await self._rootfs.mount(
             request.image,
             Platform.parse(request.platform) if request.platform else None,
             request.lease_id,
             _convert.microseconds(request.ttl) if request.HasField("ttl") else 0,
+            request.target_path,
         )
         return filesystem_service_pb2.MountImageResponse(
-            mounts=[container_pb2.Mount(**view.mount)],
+            mounts=[container_pb2.Mount(**view.mount)] if view.mount else [],
             lease=f"leases/{view.lease_id}",
             platform=_convert.platform(view.platform),
         )

@@ -189,7 +189,7 @@ def _all(messages: str, rules: _Rules) -> dict[str, _Rules]:
 _BY_MESSAGE: dict[str, _Rules] = {
     **_all(
         "GetImage InspectImage GetImageHistory RemoveImage PinImage UnpinImage Push "
-        "CreateContainer ListLayers ListLayerChanges MountImage",
+        "CreateContainer ListLayers ListLayerChanges",
         {"image": (_required,)},
     ),
     **_all(
@@ -208,6 +208,7 @@ _BY_MESSAGE: dict[str, _Rules] = {
         "Pull UntagImage ResolveReference GetRemoteManifest",
         {"reference": (_required,)},
     ),
+    "MountImageRequest": {"image": (_required,), "target_path": (_absolute,)},
     **_all("ListFiles", {"tree": (_required,)}),
     **_all("GetFile ReadFile", {"tree": (_required,), "path": (_absolute,)}),
     "AppendImageRequest": {"base": (_image,), "layers": (_at_most(MAX_LAYERS), _digest)},

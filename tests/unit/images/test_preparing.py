@@ -192,6 +192,7 @@ async def test_a_view_has_the_lease_that_it_tells_of(
     for wanted in ("", "mine"):
         view = await manager.mount(IMAGE, None, wanted, 0)
         assert view.platform == Platform("linux", "amd64")
+        assert view.mount is not None
         assert "ro" in view.mount["options"]
         (lease,) = await leases(metadata)
         assert lease.lease_id == view.lease_id
