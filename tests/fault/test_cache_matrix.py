@@ -136,7 +136,7 @@ async def test_every_fault_at_every_place(
 ) -> None:
     rule = upstream.on(PLACES[place], FAULTS[name])
     cache = CacheConfig(frozenset({upstream.host}), "", 0.0)
-    patience = 0.3 if name in SLOW else 60.0
+    patience = 0.5 if name in SLOW else 60.0
     async with serve_inside(tmp_path, cache=cache, retry=QUICK, read_timeout=patience) as inside:
         for (status, body), (_, right) in zip(await fetched(inside, upstream), RIGHT, strict=True):
             assert status in (200, STATUSES.get(name, 502))

@@ -156,7 +156,7 @@ async def test_every_fault_at_every_place(
         pattern = "GET .*/manifests/1$"
     reference = registry.add("library/app", INDEX, "1")
     slow = wrong.reasons == TIMEOUT
-    config = RegistryConfig(read_timeout=0.3 if slow else 60.0)
+    config = RegistryConfig(read_timeout=0.5 if slow else 60.0)
     rule = registry.on(pattern, wrong.fault)
     async with pulling(tmp_path, config) as puller:
         failure = await puller.fail(reference)

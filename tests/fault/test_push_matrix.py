@@ -111,7 +111,7 @@ async def test_every_fault_at_every_step(
     wrong, pattern = FAULTS[name], STEPS[step]
     target = f"{registry.host}/team/app:1"
     slow = wrong.reasons == TIMEOUT or "drips" in name
-    config = RegistryConfig(read_timeout=0.3 if slow else 60.0)
+    config = RegistryConfig(read_timeout=0.5 if slow else 60.0)
     # A copy and a push do the same here: both are tried, in turns.
     copied = (list(FAULTS).index(name) + list(STEPS).index(step)) % 2 == 0
     with HostileRegistry() as source:

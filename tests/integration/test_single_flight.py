@@ -64,7 +64,7 @@ async def followed(client: AsyncClient, names: list[str]) -> str:
 
     async def follow(name: str) -> None:
         nonlocal leader
-        async for event in client.watch(name, min_interval=0.0):
+        async for event in client.watch(name, min_interval=0.2):
             part = event.snapshot if event.HasField("snapshot") else event.update
             if part.progress.leader or part.progress.follower_count == len(names) - 1:
                 leader = part.progress.leader or name
@@ -78,7 +78,7 @@ async def followed(client: AsyncClient, names: list[str]) -> str:
 async def test_each_blob_is_asked_for_once_also_when_the_leader_leaves(tmp_path: Path) -> None:
     log: list[str] = []
     with (
-        run_daemon(tmp_path / "state") as daemon,
+        run_daemon(tmp_path / "state", "--read-timeout", "600") as daemon,
         docker_registry(tmp_path / "registry", log=log) as registry,
         gate(registry) as front,
     ):
