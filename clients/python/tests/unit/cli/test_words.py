@@ -15,7 +15,15 @@ from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 from imgd_client.cli import _live, _render
 from imgd_client.cli._command import command
-from imgd_client.cli._names import familiar, has_version, pulling_from, repository, short_id, split
+from imgd_client.cli._names import (
+    familiar,
+    has_version,
+    may_be_id,
+    pulling_from,
+    repository,
+    short_id,
+    split,
+)
 from imgd_client.cli._tabwriter import align
 from imgd_client.cli._units import columns, ellipsis
 from imgd_client.cli._words import rate, state_word
@@ -366,3 +374,21 @@ class TestFlags:
         assert (
             "'maybe' is not a value for --all" in CliRunner().invoke(try_it, ["--all=maybe"]).output
         )
+
+
+@pytest.mark.parametrize(
+    ("image", "may"),
+    [
+        ("sha256:" + "a" * 64, True),
+        ("sha256:ab12", True),
+        ("deadbeef", True),
+        ("images/01ABC", True),
+        ("redis", False),
+        ("deadbeef:1", False),
+        ("h.io/deadbeef", False),
+        (f"redis@sha256:{'a' * 64}", False),
+    ],
+)
+def test_what_may_be_an_id(image: str, may: bool) -> None:
+    """Its registry is not said, so no credentials are shown for it."""
+    assert may_be_id(image) is may

@@ -224,6 +224,11 @@ class TestRequests:
         assert request.request_id != requests.start_pull("redis").request_id
 
     def test_all_platforms(self) -> None:
+        request = requests.start_pull("redis", all_tags=True, include_referrers=True)
+        assert (request.source.registry.all_tags, request.source.registry.include_referrers) == (
+            True,
+            True,
+        )
         request = requests.start_pull("redis", all_platforms=True)
 
         assert request.platforms.all
