@@ -152,7 +152,14 @@ class RootfsManager:
         await asyncio.wait([recording])
         if not recording.cancelled():
             recording.exception()  # whoever waits for it, if anybody still does, gets it
-        known = await self._metadata.read(lambda session: session.container(container.container_id))
+        try:
+            known = await self._metadata.read(
+                lambda session: session.container(container.container_id)
+            )
+        except BaseException:
+            # Nobody can say now whether it was recorded: the next start, or its removal, looks.
+            self._store.release(prepared.key)
+            raise
         if known is not None and known.rootfs == container.rootfs:
             self._store.release(prepared.key)
         else:

@@ -186,6 +186,32 @@ async def test_who_leaves_before_a_view_is_there_leaves_no_lease_without_a_name(
     assert [one.lease_id for one in await leases(metadata)] == left
 
 
+async def test_what_nobody_can_look_up_at_the_end_is_swept_at_a_start(
+    tmp_path: Path,
+    metadata: SqliteMetadataStore,
+    manager: RootfsManager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The metadata fail, as while the daemon stops: files stay, and nothing that keeps them."""
+    read = metadata.read
+
+    async def fail(*_: object) -> None:
+        raise Error(Reason.SHUTTING_DOWN, "the store is closed")
+
+    async def record(register: Register) -> None:
+        monkeypatch.setattr(metadata, "read", fail)
+        raise Error(Reason.DISK_FULL, "no room for a record")
+
+    with pytest.raises(Error):
+        await manager.create(NewContainer(IMAGE, "web"), None, record)
+    (key,) = folders(tmp_path)
+    monkeypatch.setattr(metadata, "read", read)
+    assert [one.lease_id for one in await leases(metadata)] == [f"rootfs:{key}"]
+    await manager.restore()
+    assert folders(tmp_path) == []
+    assert await leases(metadata) == []
+
+
 async def test_a_view_has_the_lease_that_it_tells_of(
     metadata: SqliteMetadataStore, manager: RootfsManager
 ) -> None:
