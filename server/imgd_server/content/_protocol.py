@@ -165,9 +165,10 @@ class Ingest(Protocol):
         """Begins writing by ranges: until `close_ranks`, there is no `write`."""
         ...
 
-    def write_at(self, offset: int, data: Buffer) -> None:
+    def write_at(self, offset: int, data: Buffer) -> int:
         """Writes somewhere, also behind gaps; from several threads at once. Of bytes that are there
-        already, or that another thread is writing, nothing changes: the first stay.
+        already, or that another thread is writing, nothing changes: the first stay. Returns how
+        many are new.
 
         Hashes what has come to be there in order, behind the writers: `offset` follows. What is
         written outlives the process at once, gaps and all, and is synced now and then. Raises

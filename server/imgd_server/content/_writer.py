@@ -132,7 +132,7 @@ class Writer:
         with spread.lock:
             return [*spread.filled]
 
-    def write_at(self, offset: int, data: Buffer) -> None:
+    def write_at(self, offset: int, data: Buffer) -> int:
         view = memoryview(data)
         self._check_end(offset + len(view))
         spread = self._spread
@@ -143,6 +143,7 @@ class Writer:
                 spread.taken.add(start, end)
         for start, end in fresh:
             self._write_range(spread, start, view[start - offset : end - offset])
+        return sum(end - start for start, end in fresh)
 
     def _write_range(self, spread: _Spread, start: int, view: memoryview) -> None:
         place, left = start, view

@@ -288,6 +288,13 @@ class HttpRegistryClient:
 
         return self._hosts.first(call.domain, call.needs, open_at, avoid)
 
+    def has_room(self, reference: Reference) -> bool:
+        """See RegistryClient."""
+        hosts = self._hosts.of(reference.domain)
+        host = next((one for one in hosts if one.health.well), hosts[-1])
+        probe = Call(reference.domain, "/v2/", "", None, Cancellation(), reference, host=host)
+        return self._transport.has_room(self._registry(probe))
+
     def blob_size(
         self,
         reference: Reference,

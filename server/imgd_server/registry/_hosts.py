@@ -78,6 +78,11 @@ class Health:
                 self._trying = True
             return self.failures
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing speaks against it."""
+        return self._until is None
+
     def leave(self, failures: int) -> None:
         """Nothing was learned."""
         with self._lock:

@@ -116,6 +116,17 @@ class HostLimits:
                 forget()
             return Turn(host, account, counted=counted)
 
+    def has_room(self, url: Url) -> bool:
+        """Whether whoever comes now would not wait. A host that wants no requests of anybody has no
+        room for what nobody needs."""
+        with self._lock:
+            host = self._hosts.get(url.origin)
+            if host is None:
+                return True
+            now = time.monotonic()
+            paused = any(until > now for until in host.until.values())
+            return host.running < int(host.limit) and not paused
+
     def _host(self, url: Url) -> _Host:
         host = self._hosts.get(url.origin)
         if host is None:

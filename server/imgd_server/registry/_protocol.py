@@ -233,6 +233,11 @@ class RegistryClient(Protocol):
         REMOTE_NOT_FOUND, REGISTRY_*."""
         ...
 
+    def has_room(self, reference: Reference) -> bool:
+        """Whether the reference's registry, or the mirror that stands for it, takes one request
+        more at once now. Does not block."""
+        ...
+
     def blob_size(
         self,
         reference: Reference,

@@ -116,6 +116,10 @@ class Transport:
                 with contextlib.suppress(Error):
                     response.read(MAX_ERROR_BODY)
 
+    def has_room(self, url: Url) -> bool:
+        """Whether a URL's host takes one request more at once."""
+        return self._limits.has_room(url)
+
     def _exchange(self, request: Request, url: Url, cancellation: Cancellation) -> Response:
         self._config.policy.check(url, request.url)
         # Who copies within one host reads from it while it writes to it: to wait for a turn there

@@ -23,6 +23,7 @@ from imgd_server.transfer._progress import (
     now_us,
 )
 from imgd_server.transfer._proofs import ProofConfig, Proofs
+from imgd_server.transfer._ranges import RangesConfig
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import (
@@ -62,6 +63,7 @@ __all__ = [
     "Proofs",
     "PullPolicy",
     "PullResult",
+    "RangesConfig",
     "RegistryEndpoint",
     "Retry",
     "RetryPolicy",

@@ -11,6 +11,7 @@ from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import FlightTable
 from imgd_server.transfer._layouts import allowed_place
 from imgd_server.transfer._proofs import ProofConfig, Proofs
+from imgd_server.transfer._ranges import RangesConfig
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._send import Sender
@@ -50,6 +51,7 @@ class TransferConfig:
     # An end that could not be recorded is tried again so often.
     record_interval: float = 5.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    ranges: RangesConfig = field(default_factory=RangesConfig)
     proofs: ProofConfig = field(default_factory=ProofConfig)
 
 

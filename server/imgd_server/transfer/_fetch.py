@@ -14,18 +14,23 @@ from typing import Any, TypeVar
 from imgd_server.content import ContentStore, Ingest
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Reference, media
-from imgd_server.registry import BlobStream, Credentials, RegistryClient, Resolved
+from imgd_server.registry import (
+    BlobStream,
+    Cancellation,
+    Credentials,
+    RangeStream,
+    RegistryClient,
+    Resolved,
+)
 from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._lanes import Lane, Lanes
+from imgd_server.transfer._ranges import CHUNK, Ranges, RangesConfig
 from imgd_server.transfer._retry import RetryPolicy, persist
+from imgd_server.transfer._widening import Widening
 
 __all__ = ["Fetcher", "blame", "is_here"]
 
 T = TypeVar("T")
-
-# Measured on 309 MB in six layers, fsync included: 0.30 s with 512 KiB, 0.45 s with 1 MiB. Writes
-# of 1 MiB and more cost the kernel half as much time again.
-_CHUNK = 1 << 19
 
 _STORE_SIDE = {Reason.BLOB_NOT_FOUND, Reason.DISK_FULL, Reason.STORE_CORRUPT, Reason.TOO_BUSY}
 
@@ -37,13 +42,14 @@ def blame(error: Error) -> Error:
     return error
 
 
-def _commit(ingest: Ingest, stream: BlobStream | None) -> None:
-    """Makes the bytes of a stream, or of an earlier one, a blob."""
+def _commit(ingest: Ingest, *streams: BlobStream) -> None:
+    """Makes the bytes of streams, or of earlier ones, a blob."""
     try:
         ingest.commit()
     except Error as error:
-        if stream and error.reason is Reason.DIGEST_MISMATCH:
-            stream.distrust()
+        if error.reason is Reason.DIGEST_MISMATCH:
+            for stream in streams:
+                stream.distrust()
         raise
 
 
@@ -73,6 +79,7 @@ class Fetcher:
     content: ContentStore
     lanes: Lanes
     policy: RetryPolicy
+    ranges: RangesConfig = field(default_factory=RangesConfig)
     _writers: Turns = field(default_factory=Turns)
 
     async def resolve(
@@ -191,12 +198,26 @@ class Fetcher:
         credentials: Credentials | None,
     ) -> None:
         """A blob, verified and durable; goes on where an earlier attempt stopped."""
+        widening = Widening(
+            flight,
+            self.lanes.blobs,
+            reference.domain,
+            lambda: self.registry.has_room(reference),
+        )
+        by_parts = target.size >= self.ranges.threshold and not (target.data or target.urls)
 
         def fetch() -> None:
+            nonlocal by_parts
             if is_here(self.content, target):
                 return
             stream: BlobStream | None = None
             with self.content.ingest(target.digest, target.digest, target.size) as ingest:
+                if by_parts:
+                    ranges = self._ranges(flight, reference, target, credentials, ingest)
+                    if self._run(ranges, widening, flight, ingest):
+                        flight.stored = True
+                        return
+                    by_parts = False
                 flight.resumed_bytes = flight.done_bytes = ingest.offset
                 if target.data is not None:
                     ingest.restart()
@@ -208,10 +229,47 @@ class Fetcher:
                     ) as stream:
                         self._pour(flight, stream, ingest)
                 flight.done_bytes = ingest.offset
-                _commit(ingest, stream)
+                _commit(ingest, *([stream] if stream else []))
                 flight.stored = True
 
-        await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
+        async with widening.going_on() if by_parts else nullcontext():
+            await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
+
+    def _ranges(
+        self,
+        flight: Flight[None],
+        reference: Reference,
+        target: Descriptor,
+        credentials: Credentials | None,
+        ingest: Ingest,
+    ) -> Ranges:
+        def open_part(start: int, end: int, cancellation: Cancellation, avoid: str) -> RangeStream:
+            return self.registry.open_range(
+                reference, target, start, end, credentials, cancellation, avoid
+            )
+
+        return Ranges(flight, target.size, ingest, open_part, self.ranges)
+
+    def _run(
+        self, ranges: Ranges, widening: Widening, flight: Flight[None], ingest: Ingest
+    ) -> bool:
+        """Fetches by parts, and says whether that was possible: if not, what came in order stays,
+        or the blob came as a whole."""
+        flight.resumed_bytes = flight.done_bytes = sum(end - start for start, end in ingest.ranges)
+        widening.ranges = ranges
+        try:
+            whole = ranges.run()
+        finally:
+            widening.ranges = None
+        if ranges.refused:
+            ingest.close_ranks()
+            if whole is None:
+                return False
+            with whole:
+                self._pour(flight, whole, ingest)
+        flight.done_bytes = ingest.ranges[0][1] if ingest.ranges else 0
+        _commit(ingest, *ranges.streams.values())
+        return True
 
     def _pour(self, flight: Flight[None], stream: BlobStream, ingest: Ingest) -> None:
         flight.host = stream.host
@@ -220,7 +278,7 @@ class Fetcher:
             ingest.restart()
             flight.resumed_bytes = 0
         flight.done_bytes = ingest.offset
-        buffer = memoryview(bytearray(_CHUNK))
+        buffer = memoryview(bytearray(CHUNK))
         try:
             while length := stream.readinto(buffer):
                 ingest.write(buffer[:length])

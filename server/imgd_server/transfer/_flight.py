@@ -16,9 +16,34 @@ from weakref import WeakValueDictionary
 from imgd_server.registry import Cancellation
 from imgd_server.transfer._progress import Retry
 
-__all__ = ["Flight", "FlightTable", "Turns"]
+__all__ = ["Flight", "FlightTable", "Slots", "Turns"]
 
 T = TypeVar("T")
+
+
+class Slots:
+    """So many at once; the others wait in the order of their coming, and may give up. Belongs to
+    one event loop."""
+
+    def __init__(self, at_once: int) -> None:
+        self._semaphore = asyncio.Semaphore(at_once)
+        self.waiting = 0
+        """How many wait."""
+
+    async def __aenter__(self) -> None:
+        self.waiting += 1
+        try:
+            await self._semaphore.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._semaphore.release()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next one would not wait."""
+        return not self._semaphore.locked()
 
 
 class Turns:
@@ -28,16 +53,20 @@ class Turns:
     def __init__(self, at_once: int = 1) -> None:
         self._at_once = at_once
         # A lock lives for as long as somebody has it or waits for it.
-        self._locks: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[Hashable, Slots] = WeakValueDictionary()
 
     @asynccontextmanager
     async def take(self, key: Hashable) -> AsyncIterator[None]:
         """Waits for the turn, and keeps it until left."""
         lock = self._locks.get(key)
         if lock is None:
-            lock = self._locks[key] = asyncio.Semaphore(self._at_once)
+            lock = self._locks[key] = Slots(self._at_once)
         async with lock:
             yield
+
+    def of(self, key: Hashable) -> Slots | None:
+        """How it stands with a key; None where nobody has a turn."""
+        return self._locks.get(key)
 
 
 @dataclass(eq=False)
@@ -57,6 +86,8 @@ class Flight(Generic[T]):
     stored: bool = False
     host: str = ""
     retry: Retry | None = None
+    spare: Slots | None = None
+    """Where there must be room for more than one stream."""
     sharers: list[str] = field(default_factory=list)
     task: asyncio.Task[T] | None = None
     _claimed: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 
 from imgd_server.transfer._flight import Turns
 
@@ -16,11 +17,28 @@ class Lane:
 
     def __init__(self, name: str, threads: int, per_registry: int) -> None:
         self.executor = ThreadPoolExecutor(threads, name)
+        self._threads, self._taken = threads, 0
         self._turns = Turns(per_registry)
 
-    def take(self, registry: str) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def take(self, registry: str) -> AsyncIterator[None]:
         """One of the registry's turns, kept until left."""
-        return self._turns.take(registry)
+        async with self._turns.take(registry):
+            self._taken += 1
+            try:
+                yield
+            finally:
+                self._taken -= 1
+
+    def has_room(self, registry: str) -> bool:
+        """Whether there is a turn, and a thread, that nobody needs now."""
+        turns = self._turns.of(registry)
+        return self._taken < self._threads and (turns is None or turns.has_room)
+
+    def crowded(self, registry: str) -> bool:
+        """Whether somebody waits for a turn or a thread."""
+        turns = self._turns.of(registry)
+        return self._taken > self._threads or (turns is not None and turns.waiting > 0)
 
 
 class Lanes:

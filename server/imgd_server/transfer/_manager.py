@@ -73,7 +73,7 @@ class TransferManager:
         self._engine = Engine(
             metadata,
             self.config,
-            Fetcher(registry, content, self._lanes, retry),
+            Fetcher(registry, content, self._lanes, retry, self.config.ranges),
             FlightTable(),
             Room(content),
             unpacker,

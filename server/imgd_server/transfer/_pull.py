@@ -26,7 +26,7 @@ from imgd_server.oci import (
 )
 from imgd_server.registry import Credentials, Resolved
 from imgd_server.transfer._fetch import Fetcher, blame, is_here
-from imgd_server.transfer._flight import Flight, FlightTable, Turns
+from imgd_server.transfer._flight import Flight, FlightTable, Slots, Turns
 from imgd_server.transfer._progress import (
     ActivityKind,
     Node,
@@ -124,10 +124,10 @@ class Pull:
     _asked: dict[str, Descriptor] = field(default_factory=dict)
     _referring: bool = False
     _turns: Turns = field(default_factory=Turns)
-    _slots: asyncio.Semaphore = field(init=False)
+    _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.concurrency)
+        self._slots = Slots(self.concurrency)
 
     @property
     def _content(self) -> ContentStore:
@@ -379,6 +379,7 @@ class Pull:
         self, node: Node, target: Descriptor, fetch: _Fetch, forgiven: Reason | None
     ) -> None:
         async def work(flight: Flight[None]) -> None:
+            flight.spare = self._slots
             await fetch(flight, self.reference, target, self.credentials)
 
         # Whoever says something else of a digest is not to harm those who are right.

@@ -128,7 +128,8 @@ def test_the_first_bytes_stay(store: ContentStore) -> None:
     with begin(store) as ingest:
         ingest.open_ranks()
         put(ingest, 2000, 3000)
-        ingest.write_at(1500, bytes(2000))  # zeros around, and none where there are bytes
+        # Zeros around, and none where there are bytes.
+        assert ingest.write_at(1500, bytes(2000)) == 1000
         assert ingest.ranges == [(1500, 3500)]
         put(ingest, 0, 1500)
         put(ingest, 3500, len(DATA))

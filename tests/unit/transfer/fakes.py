@@ -191,6 +191,8 @@ class FakeRegistry:
         """The step that raises, and what."""
         self.served: dict[str, int] = {}
         """Blob bytes that were handed out, by digest."""
+        self.roomy = True
+        """Whether it takes one request more."""
         self.piece = 1 << 20
         """So many bytes at most come at once."""
         self.open_streams = self.most_streams = 0
@@ -291,6 +293,9 @@ class FakeRegistry:
         start = 0 if trick.ignores_range else offset
         return _Stream(self, target.digest, body, start, trick, cancellation)
 
+    def has_room(self, reference: Reference) -> bool:
+        return self.roomy
+
     def open_range(
         self,
         reference: Reference,
@@ -348,15 +353,13 @@ class FakeRegistry:
             trick = tricks.pop(0) if tricks else HONEST
         self.note(kind)
         cancellation.check()
-        if trick.gate and (trick.error or kind != "blob"):
+        if trick.gate and (trick.error or kind not in ("blob", "range")):
             trick.gate.pass_through(cancellation)
         if trick.error:
             raise trick.error
         allowed = self.readers.get(reference.name)
         if allowed is not None and credentials not in allowed:
-            raise Error(
-                Reason.REGISTRY_UNAUTHORIZED, f"{HOST} says no", host=HOST, http_status=401
-            )
+            raise Error(Reason.REGISTRY_UNAUTHORIZED, f"{HOST} says no", host=HOST, http_status=401)
         return trick
 
 

@@ -1,0 +1,375 @@
+"""Large blobs by parts: which parts there are, who fetches them, and what faults come to."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
+from imgd_server.transfer import Node, RangesConfig
+from imgd_server.transfer._ranges import Part, Parts
+from tests.fake_images import FakeImage
+from tests.unit.transfer.fakes import (
+    HOST,
+    PATIENCE,
+    Gate,
+    Lab,
+    Trick,
+    layer_of,
+    layered,
+    open_lab,
+    outcome_of,
+    spec_for,
+)
+
+MB = 1 << 20
+SIZE = 1_000_000
+PART = 100_000
+CONFIG = RangesConfig(threshold=SIZE, part=PART, streams=4)
+HONEST = Trick()
+
+
+# --- which parts there are
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_parts_are_what_is_missing_each_once(seed: int) -> None:
+    order = random.Random(seed)
+    size, length = order.randint(1, 1000), order.randint(20, 300)
+    marks = sorted(order.sample(range(size + 1), k=min(order.randint(0, 8), size)))
+    there = [*pairwise(marks)][::2]
+    parts, now = Parts(size, there, length), 0.0
+    got = [one for start, end in there for one in range(start, end)]
+    running: list[Part] = []
+    while not parts.complete:
+        now += 0.01
+        if part := parts.next(now):
+            assert part.begin < part.end
+            running.append(part)
+        assert running
+        if order.random() < 0.6:
+            done = running.pop(order.randrange(len(running)))
+            # Some fail on the way; what they have brought is not fetched again.
+            done.place = order.choice([done.end, done.end, (done.begin + done.end) // 2])
+            got += range(done.begin, done.place)
+            parts.ended(done, now)
+    assert sorted(got) == [*range(size)]
+
+
+def test_parts_are_longer_for_who_is_quick() -> None:
+    parts = Parts(1000, [], 10)
+    first = parts.next(0.0)
+    assert first
+    assert (first.begin, first.end) == (0, 10)
+    first.place = first.end
+    parts.ended(first, 0.4)
+    second = parts.next(0.5)
+    assert second
+    assert (second.begin, second.end) == (10, 35)  # 25 bytes a second
+    second.place = second.end
+    parts.ended(second, 0.5001)
+    third = parts.next(0.6)
+    assert third
+    assert third.end - third.begin == 40
+
+
+def test_a_short_tail_goes_with_what_is_before_it() -> None:
+    part = Parts(122, [(0, 100)], 20).next(0.0)
+    assert part
+    assert (part.begin, part.end) == (100, 122)
+
+
+def test_nobody_runs_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgd_server.transfer._ranges._AHEAD", 300)
+    parts = Parts(1000, [], 100)
+    first = [parts.next(0.0) for _ in range(3)]
+    assert parts.next(0.0) is None
+    assert first[0] is not None
+    first[0].place = 50
+    parts.ended(first[0], 1.0)
+    again = parts.next(1.0)
+    assert again
+    assert (again.begin, again.end) == (50, 100)
+
+
+def slow_and_quick(size: int = 1000) -> tuple[Parts, Part]:
+    """One that stands still, and another one that has fetched a part in a second."""
+    parts = Parts(size, [], 100)
+    slow, quick = parts.next(0.0), parts.next(0.0)
+    assert slow
+    assert quick
+    slow.host, slow.place = "one.io", 10
+    quick.place = quick.end
+    parts.ended(quick, 1.0)
+    return parts, slow
+
+
+def test_a_slow_part_is_asked_for_again_elsewhere() -> None:
+    parts, slow = slow_and_quick()
+    fresh = parts.next(1.9)
+    assert fresh
+    assert fresh.begin == 200  # not yet
+    twin = parts.next(2.0)
+    assert twin
+    assert (twin.begin, twin.end, twin.avoid) == (10, 100, "one.io")
+    again = parts.next(2.0)
+    assert again
+    assert again.begin == 300  # once
+    twin.place = twin.end
+    parts.ended(twin, 2.5)
+    assert slow.lost
+    assert slow.cancellation.cancelled
+    parts.ended(slow, 2.6)
+    fresh.place, again.place = fresh.end, again.end
+    parts.ended(fresh, 3.0)
+    parts.ended(again, 3.0)
+    last = parts.next(3.0)
+    assert last
+    assert last.begin == 400
+    assert parts.left == 1000 - last.end
+
+
+@pytest.mark.parametrize("first", ["slow", "twin"])
+def test_when_one_of_two_fails_the_other_goes_on(first: str) -> None:
+    parts, slow = slow_and_quick(200)
+    twin = parts.next(2.0)
+    assert twin
+    twin.place = 70
+    fails, stays = (slow, twin) if first == "slow" else (twin, slow)
+    parts.ended(fails, 3.0)
+    assert not stays.cancellation.cancelled
+    assert parts.left == 0
+    parts.ended(stays, 3.0)
+    left = parts.next(3.0)
+    assert left
+    assert (left.begin, left.end) == (70, 100)
+
+
+def test_the_slow_one_may_win() -> None:
+    parts, slow = slow_and_quick(200)
+    twin = parts.next(2.0)
+    assert twin
+    slow.place = slow.end
+    parts.ended(slow, 2.5)
+    assert twin.cancellation.cancelled
+    parts.ended(twin, 2.5)
+    assert parts.complete
+
+
+def test_what_is_asked_for_again_is_bounded() -> None:
+    parts, slow = slow_and_quick(200)
+    now = 2.0
+    count = 0
+    while twin := parts.next(now):
+        assert twin.begin == 10
+        count += 1
+        parts.ended(twin, now)  # it fails
+        now += 10
+    assert count == 2
+    assert parts.running == [slow]
+
+
+# --- in a pull
+
+
+async def until(met: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not met():
+            await asyncio.sleep(0.005)
+
+
+def prepared(lab: Lab, *sizes: int, seed: int = 1) -> tuple[FakeImage, str]:
+    image = layered(*(sizes or (SIZE,)), seed=seed)
+    lab.registry.push(image, f"{HOST}/app:1")
+    lab.registry.piece = 10_000
+    return image, layer_of(image)[0]
+
+
+def stored(lab: Lab, image: FakeImage) -> bool:
+    digest, data = layer_of(image)
+    with lab.content.open(Digest(digest)) as reader:
+        return reader.pread(len(data) + 1, 0) == data
+
+
+async def test_streams_share_a_large_layer(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        image, digest = prepared(lab)
+        gate = Gate()
+        lab.registry.trick(digest, Trick(gate=gate, at=10_000))
+        record = await lab.manager.start(spec_for())
+        # The others bring all but the part of the one that stands.
+        await until(lambda: lab.registry.served.get(digest, 0) == SIZE - PART + 10_000)
+        found = lab.content.partial(digest)
+        assert found
+        assert found.size == SIZE - PART + 10_000
+        gate.open()
+        ended = await lab.end(record.uid)
+        assert outcome_of(ended).failure is None
+        assert stored(lab, image)
+        assert lab.registry.served[digest] == SIZE
+        assert not lab.registry.asked("blob", digest)
+        assert 2 <= lab.registry.most_streams <= CONFIG.streams
+        assert lab.content.partial(digest) is None
+
+
+@pytest.mark.parametrize("why", ["small", "host", "concurrency", "registry"])
+async def test_no_more_streams_without_room(tmp_path: Path, why: str) -> None:
+    more: dict[str, Any] = {"max_threads_per_registry": 1} if why == "registry" else {}
+    async with open_lab(tmp_path, ranges=CONFIG, **more) as lab:
+        image, digest = prepared(lab, SIZE - 1 if why == "small" else SIZE)
+        gate = Gate()
+        lab.registry.roomy = why != "host"
+        lab.registry.trick(digest, Trick(gate=gate, at=10_000))
+        limit = 1 if why == "concurrency" else 0
+        record = await lab.manager.start(spec_for(max_concurrency=limit))
+        await gate.reached()
+        await asyncio.sleep(0.12)  # it is looked for twice: what is not there has no event
+        assert len(lab.registry.asked("range", digest)) == (why != "small")
+        gate.open()
+        ended = await lab.end(record.uid)
+        assert outcome_of(ended).failure is None
+        assert stored(lab, image)
+        assert bool(lab.registry.asked("blob", digest)) == (why == "small")
+        assert lab.registry.served[digest] == len(layer_of(image)[1])
+
+
+async def test_blobs_that_wait_come_first(tmp_path: Path) -> None:
+    """Who helps leaves when another layer comes that needs its place."""
+    async with open_lab(tmp_path, ranges=CONFIG, max_threads_per_registry=2) as lab:
+        image, digest = prepared(lab)
+        first, second = Gate(), Gate()
+        lab.registry.trick(
+            digest, Trick(gate=first, at=10_000), Trick(gate=second, at=PART + 10_000)
+        )
+        record = await lab.manager.start(spec_for())
+        await first.reached()
+        await second.reached()
+        other = layered(50, seed=9)
+        lab.registry.push(other, f"{HOST}/other:1")
+        small = await lab.manager.start(spec_for(f"{HOST}/other:1"))
+        lane = lab.manager._lanes.blobs
+        await until(lambda: lane.crowded(HOST))
+        await asyncio.sleep(0.12)  # until that was seen, which nobody tells
+        second.open()
+        assert outcome_of(await lab.end(small.uid)).failure is None
+        first.open()
+        assert outcome_of(await lab.end(record.uid)).failure is None
+        assert stored(lab, image)
+
+
+OTHER = bytes(SIZE)
+FAULTS = {
+    "the whole": Trick(ignores_range=True),
+    "another tag": Trick(etag="other"),
+    "a reset": Trick(cut=PART + 20_000),
+    "an error": Trick(error=Error(Reason.REGISTRY_UNAVAILABLE, "500", host=HOST)),
+    "no such blob": Trick(error=Error(Reason.REMOTE_NOT_FOUND, "404", host=HOST)),
+    "a length": Trick(error=Error(Reason.SIZE_MISMATCH, "length", host=HOST)),
+    "others' bytes": Trick(body=OTHER),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_a_second_stream_gets_wrong(tmp_path: Path, fault: str) -> None:
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        image, digest = prepared(lab)
+        gate = Gate()
+        lab.registry.trick(digest, Trick(gate=gate, at=10_000), FAULTS[fault])
+        record = await lab.manager.start(spec_for())
+        await until(lambda: len(lab.registry.asked("range", digest)) >= 2)
+        gate.open()
+        ended = await lab.end(record.uid)
+        assert outcome_of(ended).failure is None
+        assert stored(lab, image)
+        served = lab.registry.served[digest]
+        assert SIZE <= served <= SIZE * 2 + PART
+        if fault in ("a reset", "an error", "no such blob"):
+            assert served == SIZE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_the_first_stream_gets_wrong(tmp_path: Path, fault: str) -> None:
+    trick = FAULTS[fault]
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        image, digest = prepared(lab)
+        lab.registry.trick(digest, trick)
+        ended = await lab.pull()
+        failure = outcome_of(ended).failure
+        if fault == "no such blob":
+            assert failure
+            assert failure.reason is Reason.REMOTE_NOT_FOUND
+            return
+        assert failure is None
+        assert stored(lab, image)
+        bound = 2 * SIZE + PART if fault == "others' bytes" else SIZE + PART
+        assert lab.registry.served[digest] <= bound
+        if fault == "the whole":  # it is used
+            assert lab.registry.served[digest] == SIZE
+
+
+async def test_a_changed_tag_in_the_middle_is_one_stream_from_there(tmp_path: Path) -> None:
+    alone = RangesConfig(threshold=SIZE, part=PART, streams=1)
+    async with open_lab(tmp_path, ranges=alone) as lab:
+        image, digest = prepared(lab)
+        lab.registry.trick(digest, Trick(etag="a"), Trick(etag="a"), Trick(etag="b"))
+        assert outcome_of(await lab.pull()).failure is None
+        assert stored(lab, image)
+        (last,) = lab.registry.asked("blob", digest)
+        assert last.offset == lab.registry.asked("range", digest)[2].offset > 0
+        assert lab.registry.served[digest] == SIZE
+
+
+async def test_who_stands_still_is_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgd_server.transfer._ranges._GRACE", 0.0)
+    monkeypatch.setattr("imgd_server.transfer._ranges._LOOK", 0.01)
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        image, digest = prepared(lab)
+        never = Gate()
+        lab.registry.trick(digest, HONEST, Trick(gate=never, at=0))
+        # Where the second part begins depends on how quick the first one was.
+        record = await lab.manager.start(spec_for())
+        ended = await lab.end(record.uid)
+        assert outcome_of(ended).failure is None
+        assert stored(lab, image)
+
+
+async def test_cancelled_with_gaps_and_resumed(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        image, digest = prepared(lab)
+        lab.registry.trick(digest, Trick(gate=Gate(), at=10_000))
+        record = await lab.manager.start(spec_for())
+        there = SIZE - PART + 10_000
+        await until(lambda: lab.registry.served.get(digest, 0) == there)
+        assert (await lab.manager.cancel(record.uid)).state == "CANCELLED"
+        found = lab.content.partial(digest)
+        assert found
+        assert found.size == there
+        ended = await lab.pull()
+        outcome = outcome_of(ended)
+        assert outcome.failure is None
+        assert stored(lab, image)
+        assert lab.registry.served[digest] == SIZE
+        first = lab.registry.asked("range", digest)[-1]
+        assert first.offset == 10_000
+        node = next(one for one in ended.nodes if one["node_id"] == digest)
+        (download,) = Node.from_json(node).activities
+        assert (download.resumed, download.current, download.moved) == (there, SIZE, SIZE - there)
+
+
+async def test_bytes_of_several_that_are_wrong_are_dropped(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, ranges=CONFIG) as lab:
+        _, digest = prepared(lab)
+        lab.registry.trick(digest, *[Trick(body=OTHER)] * 60)
+        failure = outcome_of(await lab.pull()).failure
+        assert failure
+        assert failure.reason is Reason.DIGEST_MISMATCH
+        assert lab.content.partial(digest) is None
