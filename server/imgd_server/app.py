@@ -61,7 +61,13 @@ from imgd_server.registry import (
 )
 from imgd_server.rootfs import Limits, SnapshotStore, Unpacker, can_overlay
 from imgd_server.rpc import GrpcServer, RegistryInside, check_address
-from imgd_server.transfer import ProofConfig, TransferConfig, TransferManager, now_us
+from imgd_server.transfer import (
+    ProofConfig,
+    RangesConfig,
+    TransferConfig,
+    TransferManager,
+    now_us,
+)
 
 __all__ = ["check", "collect_garbage", "configure_logs", "lock_root", "serve"]
 
@@ -295,6 +301,7 @@ def _transfers(config: Config, key: bytes) -> TransferConfig:
         max_running=config.max_running_transfers,
         max_pending=config.max_pending_transfers,
         max_concurrent_blobs=config.max_concurrent_blobs,
+        ranges=RangesConfig(config.range_threshold, config.range_size, config.max_blob_streams),
         retention=config.transfer_retention,
         partial_lifetime=config.partial_lifetime,
         layout_roots=tuple(os.path.normpath(one) for one in config.layout_roots),

@@ -319,6 +319,18 @@ class Config:
     max_concurrent_blobs: int = _key(
         _integer(1, 64), lambda: 6, "how many blobs one transfer moves at once", "N"
     )
+    range_threshold: int = _key(
+        _integer(1, 2**53),
+        lambda: 64 << 20,
+        "how large a blob is that is fetched by parts, perhaps several at once",
+        "BYTES",
+    )
+    range_size: int = _key(
+        _integer(1 << 20, 1 << 30), lambda: 16 << 20, "how large such a part is at least", "BYTES"
+    )
+    max_blob_streams: int = _key(
+        _integer(1, 64), lambda: 6, "how many parts of one blob are fetched at once", "N"
+    )
     transfer_retention: float = _key(
         _number(1, 365 * 86400),
         lambda: 86400.0,
