@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import pytest
+
 from imgd.v1 import transfer_pb2
 from imgd_client import Client, ImgdError
 from tests.cutting import Line, cutting
@@ -105,7 +107,10 @@ def cut_until_a_kill(
     return False
 
 
-def test_ten_cuts_cost_no_more_than_a_twentieth(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flags", [(), ("--range-threshold", "4000000", "--range-size", "1048576")], ids=["", "parts"]
+)
+def test_ten_cuts_cost_no_more_than_a_twentieth(tmp_path: Path, flags: tuple[str, ...]) -> None:
     print(f"IMGD_CUT_SEED={SEED}")
     chance = random.Random(SEED)
     image = make_image(
@@ -120,7 +125,7 @@ def test_ten_cuts_cost_no_more_than_a_twentieth(tmp_path: Path) -> None:
         push_image(registry, NAME, image, "1")
         name = ""
         while cuts:
-            with run_daemon(root, "--max-concurrent-blobs", "3") as daemon:
+            with run_daemon(root, "--max-concurrent-blobs", "3", *flags) as daemon:
                 name = begin(daemon, name, f"{line.address}/{NAME}:1")
                 watcher = Watcher(daemon, name)
                 killed = cut_until_a_kill(cuts, line, daemon, watcher)
