@@ -18,6 +18,10 @@ type PullOptions struct {
 	Platforms []string
 	// AllPlatforms pulls every platform that the index has.
 	AllPlatforms bool
+	// AllTags pulls every tag of the repository that the reference then names.
+	AllTags bool
+	// IncludeReferrers also pulls signatures and attestations.
+	IncludeReferrers bool
 	// Policy says when to ask the registry.
 	Policy imgdv1.PullPolicy
 	// Credentials for this pull; nil for the daemon's configuration.
@@ -64,7 +68,10 @@ func (c *Client) Pull(ctx context.Context, reference string, options *PullOption
 	}
 	request := &imgdv1.StartTransferRequest{
 		Source: &imgdv1.TransferSource{Source: &imgdv1.TransferSource_Registry{
-			Registry: &imgdv1.RegistryEndpoint{Reference: reference, Credentials: options.Credentials},
+			Registry: &imgdv1.RegistryEndpoint{
+				Reference: reference, Credentials: options.Credentials,
+				AllTags: options.AllTags, IncludeReferrers: options.IncludeReferrers,
+			},
 		}},
 		Destination: &imgdv1.TransferDestination{Destination: &imgdv1.TransferDestination_Store{
 			Store: &imgdv1.StoreEndpoint{

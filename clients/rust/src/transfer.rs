@@ -22,6 +22,10 @@ pub struct PullOptions {
     pub platforms: Vec<String>,
     /// Every platform that the index has.
     pub all_platforms: bool,
+    /// Every tag of the repository that the reference then names.
+    pub all_tags: bool,
+    /// Also pull signatures and attestations.
+    pub include_referrers: bool,
     /// When to ask the registry.
     pub policy: v1::PullPolicy,
     /// Credentials for this pull; None for the daemon's configuration.
@@ -73,7 +77,8 @@ impl Client {
         let source = Source::Registry(RegistryEndpoint {
             reference: reference.to_owned(),
             credentials: options.credentials,
-            ..Default::default()
+            all_tags: options.all_tags,
+            include_referrers: options.include_referrers,
         });
         let destination = Destination::Store(StoreEndpoint {
             tags: options.tags,

@@ -6,6 +6,7 @@ import {
   type LeaseSpecSchema,
   type PullPolicy,
   type RegistryCredentialsSchema,
+  type RegistryEndpointSchema,
   type Transfer,
   type TransferEvent,
   type TransferLimitsSchema,
@@ -42,6 +43,10 @@ export interface TransferOptions extends FollowOptions {
   credentials?: MessageInitShape<typeof RegistryCredentialsSchema>;
   /** For safe retries of the program; made where it is left out. */
   requestId?: string;
+  /** Every tag of the repository that the reference, or image, then names. */
+  allTags?: boolean;
+  /** Also signatures and attestations. */
+  includeReferrers?: boolean;
 }
 
 /** What a pull can be told. */
@@ -59,12 +64,7 @@ export interface PullOptions extends TransferOptions {
 }
 
 /** What a push can be told. */
-export interface PushOptions extends TransferOptions {
-  /** Every tag of the repository that the image then names. */
-  allTags?: boolean;
-  /** Also push signatures and attestations. */
-  includeReferrers?: boolean;
-}
+export type PushOptions = TransferOptions;
 
 /**
  * A transfer that is followed: iterate it for events, or ask for its `result()`. One consumer at a time.
@@ -252,7 +252,7 @@ export class Transfers {
     return this.start(
       {
         source: {
-          source: { case: "registry", value: { reference, ...credentialsOf(options) } },
+          source: { case: "registry", value: endpoint(reference, options) },
         },
         destination: {
           destination: {
@@ -273,15 +273,11 @@ export class Transfers {
 
   /** Starts to push an image of the store, by default to its own name. */
   push(image: string, reference = image, options: PushOptions = {}): Promise<TransferStream> {
-    const { allTags = false, includeReferrers = false } = options;
     return this.start(
       {
         source: { source: { case: "store", value: { image } } },
         destination: {
-          destination: {
-            case: "registry",
-            value: { reference, allTags, includeReferrers, ...credentialsOf(options) },
-          },
+          destination: { case: "registry", value: endpoint(reference, options) },
         },
         ...common(options, false),
       },
@@ -323,10 +319,11 @@ export class Transfers {
   }
 }
 
-function credentialsOf(
-  options: TransferOptions,
-): Pick<TransferOptions, "credentials"> | Record<never, never> {
-  return options.credentials ? { credentials: options.credentials } : {};
+function endpoint(
+  reference: string,
+  { credentials, allTags = false, includeReferrers = false }: TransferOptions,
+): MessageInitShape<typeof RegistryEndpointSchema> {
+  return { reference, allTags, includeReferrers, ...(credentials ? { credentials } : {}) };
 }
 
 function common(
