@@ -301,6 +301,7 @@ def _transfers(config: Config, key: bytes) -> TransferConfig:
         max_running=config.max_running_transfers,
         max_pending=config.max_pending_transfers,
         max_concurrent_blobs=config.max_concurrent_blobs,
+        max_bytes_per_second=config.max_bytes_per_second,
         ranges=RangesConfig(config.range_threshold, config.range_size, config.max_blob_streams),
         retention=config.transfer_retention,
         partial_lifetime=config.partial_lifetime,

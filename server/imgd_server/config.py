@@ -21,6 +21,7 @@ from typing import Any
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import FormatError, Reference
 from imgd_server.registry import HostPattern, RegistrySettings, parse_registries
+from imgd_server.transfer import MAX_CONCURRENT_BLOBS, MAX_RATE, MIN_RATE
 
 __all__ = ["Config", "add_flags", "load", "water"]
 
@@ -164,6 +165,13 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
         return int(number)
 
     return parse
+
+
+def _rate(value: object) -> int:
+    number = _integer(0, MAX_RATE)(value)
+    if 0 < number < MIN_RATE:
+        raise ValueError(f"wants {MIN_RATE} bytes a second or more, or 0 for no bound")
+    return number
 
 
 _SIZES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -317,7 +325,13 @@ class Config:
         _integer(0, 100_000), lambda: 5000, "how many more wait before one is refused", "N"
     )
     max_concurrent_blobs: int = _key(
-        _integer(1, 64), lambda: 6, "how many blobs one transfer moves at once", "N"
+        _integer(1, MAX_CONCURRENT_BLOBS),
+        lambda: 6,
+        "how many blobs one transfer moves at once",
+        "N",
+    )
+    max_bytes_per_second: int = _key(
+        _rate, lambda: 0, "how many bytes of blobs move in a second; 0 is no bound", "BYTES"
     )
     range_threshold: int = _key(
         _integer(1, 2**53),

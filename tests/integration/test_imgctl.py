@@ -161,6 +161,25 @@ class TestPull:
         assert state.state == transfer_pb2.TRANSFER_STATE_SUCCEEDED
         assert {node.state for node in state.layers} == {transfer_pb2.NODE_STATE_DONE}
 
+    def test_within_bounds(self, daemon: Daemon, samples: Daemon) -> None:
+        """Those of a pull, a push and a copy stand in their records, whatever becomes of them."""
+        name = f"{samples.registry}/samples/hello"
+        bounds = ["--limit-rate", "1.5GB", "--max-concurrency", "2"]
+        asked = transfer_pb2.TransferLimits(max_bytes_per_second=1_500_000_000, max_concurrency=2)
+        for words in (["pull", name], ["push", name], ["copy", name, f"{name}:2"]):
+            done = daemon.imgctl(*words, "--detach", *bounds)
+            assert not done.returncode, done.stderr
+            assert _transfer(daemon, done.stdout.strip()).limits == asked
+            failed = daemon.imgctl("watch", done.stdout.strip()).returncode
+            assert bool(failed) == (words[0] != "pull")  # the samples are read-only
+
+        refused = daemon.imgctl("pull", name, "--limit-rate", "1kB")
+        assert refused.returncode == 1
+        assert "max_bytes_per_second" in refused.stderr
+        refused = daemon.imgctl("pull", name, "--limit-rate", "fast")
+        assert refused.returncode == 2
+        assert "--limit-rate" in refused.stderr
+
     @pytest.mark.parametrize("options", [[], ["-q"], ["--json"]], ids=["plain", "quiet", "json"])
     def test_a_failure_is_one_line(
         self, stocked: Daemon, samples: Daemon, options: list[str]

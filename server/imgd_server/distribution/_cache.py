@@ -109,7 +109,7 @@ class Cache:
         self.config = config
         self._lanes = Lanes(_THREADS, _THREADS_PER_UPSTREAM)
         # Flights of its own: a transfer's end with the manager, which ends before the registry.
-        self._flights = FlightTable()
+        self._flights = FlightTable(fetcher.rates)
         self._fetcher = replace(fetcher, lanes=self._lanes)
         self._clock = clock
         self._marks: _Recent[_Mark] = _Recent(_MAX_MARKS)

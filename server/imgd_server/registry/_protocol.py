@@ -269,8 +269,12 @@ class BlobSource(Protocol):
         """The bytes from exactly `offset` on. The last of them comes only when all are verified."""
         ...
 
+    def portion(self, most: int) -> int:
+        """How many bytes to send before the next `sent`: 1 at least, and `most` at the most."""
+        ...
+
     def sent(self, offset: int, length: int) -> None:
-        """Takes note that bytes went out. Raises CANCELLED."""
+        """Takes note that bytes went out, and may wait until more may. Raises CANCELLED."""
         ...
 
 

@@ -360,7 +360,8 @@ class _Part:
         position, end = self.offset, self.offset + self.length
         while position < end:
             connection.deadline = time.monotonic() + patience
-            length = connection.send_file(descriptor, position, min(_PIECE, end - position))
+            most = self.source.portion(min(_PIECE, end - position))
+            length = connection.send_file(descriptor, position, most)
             if length is None:
                 return False
             if not length:
@@ -374,7 +375,7 @@ class _Part:
         position, end = self.offset, self.offset + self.length
         with self.source.open(self.offset) as stream:
             while position < end:
-                length = stream.readinto(buffer[: end - position])
+                length = stream.readinto(buffer[: self.source.portion(end - position)])
                 if not length:
                     raise self._too_short()
                 if not self._write(connection, patience, position, buffer[:length]):
@@ -388,7 +389,7 @@ class _Part:
         done = 0
         while done < len(data):
             connection.deadline = time.monotonic() + patience
-            length = connection.send_some(data[done : done + _TLS_PIECE])
+            length = connection.send_some(data[done : done + self.source.portion(_TLS_PIECE)])
             if length is None:
                 return False
             self.source.sent(position + done, length)

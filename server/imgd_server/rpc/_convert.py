@@ -279,7 +279,10 @@ def transfer(record: TransferRecord) -> transfer_pb2.Transfer:
             all=spec.all_platforms,
             require_complete=spec.require_complete,
         ),
-        limits=transfer_pb2.TransferLimits(max_concurrency=spec.max_concurrency),
+        limits=transfer_pb2.TransferLimits(
+            max_concurrency=spec.max_concurrency,
+            max_bytes_per_second=spec.max_bytes_per_second,
+        ),
         state=_state(record.state),
         create_time=timestamp(record.created),
         attempt=record.attempt,

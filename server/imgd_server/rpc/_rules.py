@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from imgd_server.errors import FieldError, Reason
 from imgd_server.oci import Digest, FormatError, Platform, Reference
+from imgd_server.transfer import MAX_CONCURRENT_BLOBS, MAX_RATE, MIN_RATE
 
 __all__ = ["check_rules"]
 
@@ -70,6 +71,16 @@ def _at_most(length: int) -> Check:
 def _not_negative(field: str, value: Any) -> None:
     if value < 0:
         raise _refuse(field, "must not be negative")
+
+
+def _concurrency(field: str, value: Any) -> None:
+    if not 0 <= value <= MAX_CONCURRENT_BLOBS:
+        raise _refuse(field, f"is from 1 to {MAX_CONCURRENT_BLOBS}, or 0 for the daemon's setting")
+
+
+def _rate(field: str, value: Any) -> None:
+    if value and not MIN_RATE <= value <= MAX_RATE:
+        raise _refuse(field, f"is {MIN_RATE} to {MAX_RATE} bytes a second, or 0 for no bound")
 
 
 def _each(check: Check) -> Check:
@@ -252,8 +263,8 @@ _BY_MESSAGE: dict[str, _Rules] = {
     "TagImageRequest": {"image": (_required,), "tag": (_required,)},
     "TransferDestination": {"destination": (_required,)},
     "TransferLimits": {
-        "max_concurrency": (_not_negative,),
-        "max_bytes_per_second": (_not_negative,),
+        "max_concurrency": (_concurrency,),
+        "max_bytes_per_second": (_rate,),
     },
     "TransferSource": {"source": (_required,)},
     "TreeSelector": {"image": (_required,)},

@@ -184,6 +184,8 @@ def _spec(request: transfer_service_pb2.StartTransferRequest) -> TransferSpec:
         )
     if source in ("archive", "layout"):
         _refuse_wishes(request.destination.store, "unpack")
+    if "registry" not in (source, destination):
+        _refuse_wishes(request.limits, "max_bytes_per_second")
     return _transfer_spec(
         _source(request.source),
         _destination(request.destination),
@@ -253,26 +255,23 @@ def _transfer_spec(
     platforms: transfer_pb2.PlatformSelection,
     limits: transfer_pb2.TransferLimits,
 ) -> TransferSpec:
-    _refuse_wishes(limits, "max_bytes_per_second")
     return TransferSpec(
         source=source,
         destination=destination,
         platforms=tuple(platforms.platforms),
         all_platforms=platforms.all,
         max_concurrency=limits.max_concurrency,
+        max_bytes_per_second=limits.max_bytes_per_second,
         require_complete=platforms.require_complete,
     )
 
 
 def _refuse_wishes(
-    message: transfer_pb2.RegistryEndpoint
-    | transfer_pb2.StoreEndpoint
-    | transfer_pb2.TransferLimits,
-    *names: str,
+    message: transfer_pb2.StoreEndpoint | transfer_pb2.TransferLimits, *names: str
 ) -> None:
     for name in names:
         if getattr(message, name):
-            raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} yet")
+            raise Error(Reason.UNSUPPORTED, f"this daemon does not implement {name} here")
 
 
 def _registry(registry: transfer_pb2.RegistryEndpoint) -> RegistryEndpoint:

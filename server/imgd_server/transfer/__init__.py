@@ -5,7 +5,7 @@
 (`_flight`, `_fetch`), and made visible in one transaction (`_commit`).
 """
 
-from imgd_server.transfer._engine import TransferConfig
+from imgd_server.transfer._engine import MAX_CONCURRENT_BLOBS, TransferConfig
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._lanes import Lanes
@@ -24,6 +24,7 @@ from imgd_server.transfer._progress import (
 )
 from imgd_server.transfer._proofs import ProofConfig, Proofs
 from imgd_server.transfer._ranges import RangesConfig
+from imgd_server.transfer._rates import MAX_RATE, MIN_RATE
 from imgd_server.transfer._retry import RetryPolicy
 from imgd_server.transfer._sources import Listing
 from imgd_server.transfer._spec import (
@@ -40,6 +41,9 @@ from imgd_server.transfer._spec import (
 from imgd_server.transfer._watch import TransferView, WatchEvent, WatchEventKind
 
 __all__ = [
+    "MAX_CONCURRENT_BLOBS",
+    "MAX_RATE",
+    "MIN_RATE",
     "Activity",
     "ActivityKind",
     "ArchiveEndpoint",

@@ -22,7 +22,10 @@ from imgd_server.transfer._spec import (
     TransferSpec,
 )
 
-__all__ = ["Engine", "TransferConfig"]
+__all__ = ["MAX_CONCURRENT_BLOBS", "Engine", "TransferConfig"]
+
+MAX_CONCURRENT_BLOBS = 64
+"""The most blobs that one transfer moves at once, whatever is configured or asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class TransferConfig:
     max_pending: int = 5000
     # One connection rarely fills a line, and registries limit how many a client may open.
     max_concurrent_blobs: int = 6
+    # Of all transfers' blobs together; 0 for no bound.
+    max_bytes_per_second: int = 0
     # Threads that move blobs, over all transfers; and as many for what is small. A registry that is
     # slow, or stands still, has no more of them than this: others go on beside some of its kind.
     max_threads: int = 64
@@ -93,5 +98,7 @@ class Engine:
             raise Error(Reason.UNSUPPORTED, "this daemon can't unpack layers: leave out unpack")
 
     def concurrency(self, spec: TransferSpec) -> int:
-        """How many blobs a transfer moves at once."""
-        return spec.max_concurrency or self.config.max_concurrent_blobs
+        """How many blobs a transfer moves at once: with a bound on its bytes, one fills that."""
+        most = self.config.max_concurrent_blobs
+        usual = 1 if spec.max_bytes_per_second else most
+        return min(spec.max_concurrency or usual, most)

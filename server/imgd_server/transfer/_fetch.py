@@ -25,6 +25,7 @@ from imgd_server.registry import (
 from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._lanes import Lane, Lanes
 from imgd_server.transfer._ranges import CHUNK, Ranges, RangesConfig
+from imgd_server.transfer._rates import Rates
 from imgd_server.transfer._retry import RetryPolicy, persist
 from imgd_server.transfer._widening import Widening
 
@@ -80,6 +81,7 @@ class Fetcher:
     lanes: Lanes
     policy: RetryPolicy
     ranges: RangesConfig = field(default_factory=RangesConfig)
+    rates: Rates = field(default_factory=Rates)
     _writers: Turns = field(default_factory=Turns)
 
     async def resolve(
@@ -233,7 +235,7 @@ class Fetcher:
                 flight.stored = True
 
         async with widening.going_on() if by_parts else nullcontext():
-            await self.persist(flight, reference, fetch, target.digest, self.lanes.blobs)
+            await self.persist(flight, reference, fetch, target.digest, self.lanes.of(flight))
 
     def _ranges(
         self,
@@ -280,10 +282,11 @@ class Fetcher:
         flight.done_bytes = ingest.offset
         buffer = memoryview(bytearray(CHUNK))
         try:
-            while length := stream.readinto(buffer):
+            while length := stream.readinto(buffer[: flight.portion(CHUNK)]):
                 ingest.write(buffer[:length])
                 flight.done_bytes += length
                 flight.moved_bytes += length
+                flight.spend(length)
         except Error as error:
             if error.reason is Reason.SIZE_MISMATCH:
                 ingest.abort()

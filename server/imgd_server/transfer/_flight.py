@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from imgd_server.registry import Cancellation
 from imgd_server.transfer._progress import Retry
+from imgd_server.transfer._rates import Rates
 
 __all__ = ["Flight", "FlightTable", "Slots", "Turns"]
 
@@ -88,9 +89,24 @@ class Flight(Generic[T]):
     retry: Retry | None = None
     spare: Slots | None = None
     """Where there must be room for more than one stream."""
+    rates: Rates = field(default_factory=Rates)
     sharers: list[str] = field(default_factory=list)
     task: asyncio.Task[T] | None = None
     _claimed: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether all who want it have a bound of their own on bytes a second."""
+        return self.rates.of(self.sharers) is not None
+
+    def portion(self, most: int) -> int:
+        """How many bytes to move at once, `most` of them at the most."""
+        return self.rates.portion(self.sharers, most)
+
+    def spend(self, count: int) -> float:
+        """Waits until so many bytes were allowed to move; returns the seconds that it has waited.
+        Raises CANCELLED."""
+        return self.rates.spend(self.sharers, count, self.cancellation)
 
     async def result(self) -> T:
         """Waits for the end. Being cancelled here cancels the waiting only."""
@@ -111,7 +127,8 @@ class Flight(Generic[T]):
 class FlightTable:
     """What is under way in this daemon, by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Rates | None = None) -> None:
+        self.rates = rates or Rates()
         self._flights: dict[Hashable, Flight[Any]] = {}
         self._turns = Turns()
         self._leaving: set[asyncio.Task[Any]] = set()
@@ -125,7 +142,7 @@ class FlightTable:
         Of one key one work runs at a time: what was abandoned ends before the next begins.
         """
         known: Flight[T] | None = self._flights.get(key)
-        flight: Flight[T] = known or Flight(key)
+        flight: Flight[T] = known or Flight(key, rates=self.rates)
         if known is None:
             self._flights[key] = flight
             flight.task = asyncio.create_task(self._run(flight, work))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
-from imgd_server.transfer._flight import Turns
+from imgd_server.transfer._flight import Flight, Turns
 
 __all__ = ["Lane", "Lanes"]
 
@@ -43,13 +44,20 @@ class Lane:
 
 class Lanes:
     """One lane for blobs, which may take hours, and one for what is small: nobody's manifest waits
-    behind another one's layers."""
+    behind another one's layers. Blobs with a bound of their own on bytes a second have a third, for
+    their threads mostly wait: `limited` threads, or as many as the others."""
 
-    def __init__(self, threads: int, per_registry: int) -> None:
+    def __init__(self, threads: int, per_registry: int, limited: int = 0) -> None:
         self.blobs = Lane("blob", threads, per_registry)
         self.requests = Lane("request", threads, per_registry)
+        self.limited = Lane("limited", limited or threads, limited or threads)
+
+    def of(self, flight: Flight[Any]) -> Lane:
+        """The lane for a blob."""
+        return self.limited if flight.limited else self.blobs
 
     def close(self) -> None:
         """Waits for what runs."""
+        self.limited.executor.shutdown()
         self.blobs.executor.shutdown()
         self.requests.executor.shutdown()

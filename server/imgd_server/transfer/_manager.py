@@ -33,6 +33,7 @@ from imgd_server.transfer._progress import Progress, now_us
 from imgd_server.transfer._proofs import Proofs
 from imgd_server.transfer._pulling import pull
 from imgd_server.transfer._pushing import push
+from imgd_server.transfer._rates import Rates
 from imgd_server.transfer._room import Room
 from imgd_server.transfer._run import Commit, Run
 from imgd_server.transfer._save import save, save_layout
@@ -68,13 +69,15 @@ class TransferManager:
         self._metadata = metadata
         self.config = config or TransferConfig()
         threads = self.config.max_threads
-        self._lanes = Lanes(threads, min(self.config.max_threads_per_registry, threads))
+        per_registry = min(self.config.max_threads_per_registry, threads)
+        self._lanes = Lanes(threads, per_registry, limited=max(threads, self.config.max_running))
         retry = self.config.retry
+        rates = Rates(self.config.max_bytes_per_second)
         self._engine = Engine(
             metadata,
             self.config,
-            Fetcher(registry, content, self._lanes, retry, self.config.ranges),
-            FlightTable(),
+            Fetcher(registry, content, self._lanes, retry, self.config.ranges, rates),
+            FlightTable(rates),
             Room(content),
             unpacker,
             Sender(pusher, listing, self._lanes, retry) if pusher and listing else None,
@@ -394,6 +397,7 @@ class TransferManager:
             await run.pipe.come(self.config.archive_patience)
         async with self._slots:
             run.begin()
+            self._engine.flights.rates.limit(run.record.uid, run.spec.max_bytes_per_second)
             if isinstance(run.pipe, Inbox):
                 return await load(self._engine, run, run.pipe)
             if isinstance(run.pipe, Outbox):
@@ -412,6 +416,7 @@ class TransferManager:
         """
         assert run.work is not None
         await asyncio.wait([run.work])
+        self._engine.flights.rates.forget(run.record.uid)
         record = await self._result(run, run.work)
         stored = record.state == TransferState.SUCCEEDED.name or await self._store(record)
         run.end(record)

@@ -335,7 +335,7 @@ class Ranges:
     def _pour(self, part: Part, stream: RangeStream) -> None:
         flight, buffer = self._flight, memoryview(bytearray(CHUNK))
         while part.place < part.end:
-            got = stream.readinto(buffer[: part.end - part.place])
+            got = stream.readinto(buffer[: min(part.end - part.place, flight.portion(CHUNK))])
             if not got:
                 raise _Refused
             fresh = self._write(part.place, buffer[:got])
@@ -343,6 +343,8 @@ class Ranges:
                 part.place += got
                 flight.done_bytes += fresh
                 flight.moved_bytes += got
+            # Who waits for a bound is not slow.
+            part.since += flight.spend(got)
         # To the end of the answer, so that the connection serves the next part.
         stream.readinto(buffer)
 

@@ -99,7 +99,7 @@ class Sender:
             if not is_transient(error):
                 upload.location = ""
 
-        lane = self.lanes.blobs
+        lane = self.lanes.of(flight)
 
         @asynccontextmanager
         async def turn() -> AsyncIterator[None]:

@@ -303,6 +303,10 @@ class _Counted:
         self._flight, self._target = flight, target
         self._begun = False
 
+    def portion(self, most: int) -> int:
+        """See BlobSource."""
+        return self._flight.portion(most)
+
     def sent(self, offset: int, length: int) -> None:
         """See BlobSource."""
         flight = self._flight
@@ -312,6 +316,7 @@ class _Counted:
             self._begun, flight.resumed_bytes = True, offset
         flight.done_bytes = offset + length
         flight.moved_bytes += length
+        flight.spend(length)
 
     def __enter__(self) -> Self:
         self._begun = False

@@ -106,7 +106,8 @@ class TransferSpec:
 
     `platforms` empty means the daemon's own, and of the store all that it has, unless
     `all_platforms`. `require_complete` refuses to move less than the whole of a stored index.
-    `max_concurrency` 0 means the daemon's setting.
+    `max_concurrency` 0 means the daemon's setting, which is also the most that it can be;
+    `max_bytes_per_second` 0 means none of its own.
     """
 
     source: Endpoint
@@ -114,6 +115,7 @@ class TransferSpec:
     platforms: tuple[str, ...] = ()
     all_platforms: bool = False
     max_concurrency: int = 0
+    max_bytes_per_second: int = 0
     require_complete: bool = False
 
     @property
@@ -182,6 +184,7 @@ class TransferSpec:
             "platforms": list(self.platforms),
             "all_platforms": self.all_platforms,
             "max_concurrency": self.max_concurrency,
+            "max_bytes_per_second": self.max_bytes_per_second,
             "require_complete": self.require_complete,
         }
 
@@ -194,6 +197,7 @@ class TransferSpec:
             platforms=tuple(value["platforms"]),
             all_platforms=value["all_platforms"],
             max_concurrency=value["max_concurrency"],
+            max_bytes_per_second=value.get("max_bytes_per_second", 0),
             require_complete=value.get("require_complete", False),
         )
 

@@ -43,17 +43,21 @@ class Widening:
     async def _look(self, helpers: set[asyncio.Task[None]]) -> None:
         while True:
             await asyncio.sleep(_LOOK)
-            if (ranges := self.ranges) is None:
-                continue
-            spare = self._flight.spare
-            ranges.crowded = self._lane.crowded(self._registry) or (
-                spare is not None and spare.waiting > 0
-            )
-            free = self._lane.has_room(self._registry) and (spare is None or spare.has_room)
-            if free and self._has_room() and ranges.wants():
+            if (ranges := self.ranges) is not None and self.admits(ranges):
                 helper = asyncio.create_task(self._help(ranges))
                 helpers.add(helper)
                 helper.add_done_callback(helpers.discard)
+
+    def admits(self, ranges: Ranges) -> bool:
+        """Whether one more stream may come; tells those that are there when they are in the way."""
+        spare = self._flight.spare
+        ranges.crowded = self._lane.crowded(self._registry) or (
+            spare is not None and spare.waiting > 0
+        )
+        # One stream brings what a bound allows.
+        free = not self._flight.limited and (spare is None or spare.has_room)
+        free = free and self._lane.has_room(self._registry)
+        return free and self._has_room() and ranges.wants()
 
     async def _help(self, ranges: Ranges) -> None:
         async with AsyncExitStack() as stack:

@@ -233,7 +233,14 @@ async def test_a_bad_request_is_answered_at_once(
             "unpack",
         ),
         (start("redis", store={"unpack": True}), "unpack"),
-        (start("redis", limits={"max_bytes_per_second": 1}), "max_bytes_per_second"),
+        (
+            transfers.StartTransferRequest(
+                source=parts.TransferSource(layout={"path": "/srv/a"}),
+                destination=parts.TransferDestination(store={}),
+                limits={"max_bytes_per_second": 1 << 20},
+            ),
+            "max_bytes_per_second",
+        ),
     ],
 )
 async def test_what_is_not_implemented_is_refused_and_not_ignored(

@@ -347,6 +347,7 @@ def test_a_transfer_that_ended(state: TransferState, policy: PullPolicy) -> None
         StoreEndpoint(("h.io/b:1",), policy, LeaseRequest("l", 90.5)),
         platforms=("linux/amd64",),
         max_concurrency=3,
+        max_bytes_per_second=4096,
     )
     outcome = Outcome(
         pull_result=PullResult.UPDATED,
@@ -375,7 +376,7 @@ def test_a_transfer_that_ended(state: TransferState, policy: PullPolicy) -> None
         500_000_000,
     )
     assert list(found.platforms.platforms) == ["linux/amd64"]
-    assert found.limits.max_concurrency == 3
+    assert found.limits == transfer_pb2.TransferLimits(max_concurrency=3, max_bytes_per_second=4096)
     assert [found.start_time.nanos, found.end_time.nanos, found.expire_time.nanos] == [
         2000,
         3000,

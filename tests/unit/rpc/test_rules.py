@@ -281,15 +281,19 @@ def started(**more: Any) -> Message:
             "platforms.all",
             "FIELD_INVALID",
         ),
-        (
-            transfers.PullRequest(reference="redis", limits={"max_concurrency": -1}),
-            "limits.max_concurrency",
-            "FIELD_INVALID",
-        ),
-        (
-            transfers.PullRequest(reference="redis", limits={"max_bytes_per_second": -1}),
-            "limits.max_bytes_per_second",
-            "FIELD_INVALID",
+        *(
+            (
+                transfers.PullRequest(reference="redis", limits={field: value}),
+                f"limits.{field}",
+                "FIELD_INVALID",
+            )
+            for field, value in (
+                ("max_concurrency", -1),
+                ("max_concurrency", 65),
+                ("max_bytes_per_second", -1),
+                ("max_bytes_per_second", 1023),
+                ("max_bytes_per_second", 2**53 + 1),
+            )
         ),
         (
             transfers.PullRequest(reference="redis", lease={"lease_id": "Upper"}),
@@ -490,7 +494,10 @@ def test_an_enum_value_that_is_not_known_is_refused(message: Message, field: str
             limits={},
             request_id="r" * 128,
         ),
-        started(platforms={"all": True}),
+        started(
+            platforms={"all": True},
+            limits={"max_concurrency": 64, "max_bytes_per_second": 2**53},
+        ),
         transfers.PullRequest(reference=f"redis:7@{DIGEST}", min_interval={}),
         contents.ReadBlobRequest(digest=DIGEST, offset=2**63 - 1, limit=2**63 - 1),
         contents.WriteBlobRequest(data=b"x" * 1_048_576, finish=True),
@@ -519,7 +526,7 @@ def test_whatever_is_sent_is_passed_or_refused_as_a_field(
             reference=first,
             platforms={"platforms": [second]},
             lease={"lease_id": second},
-            limits={"max_concurrency": small},
+            limits={"max_concurrency": small, "max_bytes_per_second": large},
         ),
     ):
         # Anything else that is raised would reach the caller as a defect.

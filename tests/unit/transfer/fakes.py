@@ -424,6 +424,7 @@ def spec_for(
     platforms: Iterable[str] = (),
     all_platforms: bool = False,
     max_concurrency: int = 0,
+    max_bytes_per_second: int = 0,
     **destination: Any,
 ) -> TransferSpec:
     """A pull."""
@@ -433,6 +434,7 @@ def spec_for(
         platforms=tuple(platforms),
         all_platforms=all_platforms,
         max_concurrency=max_concurrency,
+        max_bytes_per_second=max_bytes_per_second,
     )
 
 

@@ -250,6 +250,7 @@ def test_a_spec_survives_its_record_without_credentials() -> None:
         credentials=SECRETS,
         platforms=["linux/amd64"],
         max_concurrency=3,
+        max_bytes_per_second=4096,
         tags=("a/b:1",),
         policy=PullPolicy.IF_NOT_PRESENT,
         lease=LeaseRequest("mine", 5.0),
@@ -258,6 +259,7 @@ def test_a_spec_survives_its_record_without_credentials() -> None:
     assert again == spec_for(
         platforms=["linux/amd64"],
         max_concurrency=3,
+        max_bytes_per_second=4096,
         tags=("a/b:1",),
         policy=PullPolicy.IF_NOT_PRESENT,
         lease=LeaseRequest("mine", 5.0),

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
 from imgd_server.transfer import Node, RangesConfig
-from imgd_server.transfer._ranges import Part, Parts
+from imgd_server.transfer._flight import Flight, Slots
+from imgd_server.transfer._lanes import Lane
+from imgd_server.transfer._ranges import Part, Parts, Ranges
+from imgd_server.transfer._rates import Rates
+from imgd_server.transfer._widening import Widening
 from tests.fake_images import FakeImage
 from tests.unit.transfer.fakes import (
     HOST,
@@ -219,29 +225,91 @@ async def test_streams_share_a_large_layer(tmp_path: Path) -> None:
         assert lab.content.partial(digest) is None
 
 
-@pytest.mark.parametrize("why", ["small", "host", "concurrency", "registry"])
-async def test_no_more_streams_without_room(tmp_path: Path, why: str) -> None:
+@dataclass
+class Wanting:
+    """Parts of which one more stream could bring some, as `Widening` sees them."""
+
+    crowded: bool = False
+    wanted: bool = True
+
+    def wants(self) -> bool:
+        return self.wanted and not self.crowded
+
+
+async def admitted(
+    *,
+    taken: int = 1,
+    waiting: int = 0,
+    slots: int = 2,
+    rate: int = 0,
+    roomy: bool = True,
+    wanted: bool = True,
+) -> tuple[bool, bool]:
+    """Whether one more stream is let in, and whether those that are there are to leave: with so
+    many of a registry's two turns taken, so many more waited for, and so many slots of the transfer
+    of which its first stream has one."""
+    lane = Lane("blob", 4, 2)
+    rates = Rates()
+    rates.limit("one", rate)
+    flight: Flight[None] = Flight("key", spare=Slots(slots), rates=rates, sharers=["one"])
+    assert flight.spare
+    async with AsyncExitStack() as stack:
+        stack.callback(lane.executor.shutdown)
+        await stack.enter_async_context(flight.spare)
+        for _ in range(taken):
+            await stack.enter_async_context(lane.take(HOST))
+        others = [asyncio.ensure_future(take_a_turn(lane)) for _ in range(waiting)]
+        await asyncio.sleep(0)
+        ranges = Wanting(wanted=wanted)
+        found = Widening(flight, lane, HOST, lambda: roomy).admits(cast("Ranges", ranges))
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    return found, ranges.crowded
+
+
+async def take_a_turn(lane: Lane) -> None:
+    async with lane.take(HOST):
+        pass
+
+
+async def test_one_more_stream_needs_room_everywhere() -> None:
+    assert await admitted() == (True, False)
+    assert await admitted(roomy=False) == (False, False)
+    assert await admitted(slots=1) == (False, False)
+    assert await admitted(rate=1 << 40) == (False, False)
+    assert await admitted(wanted=False) == (False, False)
+    assert await admitted(taken=2) == (False, False)
+    assert await admitted(taken=2, waiting=1) == (False, True)
+
+
+@pytest.mark.parametrize("why", ["small", "host", "concurrency", "registry", "rate"])
+async def test_without_room_one_stream_brings_all(tmp_path: Path, why: str) -> None:
     more: dict[str, Any] = {"max_threads_per_registry": 1} if why == "registry" else {}
     async with open_lab(tmp_path, ranges=CONFIG, **more) as lab:
         image, digest = prepared(lab, SIZE - 1 if why == "small" else SIZE)
-        gate = Gate()
         lab.registry.roomy = why != "host"
-        lab.registry.trick(digest, Trick(gate=gate, at=10_000))
-        limit = 1 if why == "concurrency" else 0
-        record = await lab.manager.start(spec_for(max_concurrency=limit))
-        await gate.reached()
-        await asyncio.sleep(0.12)  # it is looked for twice: what is not there has no event
-        assert len(lab.registry.asked("range", digest)) == (why != "small")
-        gate.open()
-        ended = await lab.end(record.uid)
+        ended = await lab.pull(
+            max_concurrency=1 if why == "concurrency" else 0,
+            max_bytes_per_second=1 << 40 if why == "rate" else 0,
+        )
         assert outcome_of(ended).failure is None
         assert stored(lab, image)
         assert bool(lab.registry.asked("blob", digest)) == (why == "small")
+        assert bool(lab.registry.asked("range", digest)) == (why != "small")
         assert lab.registry.served[digest] == len(layer_of(image)[1])
 
 
-async def test_blobs_that_wait_come_first(tmp_path: Path) -> None:
+async def test_blobs_that_wait_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who helps leaves when another layer comes that needs its place."""
+    made: list[Ranges] = []
+
+    class Watched(Ranges):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr("imgd_server.transfer._fetch.Ranges", Watched)
     async with open_lab(tmp_path, ranges=CONFIG, max_threads_per_registry=2) as lab:
         image, digest = prepared(lab)
         first, second = Gate(), Gate()
@@ -254,11 +322,12 @@ async def test_blobs_that_wait_come_first(tmp_path: Path) -> None:
         other = layered(50, seed=9)
         lab.registry.push(other, f"{HOST}/other:1")
         small = await lab.manager.start(spec_for(f"{HOST}/other:1"))
-        lane = lab.manager._lanes.blobs
-        await until(lambda: lane.crowded(HOST))
-        await asyncio.sleep(0.12)  # until that was seen, which nobody tells
+        await until(lambda: made[0].crowded)
+        asked = len(lab.registry.calls)
         second.open()
         assert outcome_of(await lab.end(small.uid)).failure is None
+        blobs = [one for one in lab.registry.calls[asked:] if one.kind in ("blob", "range")]
+        assert blobs[0].digest != digest
         first.open()
         assert outcome_of(await lab.end(record.uid)).failure is None
         assert stored(lab, image)

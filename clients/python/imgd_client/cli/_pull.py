@@ -14,6 +14,7 @@ from ._command import command
 from ._complete import IMAGE, LEASE, TransferName
 from ._connect import connect
 from ._docker_config import credentials_for
+from ._limits import limited
 from ._names import familiar, has_version, pulling_from
 from ._render import Renderer, renderer
 from ._times import DURATION
@@ -96,6 +97,7 @@ def finish(stream: PullStream, quiet: bool, as_json: bool) -> None:
 @click.option("--unpack", is_flag=True, help="Also unpack the layers.")
 @click.option("--lease", default="", metavar="NAME", type=LEASE, help="Hold the image with it.")
 @click.option("--lease-ttl", type=DURATION, help="For how long; an hour if not said.")
+@limited
 def pull(
     reference: str,
     platforms: tuple[str, ...],
@@ -109,6 +111,7 @@ def pull(
     unpack: bool,
     lease: str,
     lease_ttl: float | None,
+    limits: transfer_pb2.TransferLimits,
 ) -> None:
     """Pulls an image from its registry; leaving cancels it."""
     if all_tags and has_version(reference):
@@ -129,6 +132,7 @@ def pull(
             unpack=unpack,
             lease=_lease(lease, lease_ttl),
             credentials=credentials_for(reference),
+            limits=limits,
         )
         if detach:
             click.echo(wanted.name)

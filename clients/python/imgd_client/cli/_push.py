@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
+from imgd.v1 import transfer_pb2
+
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
 from ._docker_config import credentials_for
+from ._limits import limited
 from ._names import split
 from ._pull import finish
 
@@ -33,6 +36,7 @@ def _check(platforms: tuple[str, ...], all_platforms: bool, names: tuple[str, ..
 @click.option("-q", "--quiet", is_flag=True, help="Only the full name at the end.")
 @click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+@limited
 def push(
     image: str,
     reference: str,
@@ -43,6 +47,7 @@ def push(
     quiet: bool,
     detach: bool,
     as_json: bool,
+    limits: transfer_pb2.TransferLimits,
 ) -> None:
     """Pushes an image to a registry, to REFERENCE or its own name; leaving cancels it."""
     _check(platforms, all_platforms, (image, reference) if all_tags else ())
@@ -56,6 +61,7 @@ def push(
             all_tags=all_tags,
             include_referrers=referrers,
             credentials=credentials_for(reference or image),
+            limits=limits,
         )
         if detach:
             click.echo(wanted.name)
@@ -76,6 +82,7 @@ def push(
 @click.option("-q", "--quiet", is_flag=True, help="Only the full name at the end.")
 @click.option("-d", "--detach", is_flag=True, help="Print the transfer's name and leave.")
 @click.option("--json", "as_json", is_flag=True, help="An event a line, as JSON.")
+@limited
 def copy(
     source: str,
     destination: str,
@@ -85,6 +92,7 @@ def copy(
     quiet: bool,
     detach: bool,
     as_json: bool,
+    limits: transfer_pb2.TransferLimits,
 ) -> None:
     """Copies an image whole from registry to registry, without storing it; leaving cancels it."""
     _check(platforms, False, (source, destination) if all_tags else ())
@@ -99,6 +107,7 @@ def copy(
             include_referrers=referrers,
             source_credentials=credentials_for(source),
             destination_credentials=credentials_for(destination),
+            limits=limits,
         )
         if detach:
             click.echo(wanted.name)
