@@ -177,7 +177,7 @@ class TestPull:
         assert refused.returncode == 1
         assert "max_bytes_per_second" in refused.stderr
         refused = daemon.imgctl("pull", name, "--limit-rate", "fast")
-        assert refused.returncode == 2
+        assert refused.returncode == 125
         assert "--limit-rate" in refused.stderr
 
     @pytest.mark.parametrize("options", [[], ["-q"], ["--json"]], ids=["plain", "quiet", "json"])
