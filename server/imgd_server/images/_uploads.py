@@ -32,8 +32,8 @@ _MAX_UNFINISHED = 4096
 @dataclass(frozen=True, slots=True)
 class NewUpload:
     """What a caller promises and asks for. `digest` and `size` (bytes) are None while not known;
-    `ttl` and `lease_ttl` are in microseconds, 0 for the usual; `lease_id` is the caller's lease that
-    holds the blob once it is here, None for none."""
+    `ttl` and `lease_ttl` are in microseconds, 0 for the usual; `lease_id` is the caller's lease
+    that holds the blob once it is here, None for none."""
 
     digest: Digest | None = None
     size: int | None = None
