@@ -95,6 +95,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
                 max_concurrent_blobs=config.max_concurrent_blobs,
                 max_pending_transfers=config.max_pending,
                 max_open_calls=MAX_OPEN_CALLS,
+                max_bytes_per_second=config.max_bytes_per_second,
             ),
         )
         return system_service_pb2.GetCapabilitiesResponse(capabilities=capabilities)

@@ -114,7 +114,8 @@ async def serve(
     metadata = await SqliteMetadataStore.open(folder / "metadata.db")
     content = LocalContentStore(folder / "content")
     registry = HttpRegistryClient(RegistryConfig())
-    config = TransferConfig(retry=RetryPolicy(first=0.001, ceiling=0.001), **transfers)
+    settings = {"max_bytes_per_second": 1 << 40, **transfers}
+    config = TransferConfig(retry=RetryPolicy(first=0.001, ceiling=0.001), **settings)
     manager = TransferManager(metadata, content, registry, config)
     await manager.open()
     inside = RegistryInside("127.0.0.1:9", OWN_HOST, [f"{OWN_HOST}/samples/python"])

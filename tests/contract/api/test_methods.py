@@ -123,6 +123,7 @@ async def test_capabilities(api: Api) -> None:
     assert limits.max_running_transfers == config.max_running
     assert limits.max_concurrent_blobs == config.max_concurrent_blobs
     assert limits.max_pending_transfers == config.max_pending
+    assert limits.max_bytes_per_second == config.max_bytes_per_second == 1 << 40
     assert limits.transfer_retention.seconds == config.retention
     assert limits.heartbeat_interval.seconds == config.heartbeat
     for bound in (

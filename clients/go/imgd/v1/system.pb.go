@@ -135,9 +135,11 @@ type Limits struct {
 	// How many transfers wait; one more is refused with TOO_BUSY.
 	MaxPendingTransfers int32 `protobuf:"varint,11,opt,name=max_pending_transfers,json=maxPendingTransfers,proto3" json:"max_pending_transfers,omitempty"`
 	// How many calls, streams among them, are open at once; one more is refused with TOO_BUSY.
-	MaxOpenCalls  int32 `protobuf:"varint,12,opt,name=max_open_calls,json=maxOpenCalls,proto3" json:"max_open_calls,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxOpenCalls int32 `protobuf:"varint,12,opt,name=max_open_calls,json=maxOpenCalls,proto3" json:"max_open_calls,omitempty"`
+	// How many bytes of blobs all transfers together move in a second. 0 means no bound.
+	MaxBytesPerSecond int64 `protobuf:"varint,13,opt,name=max_bytes_per_second,json=maxBytesPerSecond,proto3" json:"max_bytes_per_second,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -250,6 +252,13 @@ func (x *Limits) GetMaxPendingTransfers() int32 {
 func (x *Limits) GetMaxOpenCalls() int32 {
 	if x != nil {
 		return x.MaxOpenCalls
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxBytesPerSecond() int64 {
+	if x != nil {
+		return x.MaxBytesPerSecond
 	}
 	return 0
 }
@@ -701,7 +710,7 @@ const file_imgd_v1_system_proto_rawDesc = "" +
 	"\rimage_filters\x18\x02 \x03(\tR\fimageFilters\x12\x1c\n" +
 	"\ttransfers\x18\x03 \x03(\tR\ttransfers\x12 \n" +
 	"\vsnapshotter\x18\x04 \x01(\tR\vsnapshotter\x12'\n" +
-	"\x06limits\x18\x05 \x01(\v2\x0f.imgd.v1.LimitsR\x06limits\"\x9d\x05\n" +
+	"\x06limits\x18\x05 \x01(\v2\x0f.imgd.v1.LimitsR\x06limits\"\xce\x05\n" +
 	"\x06Limits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\x03R\x0fmaxMessageBytes\x12,\n" +
 	"\x12max_manifest_bytes\x18\x02 \x01(\x03R\x10maxManifestBytes\x12&\n" +
@@ -715,7 +724,8 @@ const file_imgd_v1_system_proto_rawDesc = "" +
 	"\x14max_concurrent_blobs\x18\n" +
 	" \x01(\x05R\x12maxConcurrentBlobs\x122\n" +
 	"\x15max_pending_transfers\x18\v \x01(\x05R\x13maxPendingTransfers\x12$\n" +
-	"\x0emax_open_calls\x18\f \x01(\x05R\fmaxOpenCalls\"\x92\x01\n" +
+	"\x0emax_open_calls\x18\f \x01(\x05R\fmaxOpenCalls\x12/\n" +
+	"\x14max_bytes_per_second\x18\r \x01(\x03R\x11maxBytesPerSecond\"\x92\x01\n" +
 	"\tDiskUsage\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x03R\x05count\x12!\n" +
 	"\factive_count\x18\x02 \x01(\x03R\vactiveCount\x12\x1f\n" +

@@ -1217,12 +1217,15 @@ func (x *PlatformSelection) GetRequireComplete() bool {
 	return false
 }
 
-// Bounds that one transfer sets itself, below the daemon's own.
+// Bounds that one transfer sets itself, below the daemon's own. A resume keeps them.
 type TransferLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many blobs move at once. 0 means the daemon's setting.
+	// How many blobs move at once, 64 at the most. 0 means the daemon's setting, and where
+	// max_bytes_per_second is given, one.
 	MaxConcurrency int32 `protobuf:"varint,1,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`
-	// Bytes a second, over all blobs. 0 means the daemon's setting.
+	// Bytes a second, over all blobs, from 1024 to 2^53. 0 means the daemon's setting. A blob that
+	// several transfers want moves as fast as the most generous of them allows. Of transfers without
+	// a registry, UNSUPPORTED.
 	MaxBytesPerSecond int64 `protobuf:"varint,2,opt,name=max_bytes_per_second,json=maxBytesPerSecond,proto3" json:"max_bytes_per_second,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache

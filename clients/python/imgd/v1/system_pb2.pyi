@@ -90,6 +90,7 @@ class Limits(_message.Message):
     MAX_CONCURRENT_BLOBS_FIELD_NUMBER: _builtins.int
     MAX_PENDING_TRANSFERS_FIELD_NUMBER: _builtins.int
     MAX_OPEN_CALLS_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message accepted, in bytes."""
     max_manifest_bytes: _builtins.int
@@ -106,6 +107,8 @@ class Limits(_message.Message):
     """How many transfers wait; one more is refused with TOO_BUSY."""
     max_open_calls: _builtins.int
     """How many calls, streams among them, are open at once; one more is refused with TOO_BUSY."""
+    max_bytes_per_second: _builtins.int
+    """How many bytes of blobs all transfers together move in a second. 0 means no bound."""
     @_builtins.property
     def min_watch_interval(self) -> _duration_pb2.Duration:
         """The shortest interval between two updates of a watch."""
@@ -137,10 +140,11 @@ class Limits(_message.Message):
         max_concurrent_blobs: _builtins.int = ...,
         max_pending_transfers: _builtins.int = ...,
         max_open_calls: _builtins.int = ...,
+        max_bytes_per_second: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "min_keepalive_interval", b"min_keepalive_interval", "min_watch_interval", b"min_watch_interval", "transfer_retention", b"transfer_retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "max_concurrent_blobs", b"max_concurrent_blobs", "max_index_depth", b"max_index_depth", "max_manifest_bytes", b"max_manifest_bytes", "max_manifests", b"max_manifests", "max_message_bytes", b"max_message_bytes", "max_open_calls", b"max_open_calls", "max_pending_transfers", b"max_pending_transfers", "max_running_transfers", b"max_running_transfers", "min_keepalive_interval", b"min_keepalive_interval", "min_watch_interval", b"min_watch_interval", "transfer_retention", b"transfer_retention"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "max_bytes_per_second", b"max_bytes_per_second", "max_concurrent_blobs", b"max_concurrent_blobs", "max_index_depth", b"max_index_depth", "max_manifest_bytes", b"max_manifest_bytes", "max_manifests", b"max_manifests", "max_message_bytes", b"max_message_bytes", "max_open_calls", b"max_open_calls", "max_pending_transfers", b"max_pending_transfers", "max_running_transfers", b"max_running_transfers", "min_keepalive_interval", b"min_keepalive_interval", "min_watch_interval", b"min_watch_interval", "transfer_retention", b"transfer_retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -645,16 +645,21 @@ Global___PlatformSelection: _TypeAlias = PlatformSelection  # noqa: Y015
 
 @_typing.final
 class TransferLimits(_message.Message):
-    """Bounds that one transfer sets itself, below the daemon's own."""
+    """Bounds that one transfer sets itself, below the daemon's own. A resume keeps them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     MAX_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     max_concurrency: _builtins.int
-    """How many blobs move at once. 0 means the daemon's setting."""
+    """How many blobs move at once, 64 at the most. 0 means the daemon's setting, and where
+    max_bytes_per_second is given, one.
+    """
     max_bytes_per_second: _builtins.int
-    """Bytes a second, over all blobs. 0 means the daemon's setting."""
+    """Bytes a second, over all blobs, from 1024 to 2^53. 0 means the daemon's setting. A blob that
+    several transfers want moves as fast as the most generous of them allows. Of transfers without
+    a registry, UNSUPPORTED.
+    """
     def __init__(
         self,
         *,

@@ -1765,13 +1765,16 @@ pub struct PlatformSelection {
     #[prost(bool, tag = "3")]
     pub require_complete: bool,
 }
-/// Bounds that one transfer sets itself, below the daemon's own.
+/// Bounds that one transfer sets itself, below the daemon's own. A resume keeps them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferLimits {
-    /// How many blobs move at once. 0 means the daemon's setting.
+    /// How many blobs move at once, 64 at the most. 0 means the daemon's setting, and where
+    /// max_bytes_per_second is given, one.
     #[prost(int32, tag = "1")]
     pub max_concurrency: i32,
-    /// Bytes a second, over all blobs. 0 means the daemon's setting.
+    /// Bytes a second, over all blobs, from 1024 to 2^53. 0 means the daemon's setting. A blob that
+    /// several transfers want moves as fast as the most generous of them allows. Of transfers without
+    /// a registry, UNSUPPORTED.
     #[prost(int64, tag = "2")]
     pub max_bytes_per_second: i64,
 }
@@ -5562,6 +5565,9 @@ pub struct Limits {
     /// How many calls, streams among them, are open at once; one more is refused with TOO_BUSY.
     #[prost(int32, tag = "12")]
     pub max_open_calls: i32,
+    /// How many bytes of blobs all transfers together move in a second. 0 means no bound.
+    #[prost(int64, tag = "13")]
+    pub max_bytes_per_second: i64,
 }
 /// Space used by one kind of thing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -441,20 +441,23 @@ export const PlatformSelectionSchema: GenMessage<PlatformSelection> = /*@__PURE_
   messageDesc(file_imgd_v1_transfer, 8);
 
 /**
- * Bounds that one transfer sets itself, below the daemon's own.
+ * Bounds that one transfer sets itself, below the daemon's own. A resume keeps them.
  *
  * @generated from message imgd.v1.TransferLimits
  */
 export type TransferLimits = Message<"imgd.v1.TransferLimits"> & {
   /**
-   * How many blobs move at once. 0 means the daemon's setting.
+   * How many blobs move at once, 64 at the most. 0 means the daemon's setting, and where
+   * max_bytes_per_second is given, one.
    *
    * @generated from field: int32 max_concurrency = 1;
    */
   maxConcurrency: number;
 
   /**
-   * Bytes a second, over all blobs. 0 means the daemon's setting.
+   * Bytes a second, over all blobs, from 1024 to 2^53. 0 means the daemon's setting. A blob that
+   * several transfers want moves as fast as the most generous of them allows. Of transfers without
+   * a registry, UNSUPPORTED.
    *
    * @generated from field: int64 max_bytes_per_second = 2;
    */
