@@ -41,8 +41,9 @@ class Bucket:
     def take(self, count: int) -> float:
         """Takes bytes that have moved; returns the seconds to wait for them."""
         with self._lock:
-            now = self._clock()
-            self._paid = max(self._paid, now - _BURST) + count / self.rate
+            now, cost = self._clock(), count / self.rate
+            # A piece has been paid for by the time that it took to come.
+            self._paid = max(self._paid, now - max(_BURST, cost)) + cost
             return max(0.0, self._paid - now)
 
 

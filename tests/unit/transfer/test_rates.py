@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Reason
+from imgd_server.oci import Digest
 from imgd_server.registry import Cancellation
 from imgd_server.transfer import RangesConfig, RetryPolicy, TransferSpec
 from imgd_server.transfer._flight import Flight
 from imgd_server.transfer._lanes import Lanes
+from imgd_server.transfer._ranges import Ranges
 from imgd_server.transfer._rates import Bucket, Rates
 from tests.unit.transfer.fakes import (
     HOST,
@@ -142,6 +147,11 @@ async def test_blobs_at_once(tmp_path: Path, rate: int, asked: int, at_once: int
         assert lab.manager._engine.concurrency(spec) == at_once
 
 
+def lane() -> str:
+    """Whose thread this is."""
+    return threading.current_thread().name.partition("_")[0]
+
+
 async def paid(lab: Lab, spec: TransferSpec, clock: Clock) -> float:
     """Seconds that a transfer's bytes take, by the lab's clock."""
     begun = clock.now
@@ -164,13 +174,27 @@ def by_the_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("parts", [False, True])
 @pytest.mark.parametrize(("daemon", "own"), [(0, 50_000), (50_000, 0), (50_000, 1_000_000)])
 async def test_a_pull_takes_as_long_as_its_bound_says(
-    tmp_path: Path, clock: Clock, daemon: int, own: int, parts: bool
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    daemon: int,
+    own: int,
+    parts: bool,
 ) -> None:
     ranges = RangesConfig(threshold=1 if parts else 1 << 30, part=100_000, streams=1)
     async with open_lab(tmp_path, max_bytes_per_second=daemon, ranges=ranges) as lab:
         image = layered(1_000_000, seed=3)
         lab.registry.push(image, f"{HOST}/app:1")
+        lanes, note = set(), lab.registry.note
+
+        def look(what: str) -> None:
+            if what == "read":
+                lanes.add(lane())
+            note(what)
+
+        monkeypatch.setattr(lab.registry, "note", look)
         spent = await paid(lab, spec_for(max_bytes_per_second=own, max_concurrency=1), clock)
+        assert lanes == {"limited" if own else "blob"}
         moved = sum(lab.registry.served.values())
         assert moved >= 1_000_000
         assert spent == pytest.approx(moved / 50_000, abs=0.5)
@@ -190,7 +214,15 @@ async def test_a_push_and_a_copy_too(tmp_path: Path, clock: Clock, copied: bool)
         else:
             await taking.store(image, TO)
             spec = push_spec(max_bytes_per_second=50_000)
+        lanes = set()
+
+        def before(what: str, *_: object) -> None:
+            if what == "send":
+                lanes.add(lane())
+
+        taking.taker.before = before
         spent = await paid(taking.lab, spec, clock)
+        assert lanes == {"limited"}
         assert taking.holds(image, TO)
         assert taking.taker.sent >= 500_000
         assert spent == pytest.approx(taking.taker.sent / 50_000, abs=0.5)
@@ -211,3 +243,35 @@ async def test_a_resumed_pull_keeps_its_bound(tmp_path: Path, clock: Clock) -> N
         rest = sum(lab.registry.served.values()) - served
         assert rest >= 600_000
         assert clock.now - before == pytest.approx(rest / 50_000, abs=0.5)
+
+
+def test_a_part_that_waits_for_a_bound_is_not_slow(tmp_path: Path, clock: Clock) -> None:
+    """Its stream's pace is that of the line, 10,000 bytes a second here."""
+    data = bytes(40_000)
+
+    class Line:
+        offset, end, host, etag = 0, len(data), HOST, ""
+        place = 0
+
+        def readinto(self, buffer: memoryview) -> int:
+            got = min(len(buffer), len(data) - self.place)
+            clock.now += got / 10_000
+            self.place += got
+            return got
+
+        def close(self) -> None:
+            pass
+
+    def opened(*_: Any) -> Any:
+        return Line()
+
+    flight: Flight[None] = Flight("key", rates=Rates(1024, clock, clock.sleep))
+    digest = Digest.of(data)
+    with LocalContentStore(tmp_path).ingest(digest, digest, len(data)) as ingest:
+        begun, ranges = (
+            clock.now,
+            Ranges(flight, len(data), ingest, opened, RangesConfig(1, len(data), 1), clock),
+        )
+        assert ranges.run() is None
+        assert ranges._parts._rate == pytest.approx(10_000)
+        assert clock.now - begun == pytest.approx(len(data) / 1024, abs=1)
