@@ -51,6 +51,7 @@ from imgd_server.images._preparing import RootfsManager, View
 from imgd_server.images._pruning import Pruned, prune_images
 from imgd_server.images._removing import Removal, remove_image
 from imgd_server.images._rootfs import Rootfs, RootfsStore
+from imgd_server.images._shown import ShownImages
 from imgd_server.images._snapshots import sweep_snapshots, unpacked_sizes
 from imgd_server.images._unpacking import (
     LayerUnpacker,
@@ -102,6 +103,7 @@ __all__ = [
     "RootfsManager",
     "RootfsStore",
     "Shown",
+    "ShownImages",
     "StoreUsage",
     "Tagged",
     "Unpacked",

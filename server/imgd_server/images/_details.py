@@ -10,12 +10,15 @@ from imgd_server.images._filters import Filters
 from imgd_server.images._holds import Holds, holds_of
 from imgd_server.metadata import ImageRecord, PlatformRecord, ReadSession
 
-__all__ = ["Details", "details_of", "fitting_images"]
+__all__ = ["LEAST", "PAGE", "Details", "Place", "details_of", "fitting_images"]
 
-# What filters leave for us to judge is read in pages of this size at the most.
-_PAGE = 1024
-# A page that lacks few may find them among many.
-_LEAST = 128
+Place = tuple[int, int]
+"""Where an image stands in a list: see ReadSession.list_images."""
+
+PAGE = 1024
+"""What filters leave for us to judge is read in pages of this size at the most."""
+LEAST = 128
+"""A page that lacks few may find them among many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,11 @@ def details_of(session: ReadSession, record: ImageRecord, now: int) -> Details:
 
 
 def fitting_images(
-    session: ReadSession, filters: Filters, after: tuple[int, int] | None, limit: int = sys.maxsize
-) -> Iterator[tuple[tuple[int, int], ImageRecord]]:
+    session: ReadSession, filters: Filters, after: Place | None, limit: int = sys.maxsize
+) -> Iterator[tuple[Place, ImageRecord]]:
     """The images that fit, in the order of lists, with their places; behind `after`, and `limit` at
     the most."""
-    narrows = bool(filters.wanted or filters.unwanted)
-    size = min(limit, _PAGE)
+    size = min(limit, PAGE)
     while page := session.list_images(after, size, filters.query):
         for place, record in page:
             if narrowed := filters.narrow(record):
@@ -56,4 +58,4 @@ def fitting_images(
             after = place
         if len(page) < size:
             return
-        size = min(max(limit, _LEAST) if narrows else limit, _PAGE)
+        size = min(max(limit, LEAST) if filters.narrows else limit, PAGE)

@@ -14,7 +14,10 @@ from imgd_server.images._patterns import PatternError, ReferencePattern
 from imgd_server.metadata import ImageQuery, ImageRecord, LabelCondition, Name, ReadSession
 from imgd_server.oci import FormatError, Platform, parse_rfc3339
 
-__all__ = ["FILTER_KEYS", "Filters", "parse_duration", "parse_filters"]
+__all__ = ["FILTER_KEYS", "Filters", "Patterns", "parse_duration", "parse_filters"]
+
+Patterns = tuple[tuple[str, ...], tuple[str, ...]]
+"""Texts of patterns that are wanted, and of those that are not."""
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 _UNITS = {"": 1, "b": 1} | {
@@ -42,10 +45,18 @@ class Filters:
     query: ImageQuery = field(default_factory=ImageQuery)
     wanted: tuple[ReferencePattern, ...] = ()
     unwanted: tuple[ReferencePattern, ...] = ()
+    patterns: Patterns = ((), ())
+    """The texts of those that are wanted, and of those that are not."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether `narrow` does anything."""
+        return bool(self.wanted or self.unwanted)
 
     def narrow(self, record: ImageRecord) -> ImageRecord | None:
-        """The image with only the names that fit; None when it does not belong in the list."""
-        if not (self.wanted or self.unwanted):
+        """The image with only the names that fit; None when it does not belong in the list. What
+        comes of it depends on the record and on `patterns` alone."""
+        if not self.narrows:
             return record
         learned = [Name(one, one.partition("@")[0], by_digest=True) for one in record.repo_digests]
         if _any_fits(self.unwanted, (*record.names, *learned)):
@@ -98,6 +109,7 @@ def parse_filters(session: ReadSession, filters: Sequence[str], now: int) -> Fil
         ),
         tuple(reading.wanted),
         tuple(reading.unwanted),
+        (tuple(one.text for one in reading.wanted), tuple(one.text for one in reading.unwanted)),
     )
 
 

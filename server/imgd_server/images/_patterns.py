@@ -33,6 +33,7 @@ class ReferencePattern:
     """
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._expression, self._glob = _translate(text)
         bare = text.removesuffix("/")
         self._host = f"{bare}/" if _HOST.fullmatch(bare) else ""

@@ -15,7 +15,13 @@ from imgd_server.metadata._database import dump, target_of
 from imgd_server.metadata._listing import conditions_of
 from imgd_server.metadata._places import PlaceQueries
 from imgd_server.metadata._query import ImageQuery
-from imgd_server.metadata._records import BlobRef, ImageRecord, Name, PlatformRecord
+from imgd_server.metadata._records import (
+    BlobRef,
+    ImageRecord,
+    ImageVersion,
+    Name,
+    PlatformRecord,
+)
 from imgd_server.oci import Digest
 
 __all__ = ["ImageQueries"]
@@ -78,6 +84,29 @@ class ImageQueries(PlaceQueries):
         self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
     ) -> list[tuple[tuple[int, int], ImageRecord]]:
         """See ReadSession."""
+        asof, rows = self._list(f"{_IMAGE}, change", after, limit, query)
+        records = self._images(rows)
+        return [((asof, row[-1]), one) for row, (_, one) in zip(rows, records, strict=True)]
+
+    def list_versions(
+        self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
+    ) -> tuple[int, list[ImageVersion]]:
+        """See ReadSession."""
+        return self._list("change, row, revision", after, limit, query)
+
+    def images_of(self, versions: Sequence[ImageVersion]) -> list[ImageRecord]:
+        """See ReadSession."""
+        rows = self._db.execute(
+            f"SELECT {_IMAGE} FROM images WHERE row IN (SELECT value FROM json_each(?))",
+            (json.dumps([row for _, row, _ in versions]),),
+        )
+        records = dict(self._images(rows.fetchall()))
+        return [records[row] for _, row, _ in versions]
+
+    def _list(
+        self, columns: str, after: tuple[int, int] | None, limit: int, query: ImageQuery | None
+    ) -> tuple[int, list[Any]]:
+        """The change that a list goes on at, and the rows of a page."""
         conditions, values = conditions_of(query) if query else ([], [])
         asof, behind = self._list_from(after)
         where = " AND ".join(
@@ -88,12 +117,11 @@ class ImageQueries(PlaceQueries):
             )
         )
         rows = self._db.execute(
-            f"SELECT {_IMAGE}, change FROM image_places JOIN images ON row = image "
+            f"SELECT {columns} FROM image_places JOIN images ON row = image "
             f"WHERE {where} ORDER BY age, first_row, change LIMIT ?",
             (*behind, asof, asof, *values, limit),
-        ).fetchall()
-        records = self._images(rows)
-        return [((asof, row[-1]), one) for row, (_, one) in zip(rows, records, strict=True)]
+        )
+        return asof, rows.fetchall()
 
     def count_images(self) -> int:
         """See ReadSession."""

@@ -23,6 +23,7 @@ from imgd_server.metadata._query import ImageQuery
 from imgd_server.metadata._records import (
     BlobRef,
     ImageRecord,
+    ImageVersion,
     LeaseRecord,
     Name,
     PlatformRecord,
@@ -74,6 +75,17 @@ class ReadSession(Protocol):
         once, whatever is named, added or deleted between its pages. Raises PAGE_TOKEN_INVALID when
         too much has changed since.
         """
+        ...
+
+    def list_versions(
+        self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
+    ) -> tuple[int, list[ImageVersion]]:
+        """The page of `list_images` as a list's number, and what tells whether records that were
+        read before are still the same. Costs a microsecond an image."""
+        ...
+
+    def images_of(self, versions: Sequence[ImageVersion]) -> list[ImageRecord]:
+        """The records of versions that this session has listed, in their order."""
         ...
 
     def count_images(self) -> int:

@@ -16,6 +16,7 @@ __all__ = [
     "TRANSFER_LEASE",
     "BlobRef",
     "ImageRecord",
+    "ImageVersion",
     "LeaseRecord",
     "Name",
     "PlatformRecord",
@@ -88,6 +89,11 @@ class ImageRecord:
     repo_digests: tuple[str, ...] = ()
     doomed: bool = False  # its removal was forced while it was held: it goes with the last hold
 
+
+ImageVersion = tuple[int, int, int]
+"""An image as it was at some time: records of the same version differ in `last_used` and `doomed`
+alone, whichever session reads them. Opaque, but for the first number: with that of the list it is
+the image's place in it."""
 
 OWN_LEASE = ":"
 """What the ID of a lease has that the daemon takes for itself (see LeaseRecord)."""

@@ -266,6 +266,25 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX proofs_proven ON proofs (proven);
     """,
+    """
+    -- What lists show of an image has a number that it never had before: by triggers, so that no
+    -- change is left out, and at random, so that neither a row that is used again nor a change that
+    -- was rolled back can bring a number back.
+    ALTER TABLE images ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE TRIGGER image_changed AFTER UPDATE OF uid, digest, target, image_id, kind, artifact_type,
+        created, stored, content_size, unpacked_size, pinned, complete, platform, labels ON images
+        BEGIN UPDATE images SET revision = random() WHERE row = new.row; END;
+    CREATE TRIGGER name_added AFTER INSERT ON names BEGIN
+        UPDATE images SET revision = random() WHERE row = new.image; END;
+    CREATE TRIGGER name_changed AFTER UPDATE ON names BEGIN
+        UPDATE images SET revision = random() WHERE row IN (old.image, new.image); END;
+    CREATE TRIGGER name_deleted AFTER DELETE ON names BEGIN
+        UPDATE images SET revision = random() WHERE row = old.image; END;
+    CREATE TRIGGER repo_digest_added AFTER INSERT ON repo_digests BEGIN
+        UPDATE images SET revision = random() WHERE row = new.image; END;
+    CREATE TRIGGER repo_digest_deleted AFTER DELETE ON repo_digests BEGIN
+        UPDATE images SET revision = random() WHERE row = old.image; END;
+    """,
 )
 
 

@@ -53,6 +53,7 @@ READS: dict[str, Callable[[Session], object]] = {
     "by repo digest": lambda one: one.images_by_repo_digest(f"a.b/x@{DIGEST}"),
     "first page": lambda one: one.list_images(None, 10),
     "next page": lambda one: one.list_images((2, 1), 10),
+    "versions": lambda one: one.images_of(one.list_versions(None, 1)[1]),
     "platforms": lambda one: one.image_platforms("UID1"),
     "blobs": lambda one: one.image_blobs("UID1"),
     "own blobs": lambda one: one.exclusive_blobs("UID1", 0),
