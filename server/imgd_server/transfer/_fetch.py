@@ -6,6 +6,7 @@ interpreter's lock, and large chunks make the cost per chunk vanish.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ __all__ = ["Fetcher", "blame", "is_here"]
 
 T = TypeVar("T")
 
+# Blobs whose givers are known before a pull's end has recorded them.
+_MAX_GIVEN = 10_000
 _STORE_SIDE = {Reason.BLOB_NOT_FOUND, Reason.DISK_FULL, Reason.STORE_CORRUPT, Reason.TOO_BUSY}
 
 
@@ -83,6 +86,21 @@ class Fetcher:
     ranges: RangesConfig = field(default_factory=RangesConfig)
     rates: Rates = field(default_factory=Rates)
     _writers: Turns = field(default_factory=Turns)
+    _given: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
+
+    def givers(self, digest: Digest) -> tuple[str, ...]:
+        """The repositories that gave a blob from its first byte to its last, of late: a pull's end
+        records that, and others who waited for the blob go on before."""
+        return self._given.get(digest, ())
+
+    def _note_given(self, flight: Flight[None], reference: Reference, target: Descriptor) -> None:
+        flight.stored = True
+        if not (flight.resumed_bytes or target.data or target.urls):
+            # Of one blob there is one writer.
+            names = {*self._given.pop(target.digest, ()), reference.name}
+            self._given[target.digest] = tuple(names)
+            if len(self._given) > _MAX_GIVEN:
+                self._given.popitem(last=False)
 
     async def resolve(
         self, flight: Flight[Any], reference: Reference, credentials: Credentials | None
@@ -217,7 +235,7 @@ class Fetcher:
                 if by_parts:
                     ranges = self._ranges(flight, reference, target, credentials, ingest)
                     if self._run(ranges, widening, flight, ingest):
-                        flight.stored = True
+                        self._note_given(flight, reference, target)
                         return
                     by_parts = False
                 flight.resumed_bytes = flight.done_bytes = ingest.offset
@@ -232,7 +250,7 @@ class Fetcher:
                         self._pour(flight, stream, ingest)
                 flight.done_bytes = ingest.offset
                 _commit(ingest, *([stream] if stream else []))
-                flight.stored = True
+                self._note_given(flight, reference, target)
 
         async with widening.going_on() if by_parts else nullcontext():
             await self.persist(flight, reference, fetch, target.digest, self.lanes.of(flight))

@@ -422,7 +422,7 @@ class Pull:
             return 0
 
         async def work(flight: Flight[None]) -> None:
-            givers = closed[target.digest]
+            givers = [*closed[target.digest], *self.fetcher.givers(target.digest)]
             await fetch_proof(
                 flight, self.fetcher, self.reference, target, self.credentials, givers
             )

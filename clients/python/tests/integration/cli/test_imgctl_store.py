@@ -527,6 +527,7 @@ class TestSpace:
             "Blobs             7         7         1B        1B (100%)\n"
             "Unpacked Layers   0         0         0B        0B\n"
             "Partial Blobs     1         0         3kB       1kB (33%)\n"
+            "Layer Indexes     0         0         0B        0B\n"
         )
         assert again.printed.splitlines()[0] == "Images=11.63MB (70%)"
 
