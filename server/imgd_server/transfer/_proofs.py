@@ -171,7 +171,7 @@ async def fetch_proof(
                 )
             return
     hashing = _Hashing(flight, fetcher, reference, target, credentials)
-    await fetcher.persist(flight, reference, hashing.attempt, lane=fetcher.lanes.blobs)
+    await fetcher.persist(flight, reference, hashing.attempt, lane=fetcher.lanes.of(flight))
 
 
 class _Hashing:
@@ -203,10 +203,11 @@ class _Hashing:
             flight.host = stream.host
             if stream.offset != flight.done_bytes:
                 self._restart()
-            while length := stream.readinto(buffer):
+            while length := stream.readinto(buffer[: flight.portion(_CHUNK)]):
                 self._hasher.update(buffer[:length])
                 flight.done_bytes += length
                 flight.moved_bytes += length
+                flight.spend(length)
             flight.cancellation.check()
             try:
                 _check(self._target, self._hasher.hexdigest())

@@ -11,7 +11,7 @@ import pytest
 from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
-from imgd_server.registry import Cancellation
+from imgd_server.registry import Cancellation, Credentials
 from imgd_server.transfer import RangesConfig, RetryPolicy, TransferSpec
 from imgd_server.transfer._flight import Flight
 from imgd_server.transfer._lanes import Lanes
@@ -226,6 +226,24 @@ async def test_a_push_and_a_copy_too(tmp_path: Path, clock: Clock, copied: bool)
         assert taking.holds(image, TO)
         assert taking.taker.sent >= 500_000
         assert spent == pytest.approx(taking.taker.sent / 50_000, abs=0.5)
+
+
+@pytest.mark.usefixtures("by_the_clock")
+async def test_bytes_that_only_prove_count_too(tmp_path: Path, clock: Clock) -> None:
+    """What somebody else's credentials brought is fetched once more, and dropped."""
+    alice, bob = Credentials("alice", "a"), Credentials("bob", "b")
+    async with open_lab(tmp_path) as lab:
+        image = layered(1_000_000, seed=6)
+        for name, reader in ((f"{HOST}/app", alice), ("other.test/app", bob)):
+            lab.registry.push(image, f"{name}:1")
+            lab.registry.readers[name] = {reader}
+        assert (await lab.outcome(f"{HOST}/app:1", credentials=alice)).failure is None
+        served = sum(lab.registry.served.values())
+        spec = spec_for("other.test/app:1", credentials=bob, max_bytes_per_second=50_000)
+        spent = await paid(lab, spec, clock)
+        moved = sum(lab.registry.served.values()) - served
+        assert moved >= 1_000_000
+        assert spent == pytest.approx(moved / 50_000, abs=0.5)
 
 
 @pytest.mark.usefixtures("by_the_clock")
