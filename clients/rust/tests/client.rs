@@ -112,9 +112,12 @@ async fn a_hold_that_is_lost_says_so() {
     let request =
         CreateLeaseRequest { ttl: Duration::from_millis(1).try_into().ok(), ..Default::default() };
     let hold = daemon.client().hold_lease(request).await.unwrap();
-    while !hold.is_lost() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let lost = async {
+        while !hold.is_lost() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(common::NET, lost).await.expect("it was never lost");
     assert_eq!(hold.release().await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

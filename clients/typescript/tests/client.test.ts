@@ -89,7 +89,10 @@ test("each pull has a request ID of its own", async (t) => {
   assert.equal(ids[2], "mine");
 });
 
-test("a hold is given back at the end of its block, and says when it was lost", async (t) => {
+// A net for what never comes, far above what it takes.
+const NET = { timeout: 60_000 };
+
+test("a hold is given back at the end of its block, and says when it was lost", NET, async (t) => {
   const daemon = await Daemon.start(t);
   const client = daemon.client(t);
   const deleted = once(daemon, "deleted");

@@ -15,7 +15,7 @@ mod served {
 
 pub const NAME: &str = "transfers/a";
 // A net for what never comes, far above what anything here takes.
-const NET: Duration = Duration::from_secs(60);
+pub const NET: Duration = Duration::from_secs(60);
 
 /// What the daemon was told.
 #[derive(Debug, PartialEq)]
