@@ -15,9 +15,10 @@ from imgd_server.content._files import sync_folder
 
 __all__ = ["Note", "Ranges"]
 
-# A reader takes so much; a writer notes no more ranges than surely fit, the first ones.
-_MOST_BYTES = 8192
-_MOST_RANGES = 100
+# A note is at most a page, which the kernel writes whole whenever the writer is killed; so a writer
+# notes no more ranges than surely fit, the first ones.
+_MOST_BYTES = 4096
+_MOST_RANGES = 60
 _NOTE_MODE = 0o600
 
 

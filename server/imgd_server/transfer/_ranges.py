@@ -30,6 +30,9 @@ _AHEAD = 256 << 20
 _SECONDS, _LONGEST = 1.0, 4
 # Slow is who has less than a quarter of what others get, after so many seconds.
 _GRACE, _SLOW = 2.0, 0.25
+# When nobody gets anything for longer, we stand, or the line does, and it tells nothing of one
+# stream; unless it lasts. Seconds.
+_STILL, _DEAD = 0.5, 6.0
 # Whoever has nothing left to take looks so often whether somebody is slow; seconds.
 _LOOK = 0.25
 
@@ -90,9 +93,9 @@ class Parts:
             reach = end
         self.running: list[Part] = []
         self._rate = 0.0
-        self._again = 0
-        # What is asked for twice is a small part of all, as far as it depends on us.
-        self._most_again = 2 + size // part // 32
+        self._last = 0.0
+        # Bytes that may be asked for twice are a small part of all, as far as it depends on us.
+        self._spare = 2 * part + size // 32
 
     @property
     def complete(self) -> bool:
@@ -106,7 +109,18 @@ class Parts:
 
     def next(self, now: float) -> Part | None:
         """What to fetch next; None when there is nothing that somebody else does not do as well."""
+        if not self.running:
+            self._last = now
         return self._slow(now) or self._fresh(now)
+
+    def came(self, part: Part, length: int, now: float) -> None:
+        """Notes that a stream has so many bytes more."""
+        part.place += length
+        still = now - self._last - _STILL
+        self._last = now
+        if still > 0:
+            for one in self.running:
+                one.since = min(one.since + still, now)
 
     def _fresh(self, now: float) -> Part | None:
         if not self._todo:
@@ -127,13 +141,14 @@ class Parts:
 
     def _slow(self, now: float) -> Part | None:
         """A part once more whose stream is much slower than others."""
-        if self._again >= self._most_again or not self._rate:
+        if not self._rate or _STILL < now - self._last < _DEAD:
             return None
         for one in self.running:
             spent = now - one.since
             due = _SLOW * self._rate * spent
-            if one.twin is None and spent >= _GRACE and one.place - one.begin < due:
-                self._again += 1
+            lags = spent >= _GRACE and one.place - one.begin < due
+            if one.twin is None and lags and one.end - one.place <= self._spare:
+                self._spare -= one.end - one.place
                 twin = Part(one.place, one.end, now, avoid=one.host, twin=one)
                 one.twin = twin
                 self.running.append(twin)
@@ -340,7 +355,7 @@ class Ranges:
                 raise _Refused
             fresh = self._write(part.place, buffer[:got])
             with self._changed:
-                part.place += got
+                self._parts.came(part, got, self._clock())
                 flight.done_bytes += fresh
                 flight.moved_bytes += got
             # Who waits for a bound is not slow.

@@ -112,16 +112,40 @@ def slow_and_quick(size: int = 1000) -> tuple[Parts, Part]:
     assert slow
     assert quick
     slow.host, slow.place = "one.io", 10
-    quick.place = quick.end
+    for tenth in range(1, 11):
+        parts.came(quick, 10, tenth / 10)
     parts.ended(quick, 1.0)
     return parts, slow
 
 
+def test_nobody_is_slow_while_all_stand() -> None:
+    parts, _ = slow_and_quick(300)
+    fresh = parts.next(1.0)
+    assert fresh
+    assert parts.next(4.0) is None
+    parts.came(fresh, 10, 4.0)
+    assert parts.next(4.0) is None
+    # What it lost to the pause, it is given: 2.5 s.
+    parts.came(fresh, 10, 4.4)
+    assert parts.next(4.4) is None
+    assert parts.next(4.5)
+
+
+def test_who_stands_for_long_is_slow_even_if_all_do() -> None:
+    parts, slow = slow_and_quick(200)
+    assert parts.next(6.9) is None
+    twin = parts.next(7.0)
+    assert twin
+    assert twin.begin == slow.place
+
+
 def test_a_slow_part_is_asked_for_again_elsewhere() -> None:
     parts, slow = slow_and_quick()
-    fresh = parts.next(1.9)
+    fresh = parts.next(1.4)
     assert fresh
     assert fresh.begin == 200  # not yet
+    parts.came(fresh, 1, 1.5)
+    parts.came(fresh, 1, 2.0)
     twin = parts.next(2.0)
     assert twin
     assert (twin.begin, twin.end, twin.avoid) == (10, 100, "one.io")
@@ -145,40 +169,40 @@ def test_a_slow_part_is_asked_for_again_elsewhere() -> None:
 @pytest.mark.parametrize("first", ["slow", "twin"])
 def test_when_one_of_two_fails_the_other_goes_on(first: str) -> None:
     parts, slow = slow_and_quick(200)
-    twin = parts.next(2.0)
+    twin = parts.next(7.0)
     assert twin
     twin.place = 70
     fails, stays = (slow, twin) if first == "slow" else (twin, slow)
-    parts.ended(fails, 3.0)
+    parts.ended(fails, 8.0)
     assert not stays.cancellation.cancelled
     assert parts.left == 0
-    parts.ended(stays, 3.0)
-    left = parts.next(3.0)
+    parts.ended(stays, 8.0)
+    left = parts.next(8.0)
     assert left
     assert (left.begin, left.end) == (70, 100)
 
 
 def test_the_slow_one_may_win() -> None:
     parts, slow = slow_and_quick(200)
-    twin = parts.next(2.0)
+    twin = parts.next(7.0)
     assert twin
     slow.place = slow.end
-    parts.ended(slow, 2.5)
+    parts.ended(slow, 7.5)
     assert twin.cancellation.cancelled
-    parts.ended(twin, 2.5)
+    parts.ended(twin, 7.5)
     assert parts.complete
 
 
 def test_what_is_asked_for_again_is_bounded() -> None:
     parts, slow = slow_and_quick(200)
-    now = 2.0
-    count = 0
+    now = 7.0
+    again = 0
     while twin := parts.next(now):
         assert twin.begin == 10
-        count += 1
+        again += twin.end - twin.begin
         parts.ended(twin, now)  # it fails
         now += 10
-    assert count == 2
+    assert again == 2 * 90  # of two parts and a thirty-second
     assert parts.running == [slow]
 
 
