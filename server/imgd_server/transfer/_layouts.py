@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -215,7 +216,9 @@ class LayoutFolder:
     def begin(self) -> None:
         """Makes what a layout has. Raises FIELD_INVALID for a folder of other things, DISK_FULL."""
         with _told():
-            names = os.listdir(self._folder)  # noqa: PTH208 - a descriptor
+            found = os.listdir(self._folder)  # noqa: PTH208 - a descriptor
+            # What a save that was killed has left, or one that begins beside this.
+            names = [name for name in found if not _is_part(name)]
             if names and LAYOUT_DOCUMENT not in names:
                 failure = FieldError(
                     "destination.layout.path",
@@ -234,7 +237,7 @@ class LayoutFolder:
         with _told(), self._blob_folder(blob) as folder:
             if self._has(folder, blob, check):
                 return False
-            part = f".{blob.digest.hex[:32]}.{os.getpid()}.part"
+            part = _part(blob.digest.hex[:32])
             hasher = blob.digest.hasher()
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=folder)
@@ -266,26 +269,31 @@ class LayoutFolder:
 
     def name(self, entry: Descriptor) -> None:
         """Lists an image, last of all; an entry of the same name is replaced. Raises
-        ARCHIVE_INVALID for an index that is none."""
-        lock = os.open(LAYOUT_DOCUMENT, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._folder)
+        ARCHIVE_INVALID and MANIFEST_INVALID for an index that is none, which stays as it is."""
+        with _told():
+            lock = os.open(".", _FOLDER, dir_fd=self._folder)
         try:
             # Somebody else may write the same layout.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                known = _read(self._folder, LAYOUT_INDEX)
-            except Error:
-                known = layout_index([])
             with _told():
+                try:
+                    os.stat(LAYOUT_INDEX, dir_fd=self._folder, follow_symlinks=False)
+                    known = _read(self._folder, LAYOUT_INDEX)
+                except FileNotFoundError:
+                    known = layout_index([])
                 self._write(self._folder, LAYOUT_INDEX, layout_entry(known, entry))
         except FormatError as error:
             failure = from_format(error)
             failure.origin = Origin.DESTINATION
             raise failure from error
+        except Error as error:
+            error.origin = Origin.DESTINATION
+            raise
         finally:
             os.close(lock)
 
     def _write(self, folder: int, name: str, data: bytes) -> None:
-        part = f".{name}.{os.getpid()}.part"
+        part = _part(name)
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=folder)
         file = os.open(part, _NEW, 0o644, dir_fd=folder)
@@ -324,6 +332,15 @@ class LayoutFolder:
             if error.reason is Reason.ARCHIVE_INVALID:
                 return False
             raise
+
+
+def _part(name: str) -> str:
+    """What a file is called while it is written. Several threads may write the same one."""
+    return f".{name}.{os.getpid()}.{threading.get_ident()}.part"
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".part")
 
 
 def _write_all(file: int, data: Any) -> None:

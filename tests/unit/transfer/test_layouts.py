@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.images import collect
+from imgd_server.oci import Descriptor, Digest
 from imgd_server.transfer import (
     LayoutEndpoint,
     NodeState,
@@ -21,6 +23,8 @@ from imgd_server.transfer import (
     TransferState,
     now_us,
 )
+from imgd_server.transfer._layouts import LayoutFolder
+from imgd_server.transfer._pipes import Flow
 from tests.unit.transfer.fakes import PATIENCE, Lab, layered, open_lab, outcome_of, size_of
 from tests.unit.transfer.image_archives import FULL_NAME, REF_NAME, blob, layout, parts_of
 from tests.unit.transfer.test_load import MULTI, PLATFORMS, children_of, names
@@ -230,6 +234,52 @@ async def test_a_folder_of_other_things_is_left_alone(lab: Lab, roots: Path) -> 
     failure = failure_of(await put(lab, NAME, folder))
     assert (failure.reason, failure.origin) == (Reason.FIELD_INVALID, Origin.DESTINATION)
     assert read(folder) == {"letter": b"dear"}
+
+
+async def test_two_saves_of_one_blob_do_not_get_in_each_others_way(lab: Lab, roots: Path) -> None:
+    await store(lab, IMAGE, NAME)
+    layer = max(IMAGE.blobs.values(), key=len)
+    target = Descriptor("application/octet-stream", Digest.of(layer), len(layer))
+    content = lab.content
+    descriptor = os.open(roots, os.O_RDONLY | os.O_DIRECTORY)
+    done: list[bool] = []
+
+    def other_saves() -> None:
+        """While the first has its file open."""
+        if not done:
+            done.append(False)
+            done[0] = layout_folder.put(content, target, Flow(), lambda: None)
+
+    def interrupt() -> None:
+        thread = Thread(target=other_saves)
+        thread.start()
+        thread.join()
+
+    try:
+        layout_folder = LayoutFolder(descriptor)
+        assert await asyncio.to_thread(layout_folder.put, content, target, Flow(), interrupt)
+    finally:
+        os.close(descriptor)
+    assert done == [True]
+    assert read(roots) == {blob(layer): layer}
+
+
+async def test_an_index_that_cannot_be_read_is_not_written_over(lab: Lab, roots: Path) -> None:
+    await store(lab, IMAGE, NAME)
+    for name, index in (("large", b" " * (4 << 20) + b"{}"), ("none", b"[]")):
+        folder = write(roots / name, {**layout((OTHER, {})), "index.json": index})
+        failure = failure_of(await put(lab, NAME, folder))
+        assert failure.origin is Origin.DESTINATION, name
+        assert (folder / "index.json").read_bytes() == index
+
+
+async def test_a_save_that_was_killed_is_no_reason_to_refuse_its_folder(
+    lab: Lab, roots: Path
+) -> None:
+    await store(lab, IMAGE, NAME)
+    folder = write(roots / "layout", {".oci-layout.7.7.part": b"{"})
+    record = await put(lab, NAME, folder)
+    assert record.state == TransferState.SUCCEEDED.name, record.outcome
 
 
 # --- places
