@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -46,6 +54,18 @@ def _pieces(source: Source) -> Iterator[bytes]:
     for chunk in source:
         for start in range(0, len(chunk), _CHUNK):
             yield chunk[start : start + _CHUNK]
+
+
+async def _async_pieces(
+    source: Source | AsyncIterable[bytes],
+) -> AsyncGenerator[bytes, None]:
+    if not isinstance(source, AsyncIterable):
+        for piece in _pieces(source):
+            yield piece
+        return
+    async for chunk in source:
+        for piece in _pieces([chunk]):
+            yield piece
 
 
 def _save(
@@ -264,12 +284,11 @@ class AsyncArchives:
         call = method()
         try:
             await call.write(first)
-            if isinstance(source, AsyncIterable):
-                async for chunk in source:
-                    for piece in _pieces([chunk]):
-                        await call.write(message(data=piece))
-            else:
-                for piece in _pieces(source):
+            async with aclosing(_async_pieces(source)) as pieces:
+                async for piece in pieces:
+                    # Who refuses it does not wait for all of it, and gRPC takes no more then.
+                    if call.done():
+                        break
                     await call.write(message(data=piece))
             await call.done_writing()
             return await call
