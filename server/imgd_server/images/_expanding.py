@@ -8,6 +8,7 @@ from collections.abc import Mapping
 __all__ = ["expand", "split_words"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_SPECIAL = re.compile(r"[0-9]+|[@*#?$!-]", re.ASCII)
 _MAX_DEPTH = 16  # of `${a:-${b:-…}}`
 _MAX_TEXT = 1 << 20  # what variables may make of a word: each time it may double
 
@@ -97,9 +98,9 @@ class _Reader:
             if match := _NAME.match(self._text, self._position):
                 self._position = match.end()
                 return self._counted(self._values.get(match[0], ""))
-            # Arguments of a shell, which are none here; else the sign itself.
-            if self._text[self._position : self._position + 1].isdigit():
-                self._position += 1
+            # Arguments of a shell and the like, which are none here; else the sign itself.
+            if match := _SPECIAL.match(self._text, self._position):
+                self._position = match.end()
                 return ""
             return "$"
         self._position += 1

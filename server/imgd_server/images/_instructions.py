@@ -209,12 +209,10 @@ class _Changed:
             "CMD": lambda rest: self.set_cmd(self._command(rest)),
             "ENTRYPOINT": lambda rest: self.set_entrypoint(self._command(rest)),
             "ENV": lambda rest: self._pairs(rest, self.set_env),
-            "EXPOSE": lambda rest: self.expose([self._expanded(one) for one in rest.split()]),
+            "EXPOSE": self._expose,
             "LABEL": lambda rest: self._pairs(rest, self.set_label),
             "USER": lambda rest: self.set_user(self._expanded(rest)),
-            "VOLUME": lambda rest: self.add_volumes(
-                [self._expanded(one) for one in _json_words(rest) or rest.split()]
-            ),
+            "VOLUME": self._volumes,
             "WORKDIR": lambda rest: self.set_working_dir(self._expanded(rest)),
             "STOPSIGNAL": lambda rest: self.set_stop_signal(self._expanded(rest)),
             "ONBUILD": self.add_trigger,
@@ -235,6 +233,17 @@ class _Changed:
     def _expanded(self, text: str) -> str:
         pairs = (one.partition("=") for one in self._list("Env"))
         return expand(text, {name: value for name, _, value in pairs})
+
+    def _expose(self, rest: str) -> None:
+        # Alone among the words a variable may hold several here, and a protocol be in capitals.
+        words = [part for one in rest.split() for part in self._expanded(one).split()]
+        self.expose([one.lower() for one in words])
+
+    def _volumes(self, rest: str) -> None:
+        words = _json_words(rest)
+        if words == []:
+            raise ValueError("wants at least one path")
+        self.add_volumes([self._expanded(one) for one in words or rest.split()])
 
     def _command(self, rest: str) -> list[str]:
         """The words of JSON, or what the shell is called with."""

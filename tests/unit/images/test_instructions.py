@@ -53,6 +53,8 @@ def changed(*instructions: str, base: dict[str, Any] | None = None, **fields: An
         ("ENV C=${NO:-d} D=${A:+y} E=${NO:+y} F=${NO-$A} G=${A:?is}", "Env",
          ["PATH=/bin", "A=1", "C=d", "D=y", "E=", "F=1", "G=1"]),
         ("ENV C=$NO$1$ D=${A}", "Env", ["PATH=/bin", "A=1", "C=$", "D=1"]),
+        ("ENV C=$$x D=$12y E=$?$-z F=$.", "Env",
+         ["PATH=/bin", "A=1", "C=x", "D=y", "E=z", "F=$."]),
         ("ENV C=${NO:-${ALSO:-'}'}}", "Env", ["PATH=/bin", "A=1", "C=}"]),
         ("EXPOSE 81 53/udp 90-92/sctp", "ExposedPorts",
          {"53/udp": {}, "80/tcp": {}, "81/tcp": {}, "90/sctp": {}, "91/sctp": {}, "92/sctp": {}}),
@@ -126,6 +128,11 @@ def test_fields_and_then_instructions() -> None:
     assert made == expected
 
 
+def test_a_variable_may_hold_several_ports() -> None:
+    made = changed('ENV P="81 53/UDP"', "EXPOSE $P $NO 82")
+    assert made["ExposedPorts"] == {"53/udp": {}, "80/tcp": {}, "81/tcp": {}, "82/tcp": {}}
+
+
 def test_a_health_check_keeps_its_times_unless_it_is_written_anew() -> None:
     base = {"Healthcheck": {"Test": ["CMD", "a"], "Interval": 5}}
     kept = changed(base=base, health_check=["CMD-SHELL", "b"])
@@ -194,6 +201,7 @@ def test_a_config_of_other_shapes() -> None:
         ('CMD ["a", 1]', "CMD"),
         ('CMD ["\\u0000"]', "CMD"),
         ('VOLUME [""]', "VOLUME"),
+        ("VOLUME []", "VOLUME"),
         ("STOPSIGNAL SIGNOTHING", "'SIGNOTHING'"),
         ("STOPSIGNAL 65", "'65'"),
         ("STOPSIGNAL SIGRTMIN+16", "STOPSIGNAL"),
