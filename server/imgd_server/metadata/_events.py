@@ -1,5 +1,8 @@
 """The store's history, and the answers kept for safe retries."""
 
+# Queries are put together from constants and "?" marks only; values are always bound.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import json
@@ -9,6 +12,11 @@ from dataclasses import dataclass, field
 from imgd_server.metadata._database import Queries, dump
 
 __all__ = ["EventQueries", "EventRecord", "KeptAnswer"]
+
+
+_DROPPED = "coalesce((SELECT value FROM counters WHERE name = 'events_dropped'), 0)"
+# No cursor is given twice, also when all events were dropped.
+_LAST = f"max(coalesce((SELECT max(cursor) FROM events), 0), {_DROPPED})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +63,15 @@ class EventQueries(Queries):
 
     def event_bounds(self) -> tuple[int, int]:
         """See ReadSession."""
-        counters = dict(
-            self._db.execute("SELECT name, value FROM counters WHERE name LIKE 'events_%'")
-        )
-        return counters.get("events_dropped", 0), counters.get("events_last", 0)
+        dropped, last = self._db.execute(f"SELECT {_DROPPED}, {_LAST}").fetchone()
+        return int(dropped), int(last)
 
     def add_event(self, event: EventRecord) -> None:
         """See WriteSession."""
-        cursor = self._count("events_last", 1)
         self._db.execute(
             "INSERT INTO events (cursor, time, kind, action, subject, attributes) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            f"VALUES (1 + {_LAST}, ?, ?, ?, ?, ?)",
             (
-                cursor,
                 event.time,
                 event.kind,
                 event.action,

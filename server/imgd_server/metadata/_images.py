@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,9 +25,13 @@ from imgd_server.oci import Digest
 
 __all__ = ["ImageQueries"]
 
+# With its names: each statement lets go of the interpreter's lock, which costs more than the text.
 _IMAGE = (
     "row, uid, target, image_id, kind, artifact_type, created, stored, last_used, content_size, "
-    "unpacked_size, pinned, complete, platform, labels, doomed"
+    "unpacked_size, pinned, complete, platform, labels, doomed, "
+    "(SELECT json_group_array(json_array(name, repository, by_digest)) FROM names "
+    "WHERE image = images.row), "
+    "(SELECT json_group_array(name) FROM repo_digests WHERE image = images.row)"
 )
 
 # A range instead of LIKE: no wildcards, and the index serves it. "g" follows "f".
@@ -67,7 +70,7 @@ class ImageQueries(PlaceQueries):
                 )
             if rows:
                 rows.sort(key=lambda row: (row[7], row[0]), reverse=True)
-                return [record for _, record in self._images(rows[:limit])]
+                return [*map(_image, rows[:limit])]
         return []
 
     def images_by_repo_digest(self, repo_digest: str) -> list[ImageRecord]:
@@ -78,15 +81,14 @@ class ImageQueries(PlaceQueries):
             "UNION SELECT image FROM names WHERE name = :name)",
             {"name": repo_digest},
         )
-        return [record for _, record in self._images(rows.fetchall())]
+        return [*map(_image, rows)]
 
     def list_images(
         self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
     ) -> list[tuple[tuple[int, int], ImageRecord]]:
         """See ReadSession."""
         asof, rows = self._list(f"{_IMAGE}, change", after, limit, query)
-        records = self._images(rows)
-        return [((asof, row[-1]), one) for row, (_, one) in zip(rows, records, strict=True)]
+        return [((asof, row[-1]), _image(row)) for row in rows]
 
     def list_versions(
         self, after: tuple[int, int] | None, limit: int, query: ImageQuery | None = None
@@ -100,7 +102,7 @@ class ImageQueries(PlaceQueries):
             f"SELECT {_IMAGE} FROM images WHERE row IN (SELECT value FROM json_each(?))",
             (json.dumps([row for _, row, _ in versions]),),
         )
-        records = dict(self._images(rows.fetchall()))
+        records = {row[0]: _image(row) for row in rows}
         return [records[row] for _, row, _ in versions]
 
     def _list(
@@ -151,7 +153,7 @@ class ImageQueries(PlaceQueries):
             "ORDER BY coalesce(last_used, stored), row LIMIT ?",
             (before, now, limit),
         )
-        return [record for _, record in self._images(rows.fetchall())]
+        return [*map(_image, rows)]
 
     def image_platforms(self, uid: str) -> list[PlatformRecord]:
         """See ReadSession."""
@@ -227,33 +229,8 @@ class ImageQueries(PlaceQueries):
         return [lease_id for (lease_id,) in rows]
 
     def _one_image(self, condition: str, values: Sequence[object]) -> ImageRecord | None:
-        rows = self._db.execute(
-            f"SELECT {_IMAGE} FROM images WHERE {condition}",
-            values,
-        ).fetchall()
-        found = self._images(rows)
-        return found[0][1] if found else None
-
-    def _images(self, rows: list[Any]) -> list[tuple[int, ImageRecord]]:
-        """The records of rows, with their names: two more queries, however many rows."""
-        if not rows:
-            return []
-        marks = ",".join("?" * len(rows))
-        keys = [row[0] for row in rows]
-        names: dict[int, list[Name]] = defaultdict(list)
-        learned: dict[int, list[str]] = defaultdict(list)
-        for image, name, repository, by_digest in self._db.execute(
-            "SELECT image, name, repository, by_digest FROM names "
-            f"WHERE image IN ({marks}) ORDER BY name",
-            keys,
-        ):
-            names[image].append(Name(name, repository, bool(by_digest)))
-        for image, name in self._db.execute(
-            f"SELECT image, name FROM repo_digests WHERE image IN ({marks}) ORDER BY name",
-            keys,
-        ):
-            learned[image].append(name)
-        return [(row[0], _image(row, names[row[0]], learned[row[0]])) for row in rows]
+        row = self._db.execute(f"SELECT {_IMAGE} FROM images WHERE {condition}", values).fetchone()
+        return _image(row) if row else None
 
     def put_image(
         self,
@@ -358,30 +335,29 @@ class ImageQueries(PlaceQueries):
     def put_name(self, name: Name, uid: str) -> str | None:
         """See WriteSession."""
         self.lists_changed = True
-        before = self._db.execute(
-            "SELECT row, digest FROM images WHERE row = (SELECT image FROM names WHERE name = ?)",
-            (name.name,),
+        found = self._db.execute(
+            "SELECT row, doomed, former.image, "
+            "(SELECT digest FROM images AS other WHERE other.row = former.image) "
+            "FROM images LEFT JOIN names AS former ON former.name = ? WHERE uid = ?",
+            (name.name, uid),
         ).fetchone()
-        row = self._row(uid)
-        self._db.execute(
-            "INSERT INTO names (name, image, repository, by_digest) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET image = excluded.image",
-            (name.name, row, name.repository, name.by_digest),
-        )
-        self.set_doomed(uid, False)
-        for image in {row, before[0]} if before else {row}:
-            self._place(image)
-        return before[1] if before else None
-
-    def _row(self, uid: str) -> int:
-        row = self._db.execute("SELECT row FROM images WHERE uid = ?", (uid,)).fetchone()
-        if row is None:
+        if found is None:
             raise Error(
                 Reason.IMAGE_NOT_FOUND,
                 f"no such image: images/{uid}",
                 metadata={"image": f"images/{uid}"},
             )
-        return int(row[0])
+        row, doomed, former, digest = found
+        self._db.execute(
+            "INSERT INTO names (name, image, repository, by_digest) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET image = excluded.image",
+            (name.name, row, name.repository, name.by_digest),
+        )
+        if doomed:
+            self.set_doomed(uid, False)
+        for image in {row, former or row}:
+            self._place(image)
+        return None if digest is None else str(digest)
 
     def delete_name(self, name: str) -> bool:
         """See WriteSession."""
@@ -451,7 +427,8 @@ class ImageQueries(PlaceQueries):
         self._changed("UPDATE images SET doomed = ? WHERE uid = ?", doomed, uid)
 
 
-def _image(row: Any, names: Sequence[Name], learned: Sequence[str]) -> ImageRecord:
+def _image(row: Any) -> ImageRecord:
+    """The record in the columns of `_IMAGE`."""
     (
         _,
         uid,
@@ -469,7 +446,9 @@ def _image(row: Any, names: Sequence[Name], learned: Sequence[str]) -> ImageReco
         platform,
         labels,
         doomed,
-    ) = row[:16]
+        names,
+        learned,
+    ) = row[:18]
     return ImageRecord(
         uid,
         target_of(target),
@@ -485,7 +464,7 @@ def _image(row: Any, names: Sequence[Name], learned: Sequence[str]) -> ImageReco
         bool(complete),
         platform,
         json.loads(labels),
-        tuple(names),
-        tuple(learned),
+        tuple(Name(name, of, bool(by_digest)) for name, of, by_digest in sorted(json.loads(names))),
+        tuple(sorted(json.loads(learned))),
         bool(doomed),
     )

@@ -15,6 +15,8 @@ __all__ = ["PlaceQueries"]
 # So many changes later a list can't go on. Each keeps a row of some hundred bytes; ten pulls a
 # second leave over an hour for a list.
 KEPT_CHANGES = 50_000
+# They are deleted once for so many changes.
+FORGOTTEN_AT_ONCE = 64
 _COUNTER = "image_places"
 
 
@@ -23,17 +25,15 @@ class PlaceQueries(Queries):
 
     def _place(self, image: int) -> None:
         """Gives an image its place, if that has changed."""
-        age, first_row = self._db.execute(
+        age, first_row, *former = self._db.execute(
             "SELECT coalesce(-created, 1 << 62), coalesce("
             # Not `image = row`: the view is then read whole.
-            "(SELECT min(text) FROM image_rows WHERE image = :image), '<none> <none>') "
-            "FROM images WHERE row = :image",
+            "(SELECT min(text) FROM image_rows WHERE image = :image), '<none> <none>'), "
+            "former.age, former.first_row FROM images LEFT JOIN image_places AS former "
+            "ON former.image = :image AND until IS NULL WHERE row = :image",
             {"image": image},
         ).fetchone()
-        former = self._db.execute(
-            "SELECT age, first_row FROM image_places WHERE image = ? AND until IS NULL", (image,)
-        ).fetchone()
-        if former != (age, first_row):
+        if former != [age, first_row]:
             change = self._displace(image)
             self._db.execute(
                 "INSERT INTO image_places (change, image, age, first_row) VALUES (?, ?, ?, ?)",
@@ -46,7 +46,8 @@ class PlaceQueries(Queries):
         self._db.execute(
             "UPDATE image_places SET until = ? WHERE image = ? AND until IS NULL", (change, image)
         )
-        self._db.execute("DELETE FROM image_places WHERE until <= ?", (change - KEPT_CHANGES,))
+        if change % FORGOTTEN_AT_ONCE == 0:
+            self._db.execute("DELETE FROM image_places WHERE until <= ?", (change - KEPT_CHANGES,))
         return change
 
     def _list_from(self, after: tuple[int, int] | None) -> tuple[int, tuple[int, str, int]]:

@@ -553,6 +553,7 @@ async def test_places_are_kept_for_a_while(
     store: SqliteMetadataStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "KEPT_CHANGES", 10)
+    monkeypatch.setattr(places, "FORGOTTEN_AT_ONCE", 3)
 
     def begin(session: WriteSession) -> tuple[int, int]:
         for content in "ab":
@@ -575,7 +576,7 @@ async def test_places_are_kept_for_a_while(
         await go_on()
     assert caught.value.reason is Reason.PAGE_TOKEN_INVALID
     count = "SELECT count(*) FROM image_places"
-    assert await store.read(raw(lambda one: one.execute(count).fetchone()[0])) <= 10 + 2
+    assert await store.read(raw(lambda one: one.execute(count).fetchone()[0])) <= 10 + 2 + 3
     assert await uids(store) == ["UIDb", "UIDa"]
 
 
