@@ -5,7 +5,9 @@ The other part, by address, is in `_egress`; a request has to pass both.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -45,11 +47,11 @@ class HostPattern:
             raise ValueError(f"{text!r} is no HOST[:PORT] or *.DOMAIN[:PORT]")
         if match["any"] and match["host"].startswith("["):
             raise ValueError(f"{text!r}: nothing is below an address")
-        return cls(text, match["host"].strip("[]"), bool(match["any"]), port)
+        return cls(text, _canonical(match["host"]), bool(match["any"]), port)
 
     def fits(self, host: str, port: int | None) -> bool:
-        """Whether it stands for a host (lower case, no brackets); for an unknown port (None), only
-        without one of its own."""
+        """Whether it stands for a host (as `_canonical` writes it); for an unknown port (None),
+        only without one of its own."""
         if self.port is not None and self.port != port:
             return False
         if self.below:
@@ -85,9 +87,10 @@ class RegistryPolicy:
         if match is None:
             return
         port = int(match["port"]) if match["port"] else None
-        self._judge(match["host"].strip("[]"), port, domain, "")
+        self._judge(match["host"], port, domain, "")
 
     def _judge(self, host: str, port: int | None, label: str, led: str) -> None:
+        host = _canonical(host)
         if found := _first(self.denied, host, port):
             why = f"is denied by {found.text} in denied_registries"
         elif not self.allowed or _first(self.allowed, host, port):
@@ -101,6 +104,22 @@ class RegistryPolicy:
         raise Error(
             Reason.EGRESS_DENIED, f"{led}{label} {why} in the daemon's configuration", host=label
         )
+
+
+def _canonical(host: str) -> str:
+    """A host (lower case) as it is compared: there are many ways to write one, and whoever is
+    denied could lead to another of them. Names have no dot at their end, addresses one form."""
+    host = host.strip("[]").removesuffix(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            # As resolvers read 127.1, 0x7f000001 and 2130706433, too.
+            return socket.inet_ntoa(socket.inet_aton(host))
+        except OSError:
+            return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _first(patterns: Iterable[HostPattern], host: str, port: int | None) -> HostPattern | None:

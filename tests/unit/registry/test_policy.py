@@ -51,6 +51,24 @@ def test_what_a_pattern_stands_for(pattern: str, fitting: list[str], others: lis
         assert denied(denying, url) == ""
 
 
+@pytest.mark.parametrize(
+    ("pattern", "spellings"),
+    [
+        ("evil.io", ["https://evil.io.", "https://EVIL.io.:5000"]),
+        ("*.evil.io", ["https://a.evil.io."]),
+        ("docker.io", ["https://registry-1.docker.io."]),
+        ("93.184.216.34", ["https://1572395042", "http://0x5db8d822", "http://93.12113954"]),
+        ("93.184.216.34", ["http://0135.0270.0330.042", "http://[::ffff:5db8:d822]"]),
+        ("[2001:db8::1]", ["http://[2001:0db8:0:0::1]", "http://[2001:DB8::1]:80"]),
+        ("[2001:db8:0:0:0::1]:80", ["http://[2001:db8::1]"]),
+    ],
+)
+def test_a_host_is_the_same_however_it_is_written(pattern: str, spellings: list[str]) -> None:
+    for url in spellings:
+        assert f"is denied by {pattern} in" in denied(RegistryPolicy.of([], [pattern]), url), url
+        assert denied(RegistryPolicy.of([pattern], []), url) == "", url
+
+
 def test_nothing_configured_denies_nothing_and_a_denial_comes_first() -> None:
     assert denied(RegistryPolicy(), "https://h.io") == ""
     policy = RegistryPolicy.of(["*.h.io"], ["evil.h.io"])
