@@ -64,7 +64,9 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         if self._proofs:
             given = request.HasField("credentials")
             uid = await self._proofs.admit_named(
-                request.image, _convert.credentials(request.credentials) if given else None
+                request.image,
+                _convert.credentials(request.credentials) if given else None,
+                Platform.parse(request.platform) if request.platform else None,
             )
             # What is kept of the request, to tell a repeated one, is not to depend on a secret.
             request.ClearField("credentials")

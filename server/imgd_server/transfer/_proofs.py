@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import find_image, new_uid
+from imgd_server.images import choose_target, find_image, new_uid
 from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession, WriteSession
-from imgd_server.oci import Descriptor, Digest, FormatError, Reference, media
+from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference, media
 from imgd_server.registry import Credentials
 from imgd_server.transfer._fetch import Fetcher, blame
 from imgd_server.transfer._flight import Flight, FlightTable
@@ -241,12 +241,14 @@ class Proofs:
         name: str,
         credentials: Credentials | None,
         *,
+        parts: Sequence[Descriptor] = (),
         uid: str = "",
         may_ask: bool = True,
         watch: Callable[[Flight[Any]], None] = lambda _: None,
     ) -> bool:
         """Lets a caller have a stored image, called `name`, if it is for everybody, or if the
-        caller has proven, or proves now, that a repository that gave it lets him read it.
+        caller has proven, or proves now, that a repository that gave it lets him read it. Of an
+        index he is to have the manifests `parts`, which may have come another way than itself.
 
         False where that can't be found out: he brings credentials for a registry that did not give
         it. `watch` is shown what is asked. Raises REGISTRY_UNAUTHORIZED where the registry refuses
@@ -256,30 +258,56 @@ class Proofs:
             return True
         reference = _reference(name)
         scope, oldest = self.config.scope(credentials), self.config.oldest()
+        wanted = [*dict.fromkeys((image.target.digest, *(one.digest for one in parts)))]
+        proven: set[str] = set()
 
-        def look(session: ReadSession) -> tuple[bool, list[str]]:
-            digest = image.target.digest
-            if not session.is_private(digest):
-                return True, []
-            givers = session.givers(digest)
-            return any(
-                (session.proven(one, scope) or 0) >= max(oldest, 1) for one in givers
-            ), givers
+        def is_proven(session: ReadSession, repository: str) -> bool:
+            return repository in proven or (session.proven(repository, scope) or 0) >= max(
+                oldest, 1
+            )
 
-        admitted, givers = await self.metadata.read(look)
-        if admitted:
-            return True
-        if not may_ask:
-            raise _unproven(reference, name)
-        asked = _to_ask(givers, reference, credentials)
-        if not asked:
-            return False
+        def look(session: ReadSession) -> dict[Digest, list[str]]:
+            givers = {one: session.givers(one) for one in wanted if session.is_private(one)}
+            return {
+                digest: some
+                for digest, some in givers.items()
+                if not any(is_proven(session, one) for one in some)
+            }
+
+        while closed := await self.metadata.read(look):
+            if not may_ask:
+                raise _unproven(reference, name)
+            digest, givers = next(iter(closed.items()))
+            asked = _to_ask(givers, reference, credentials, image)
+            if digest != image.target.digest and reference and reference.name not in givers:
+                # Its own repository may have that too, which a pull finds out.
+                asked = [] if _is_name(reference, image) else asked
+            if not asked:
+                return False
+            proven.add(
+                await self._ask_one(asked, digest, name, credentials, uid or new_uid(), watch)
+            )
+        return True
+
+    async def _ask_one(
+        self,
+        asked: Sequence[str],
+        digest: Digest,
+        name: str,
+        credentials: Credentials | None,
+        uid: str,
+        watch: Callable[[Flight[Any]], None],
+    ) -> str:
+        """Has a caller prove that he may read one of the repositories, and says which. Raises as
+        `admit`."""
+        reference = _reference(name)
+        scope, oldest = self.config.scope(credentials), self.config.oldest()
         for position, repository in enumerate(asked, 1):
-            where = Reference.parse(f"{repository}@{image.target.digest}")
+            where = Reference.parse(f"{repository}@{digest}")
             if reference and reference.name == repository:
                 where = reference.with_default_tag()
             try:
-                await self._ask(where, credentials, uid or new_uid(), watch)
+                await self._ask(where, credentials, uid, watch)
             except Error as error:
                 if position < len(asked) and error.reason is not Reason.CANCELLED:
                     continue
@@ -287,19 +315,27 @@ class Proofs:
             await self.metadata.write(
                 lambda session: session.put_proof(repository, scope, now_us(), oldest)  # noqa: B023
             )
-            break
-        return True
+            return repository
+        raise AssertionError("nobody to ask")
 
-    async def admit_named(self, name: str, credentials: Credentials | None) -> str:
-        """Admits a caller to what a name (or ID) stands for; returns the image's uid, empty where
-        there is none. Raises as `admit`, and IMAGE_AMBIGUOUS."""
+    async def admit_named(
+        self, name: str, credentials: Credentials | None, platform: Platform | None = None
+    ) -> str:
+        """Admits a caller to what a name (or ID) stands for, for a platform or the one that is
+        served by default; returns the image's uid, empty where there is none. Raises as `admit`,
+        and IMAGE_AMBIGUOUS."""
+
+        def find(session: ReadSession) -> tuple[ImageRecord, Descriptor]:
+            image = find_image(session, name)
+            return image, choose_target(image, session.image_platforms(image.uid), platform)
+
         try:
-            image = await self.metadata.read(lambda session: find_image(session, name))
+            image, part = await self.metadata.read(find)
         except Error as error:
-            if error.reason is Reason.IMAGE_NOT_FOUND:
+            if error.reason in (Reason.IMAGE_NOT_FOUND, Reason.PLATFORM_NOT_FOUND):
                 return ""  # for what comes next to say, unless it knows this request
             raise
-        if not await self.admit(image, name, credentials):
+        if not await self.admit(image, name, credentials, parts=[part]):
             raise Error(
                 Reason.REGISTRY_UNAUTHORIZED,
                 f"{name} came from another registry, with credentials: name it as that has it, and "
@@ -332,14 +368,18 @@ def _reference(name: str) -> Reference | None:
 
 
 def _to_ask(
-    givers: Sequence[str], reference: Reference | None, credentials: Credentials | None
+    givers: Sequence[str],
+    reference: Reference | None,
+    credentials: Credentials | None,
+    image: ImageRecord,
 ) -> list[str]:
     """The repositories to be asked: a caller's credentials are shown to no other registry than that
     of the name that he gave, or to the only one that there is."""
     domains = {Reference.parse(one).domain for one in givers}
     named = reference.domain if reference else ""
     if credentials is not None and not credentials.anonymous:
-        if named not in domains and (len(domains) > 1 or (reference and not _is_id(reference))):
+        is_name = reference is not None and _is_name(reference, image)
+        if named not in domains and (len(domains) > 1 or is_name):
             return []
         domains = {named} if named in domains else domains
     found = [one for one in givers if Reference.parse(one).domain in domains]
@@ -347,10 +387,12 @@ def _to_ask(
     return sorted(found, key=lambda one: one != own)[:_MAX_ASKED]
 
 
-def _is_id(reference: Reference) -> bool:
-    """Whether it may be an ID, or the beginning of one, that reads as a name."""
+def _is_name(reference: Reference, image: ImageRecord) -> bool:
+    """Whether an image was named by it: an ID, or the beginning of one, reads as a name too."""
     digits = reference.path.removeprefix("library/")
-    return digits == "sha256" or not set(digits) - set("0123456789abcdef")
+    like_id = digits == "sha256" or not set(digits) - set("0123456789abcdef")
+    named = str(reference.with_default_tag()) in {one.name for one in image.names}
+    return named or not like_id or reference.domain != "docker.io"
 
 
 def _unproven(reference: Reference | None, name: str) -> Error:

@@ -188,6 +188,7 @@ class _Pulling:
         """Whether a stored image may be given to this caller."""
         progress = self.run.progress
         node = _root(reference)
+        parts = await self.engine.metadata.read(partial(self._manifests, image=image))
 
         def watch(flight: Flight[Any]) -> None:
             nonlocal node
@@ -199,6 +200,7 @@ class _Pulling:
                 image,
                 str(reference),
                 self._source.credentials,
+                parts=parts,
                 uid=self.run.record.uid,
                 may_ask=self._destination.policy is not PullPolicy.NEVER,
                 watch=watch,
@@ -221,19 +223,19 @@ class _Pulling:
         assert engine.unpacker  # `check` has seen to that, or the spec is one of another daemon
         return Unpacking(engine.unpacker, engine.fetcher.content, self.run.progress, self._hold)
 
+    def _manifests(self, session: ReadSession, image: ImageRecord) -> list[Descriptor]:
+        """The manifests of a stored image that this is for."""
+        spec = self.run.spec
+        return stored_manifests(
+            session,
+            image,
+            self._wanted,
+            explicit=bool(spec.platforms),
+            all_platforms=spec.all_platforms,
+        )
+
     async def _unpack(self, image: ImageRecord, unpacking: Unpacking) -> tuple[Unpacked, ...]:
         """Unpacks what is stored."""
-        spec = self.run.spec
-
-        def manifests(session: ReadSession) -> list[Descriptor]:
-            return stored_manifests(
-                session,
-                image,
-                self._wanted,
-                explicit=bool(spec.platforms),
-                all_platforms=spec.all_platforms,
-            )
-
-        targets = await self.engine.metadata.read(manifests)
+        targets = await self.engine.metadata.read(partial(self._manifests, image=image))
         content = self.engine.fetcher.content
         return await unpack_stored(unpacking, self.run.progress, content, targets, self._hold)

@@ -11,7 +11,7 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.images import collect
-from imgd_server.oci import Descriptor, Digest
+from imgd_server.oci import Descriptor, Digest, Platform
 from imgd_server.registry import Credentials
 from imgd_server.transfer import NodeState, ProofConfig, PullPolicy, now_us
 from tests.fake_images import FakeImage, make_document, make_index
@@ -185,6 +185,15 @@ async def test_a_name_given_here_opens_nothing(kept: Lab) -> None:
     assert {call.reference for call in kept.registry.calls} == {"other.test/mine:1"}
 
 
+@pytest.mark.parametrize("name", ["cafe", "other.test/fade:1"])
+async def test_a_name_that_reads_as_an_id_is_still_a_name(name: str, kept: Lab) -> None:
+    mine: dict[str, Any] = {"credentials": ALICE, "policy": PullPolicy.NEVER, "tags": (name,)}
+    assert (await kept.outcome(**mine)).failure is None
+    with pytest.raises(Error, match="came from another registry"):
+        await kept.manager.proofs.admit_named(name, BOB)
+    assert kept.registry.calls == []
+
+
 async def test_containers_want_a_proof_too(kept: Lab) -> None:
     proofs, image = kept.manager.proofs, IMAGE.digest
     for name in (APP, image, image[7:23]):
@@ -352,6 +361,38 @@ async def test_what_is_left_of_an_index_is_not_taken_along(lab: Lab) -> None:
         lambda session: session.image_platforms(session.image_by_name(f"{EVIL}:1").uid)  # type: ignore[union-attr]
     )
     assert [one.complete for one in found] == [True, False]
+
+
+async def test_of_an_index_each_platform_is_for_those_who_get_it(lab: Lab) -> None:
+    """Who has an index, and one platform of it, elsewhere, has no other platform by that."""
+    images = [
+        layered(1000, seed=seed, architecture=architecture)
+        for seed, architecture in ((5, "amd64"), (6, "arm64"))
+    ]
+    platforms = [{"os": "linux", "architecture": one} for one in ("amd64", "arm64")]
+    index = make_index(zip(images, platforms, strict=True))
+    lab.registry.push(index, APP, f"{EVIL}:1")
+    for digest in images[1].blobs:
+        del lab.registry.blobs[EVIL, digest]
+    lab.registry.readers[f"{HOST}/app"] = {ALICE}
+    assert (await lab.outcome(credentials=ALICE, platforms=["linux/arm64"])).failure is None
+    assert (await lab.outcome(f"{EVIL}:1", platforms=["linux/amd64"])).failure is None
+    amd64, arm64 = map(Platform.parse, ("linux/amd64", "linux/arm64"))
+    secret: dict[str, Any] = {"platforms": ["linux/arm64"]}
+    refused = await failure(lab, f"{EVIL}:1", policy=PullPolicy.NEVER, **secret)
+    assert refused.reason is Reason.REGISTRY_UNAUTHORIZED
+    refused = await failure(lab, f"{EVIL}:1", policy=PullPolicy.IF_NOT_PRESENT, **secret)
+    assert refused.reason is Reason.REMOTE_NOT_FOUND
+    proofs = lab.manager.proofs
+    for name in (f"{EVIL}:1", APP):
+        for who in STRANGERS:
+            with pytest.raises(Error) as caught:
+                await proofs.admit_named(name, who, arm64)
+            assert caught.value.reason is Reason.REGISTRY_UNAUTHORIZED
+            assert await proofs.admit_named(name, who, amd64)
+        assert await proofs.admit_named(name, ALICE, arm64)
+    never: dict[str, Any] = {"policy": PullPolicy.NEVER, "credentials": ALICE}
+    assert (await lab.outcome(**never, **secret)).failure is None
 
 
 async def test_marks_go_with_the_bytes(kept: Lab) -> None:
