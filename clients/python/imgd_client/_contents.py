@@ -27,11 +27,11 @@ class _Readable(Protocol):
 
 
 class _Sent:
-    """The messages of an upload, whose digest is found out on the way. Where the source fails they
-    end without its end: the daemon keeps what came."""
+    """The messages of an upload, whose digest is found out on the way unless it was promised. Where
+    the source fails they end without its end: the daemon keeps what came."""
 
-    def __init__(self, upload: str, source: _Readable) -> None:
-        self._upload, self._source = upload, source
+    def __init__(self, upload: str, source: _Readable, promised: str) -> None:
+        self._upload, self._source, self._promised = upload, source, promised
         self.failure: Exception | None = None
 
     def __iter__(self) -> Iterator[content_service_pb2.WriteBlobRequest]:
@@ -42,7 +42,8 @@ class _Sent:
             yield content_service_pb2.WriteBlobRequest(offset=offset, data=data)
             offset += len(data)
         if self.failure is None:
-            digest = f"sha256:{hasher.hexdigest()}"
+            # One that was promised may be of another algorithm; the daemon compares.
+            digest = "" if self._promised else f"sha256:{hasher.hexdigest()}"
             yield content_service_pb2.WriteBlobRequest(offset=offset, finish=True, digest=digest)
 
     def _read(self) -> bytes:
@@ -113,7 +114,7 @@ class Contents:
         begun = self._calls.unary(self._stub.StartUpload, _start(digest, size, lease, lease_ttl))
         if begun.HasField("existing"):
             return begun.existing
-        sent = _Sent(begun.upload.name, source)
+        sent = _Sent(begun.upload.name, source, digest)
         try:
             answer = self._stub.WriteBlob(iter(sent), timeout=timeout)
         except grpc.RpcError as error:
@@ -163,7 +164,7 @@ class AsyncContents:
         begun = await self._calls.unary(self._stub.StartUpload, wanted)
         if begun.HasField("existing"):
             return begun.existing
-        sent = _Sent(begun.upload.name, source)
+        sent = _Sent(begun.upload.name, source, digest)
         try:
             answer = await self._stub.WriteBlob(iter(sent), timeout=timeout)
         except grpc.RpcError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from imgd.v1 import content_pb2, content_service_pb2, transfer_pb2
+from imgd_client import AsyncClient, ImgdError
 from imgd_server.images import collect
 from imgd_server.oci import Digest
 from imgd_server.transfer import now_us
@@ -186,3 +188,16 @@ async def test_a_stream_that_breaks_leaves_what_came(api: Api) -> None:
             if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise
     assert answer.blob.digest == DIGEST
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_a_client_that_knows_the_digest(api: Api, algorithm: str) -> None:
+    digest = Digest.of(DATA, algorithm)
+    async with AsyncClient(api.address) as client:
+        wrong = client.contents.upload(io.BytesIO(DATA[1:]), digest=str(digest))
+        with pytest.raises(ImgdError) as caught:
+            await wrong
+        assert caught.value.reason == "DIGEST_MISMATCH"
+        blob = await client.contents.upload(io.BytesIO(DATA), digest=str(digest))
+    assert blob.digest == str(digest)
+    assert api.content.read(digest, 1 << 20) == DATA
