@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -125,6 +126,29 @@ def cached(inside: Inside, upstream: HostileRegistry) -> Cached:
 
 
 # --- what comes, and what it is here
+
+
+async def test_a_collection_forgets_no_mark_of_what_comes(
+    cached: Cached, upstream: HostileRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a blob that is asked for by its digest alone nobody knows that everybody gets it."""
+    upstream.add("app", SMALL, "1")
+    metadata, content = cached.inside.metadata, cached.inside.content
+    write, collecting = metadata.write, False
+
+    async def write_and_collect(change: Any) -> Any:
+        nonlocal collecting
+        result = await write(change)
+        if not collecting:
+            collecting = True
+            await collect(metadata, content, now_us, dry_run=False)
+            collecting = False
+        return result
+
+    monkeypatch.setattr(metadata, "write", write_and_collect)
+    digest, data = next(iter(SMALL.blobs.items()))
+    assert (await cached.blob(digest)).body == data
+    assert await metadata.read(lambda session: session.is_private(digest))
 
 
 async def test_an_image_comes_once_and_is_one_of_the_store(

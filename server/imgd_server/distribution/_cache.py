@@ -217,10 +217,14 @@ class Cache:
         self._public[reference.name] = not resolved.private
         return resolved.target
 
-    async def _mark(self, repository: Repository, digest: Digest) -> None:
-        """Before content is fetched with the daemon's credentials: says whose it will be. Those who
-        may read here may have it; pulls by gRPC prove their own (ADR-0013)."""
+    async def _claim(self, repository: Repository, digest: Digest) -> None:
+        """Before content is fetched: holds it, and says whose it will be when it comes with the
+        daemon's credentials. Those who may read here may have it; pulls by gRPC prove their own
+        (ADR-0013)."""
         content = repository.backing.content
+        # Held before it is there, and before it is marked: a collection forgets the mark of what is
+        # neither here nor held.
+        await repository.backing.metadata.write(lambda session: repository.hold(session, digest))
         if not self._public.get(repository.full) and not await in_thread(
             lambda: content.find(digest)
         ):
@@ -234,10 +238,7 @@ class Cache:
 
         async def work(flight: Flight[None]) -> None:
             fetcher = replace(self._fetcher, policy=_MANIFESTS)
-            await self._mark(repository, target.digest)
-            await repository.backing.metadata.write(
-                lambda session: repository.hold(session, target.digest)
-            )
+            await self._claim(repository, target.digest)
             await fetcher.manifest(flight, reference, target, None)
 
             def show(session: WriteSession) -> None:
@@ -307,12 +308,9 @@ class Cache:
     ) -> AsyncIterator[Flight[None]]:
         """See Upstream."""
         reference = Reference.parse(repository.full)
-        metadata = repository.backing.metadata
 
         async def work(flight: Flight[None]) -> None:
-            await self._mark(repository, target.digest)
-            # Held before it is there, so that no collection can come between.
-            await metadata.write(lambda session: repository.hold(session, target.digest))
+            await self._claim(repository, target.digest)
             await replace(self._fetcher, policy=_BLOBS).blob(flight, reference, target, None)
             await self._landed(repository, target.digest)
 
