@@ -84,8 +84,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             ArchiveEndpoint(tuple(request.images), _FORMS[request.format]),
             **_platforms(request.platforms),
         )
-        async with self._started(spec) as uid:
-            outbox = self._manager.pipe(uid)
+        async with self._started(spec) as (uid, outbox):
             assert isinstance(outbox, Outbox)
             yield archive_service_pb2.SaveImagesResponse(transfer=f"transfers/{uid}")
             async with aclosing(outbox.chunks()) as chunks:
@@ -112,8 +111,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         known = first.transfer.removeprefix("transfers/")
         if known and (first.tags or first.HasField("platforms")):
             raise FieldError("transfer", "transfer: has tags and platforms of its own")
-        async with self._started(spec, known) as uid:
-            inbox = self._manager.pipe(uid)
+        async with self._started(spec, known) as (uid, inbox):
             assert isinstance(inbox, Inbox)
             await _pour(first, requests, inbox)
             if not inbox.received:
@@ -190,19 +188,27 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             )
 
     @asynccontextmanager
-    async def _started(self, spec: TransferSpec, known: str = "") -> AsyncIterator[str]:
-        """The uid of a transfer, of one that is `known` or of a new one. It is this call's: when
-        that ends early, so does the transfer."""
+    async def _started(
+        self, spec: TransferSpec, known: str = ""
+    ) -> AsyncIterator[tuple[str, Inbox | Outbox]]:
+        """The uid of a transfer, of one that is `known` or of a new one, and where its archive goes
+        through. It is this call's: when that ends early, so does the transfer."""
         if known:
             record = await self._manager.get(known)
             if "images" not in record.spec["source"]:
                 raise FieldError("transfer", f"transfer: transfers/{known} reads no archive")
-            starting = asyncio.ensure_future(asyncio.sleep(0, record))
-        else:
-            starting = asyncio.ensure_future(self._manager.start(spec, shared=True))
+            # Raises for one that is another call's, and stays it.
+            pipe = self._manager.pipe(known)
+            try:
+                yield known, pipe
+            finally:
+                self._manager.stop(known)
+            return
+        starting = asyncio.ensure_future(self._manager.start(spec, shared=True))
         try:
             # A caller who leaves while it is accepted must not leave it behind.
-            yield (await asyncio.shield(starting)).uid
+            uid = (await asyncio.shield(starting)).uid
+            yield uid, self._manager.pipe(uid)
         finally:
             starting.add_done_callback(self._stop)
 

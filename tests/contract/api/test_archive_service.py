@@ -193,6 +193,34 @@ async def test_whoever_leaves_ends_the_transfer(api: Api) -> None:
     assert (await ended(api, running[0].name)).state == transfer_pb2.TRANSFER_STATE_CANCELLED
 
 
+async def test_a_second_call_for_an_archive_does_not_end_the_first(api: Api) -> None:
+    started = await api.transfers.StartTransfer(
+        transfers.StartTransferRequest(
+            source=parts.TransferSource(archive={}), destination=parts.TransferDestination(store={})
+        )
+    )
+    name = started.transfer.name
+    go_on = asyncio.Event()
+
+    async def slow() -> AsyncIterator[Any]:
+        yield archives.LoadImagesRequest(transfer=name, data=ARCHIVE[:1_000_000])
+        await go_on.wait()
+        for start in range(1_000_000, len(ARCHIVE), 1_000_000):
+            yield archives.LoadImagesRequest(data=ARCHIVE[start : start + 1_000_000])
+
+    loading = stub(api).LoadImages(slow())
+    async with asyncio.timeout(PATIENCE):
+        request = transfers.WatchTransferRequest(name=name)
+        async for answer in api.transfers.WatchTransfer(request):
+            if answer.event.snapshot.nodes or answer.event.update.nodes:
+                break  # the first is being read
+    found = await refusal(stub(api).LoadImages(sent(transfer=name)))
+    assert (found.code, found.reason) == ("FAILED_PRECONDITION", "TRANSFER_STATE")
+    go_on.set()
+    answer = await loading
+    assert [image.tags[0] for image in answer.images] == [NAME]
+
+
 async def test_a_broken_archive_ends_the_call_before_all_is_sent(api: Api) -> None:
     """Nobody has to send terabytes to learn that the first member is refused."""
 
