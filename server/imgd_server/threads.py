@@ -14,12 +14,16 @@ __all__ = ["in_thread"]
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[[], T], executor: Executor | None = None) -> T:
+async def in_thread(
+    function: Callable[[], T],
+    executor: Executor | None = None,
+    stop: Callable[[], object] = lambda: None,
+) -> T:
     """Runs a blocking function in a thread, of the loop's executor unless another is given.
 
     Once it began, does not return before it ended, however often it is cancelled: it works on files
-    that the caller closes next. What did not begin when it is cancelled never does. Whoever cancels
-    what may block for long must also make the function end (Cancellation).
+    that the caller closes next. What did not begin when it is cancelled never does. `stop`, called
+    in the event loop, makes what may block for long end when this is cancelled.
     """
     turn = Lock()
 
@@ -35,6 +39,7 @@ async def in_thread(function: Callable[[], T], executor: Executor | None = None)
         if turn.acquire(blocking=False):
             future.cancel()
             raise
+        stop()
         while not future.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([future])

@@ -13,6 +13,8 @@ import json
 import os
 import stat
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +47,8 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 512 << 10
+# So often it is looked whether somebody else's lock is free; seconds.
+_LOOK = 0.05
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -136,9 +140,7 @@ class LayoutMembers:
         for name, raw in documents.items():
             self._now = raw
             yield Member(name, len(raw))
-        for count, name in enumerate(self._blobs(entry)):
-            if count >= MAX_FILES:
-                raise refused(f"its image has more than {MAX_FILES} blobs")
+        for name in self._blobs(entry):
             try:
                 with _opened_file(self._folder, name) as (_, size):
                     self._now = name
@@ -185,10 +187,13 @@ class LayoutMembers:
 
     def _blobs(self, entry: Descriptor) -> Iterator[str]:
         """Where everything below an entry is, each once, as far as manifests can be read; whoever
-        stores them finds what is wrong."""
-        waiting, seen, manifests = [(entry, 0)], {entry.digest}, 0
+        stores them finds what is wrong. Raises ARCHIVE_INVALID for too many."""
+        waiting, seen, manifests = deque([(entry, 0)]), {entry.digest}, 0
         while waiting:
-            target, depth = waiting.pop(0)
+            # Each manifest may list thousands: not only what is taken counts.
+            if len(seen) > MAX_FILES:
+                raise refused(f"its image has more than {MAX_FILES} blobs")
+            target, depth = waiting.popleft()
             yield blob_path(target.digest)
             known = media.is_manifest(target.media_type) or media.is_index(target.media_type)
             if not known or depth > MAX_INDEX_DEPTH or manifests > MAX_MANIFESTS:
@@ -267,14 +272,14 @@ class LayoutFolder:
             os.fsync(folder)
             return True
 
-    def name(self, entry: Descriptor) -> None:
+    def name(self, entry: Descriptor, check: Callable[[], None]) -> None:
         """Lists an image, last of all; an entry of the same name is replaced. Raises
         ARCHIVE_INVALID and MANIFEST_INVALID for an index that is none, which stays as it is."""
         with _told():
             lock = os.open(".", _FOLDER, dir_fd=self._folder)
         try:
             # Somebody else may write the same layout.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock, check)
             with _told():
                 try:
                     os.stat(LAYOUT_INDEX, dir_fd=self._folder, follow_symlinks=False)
@@ -332,6 +337,18 @@ class LayoutFolder:
             if error.reason is Reason.ARCHIVE_INVALID:
                 return False
             raise
+
+
+def _lock(file: int, check: Callable[[], None]) -> None:
+    """Waits for a lock that any program may hold for as long as it likes, unless `check` raises."""
+    while True:
+        check()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def _part(name: str) -> str:

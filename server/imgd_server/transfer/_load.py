@@ -122,13 +122,8 @@ class _Loading:
         )
         lane = self.engine.fetcher.lanes.blobs
         async with lane.take(_LANE):
-            job = asyncio.ensure_future(in_thread(partial(self._read, archived), lane.executor))
-            try:
-                found = await asyncio.shield(job)
-            except asyncio.CancelledError:
-                self.fail(Error(Reason.CANCELLED, "cancelled"))
-                await asyncio.wait([job])
-                raise
+            cancelled = partial(self.fail, Error(Reason.CANCELLED, "cancelled"))
+            found = await in_thread(partial(self._read, archived), lane.executor, cancelled)
         if names and len(found) > 1:
             raise refused(f"it has {len(found)} images, and the names that were given are for one")
         if names:

@@ -93,7 +93,7 @@ async def save_layout(engine: Engine, run: Run) -> Commit:
         work.plan(plan)
         for blob in plan.blobs:
             await work.write(layout, blob, stopped)
-        await in_thread(partial(layout.name, entry))
+        await in_thread(partial(layout.name, entry, stopped.check), stop=stopped.cancel)
     finally:
         opening.__exit__(None, None, None)
     return partial(
@@ -169,15 +169,9 @@ class _Saving:
         """Writes a blob to a layout's folder."""
         node, flow = self.run.progress.nodes[blob.digest], Flow()
         activity = self.run.progress.begin(node, ActivityKind.UPLOAD, flow, blob.size)
-        job = asyncio.ensure_future(
-            in_thread(partial(layout.put, self._content, blob, flow, stopped.check))
-        )
+        write = partial(layout.put, self._content, blob, flow, stopped.check)
         try:
-            fresh = await asyncio.shield(job)
-        except asyncio.CancelledError:
-            stopped.cancel()
-            await asyncio.wait([job])
-            raise
+            fresh = await in_thread(write, stop=stopped.cancel)
         except Error as error:
             self.run.progress.fail(node, error)
             raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -21,8 +22,10 @@ from imgd_server.transfer import (
     StoreEndpoint,
     TransferSpec,
     TransferState,
+    _layouts,
     now_us,
 )
+from imgd_server.transfer._intake import Intake
 from imgd_server.transfer._layouts import LayoutFolder
 from imgd_server.transfer._pipes import Flow
 from tests.unit.transfer.fakes import PATIENCE, Lab, layered, open_lab, outcome_of, size_of
@@ -154,6 +157,51 @@ async def test_a_layout_that_is_broken_is_refused_whole(
     assert [*lab.content.blobs()] == []
 
 
+async def test_what_manifests_may_list_is_bounded_before_it_is_looked_for(
+    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgd_server.transfer._layouts.MAX_FILES", 50)
+    files = layout((IMAGE, {}))
+    seen: list[str] = []
+    read = _layouts._read
+
+    def noted(folder: int, name: str) -> bytes:
+        seen.append(name)
+        return read(folder, name)
+
+    monkeypatch.setattr("imgd_server.transfer._layouts._read", noted)
+    one = {"mediaType": IMAGE.media_type, "size": 2}
+    manifests = [
+        {
+            "schemaVersion": 2,
+            "mediaType": IMAGE.media_type,
+            "config": IMAGE.document["config"],
+            "layers": [
+                {**IMAGE.document["layers"][0], "digest": Digest.of(b"%d %d" % (part, layer))}
+                for layer in range(30)
+            ],
+        }
+        for part in range(10)
+    ]
+    raw = [json.dumps(manifest).encode() for manifest in manifests]
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {**one, "digest": Digest.of(document), "size": len(document)} for document in raw
+        ],
+    }
+    whole = json.dumps(index).encode()
+    entry = {"mediaType": index["mediaType"], "digest": Digest.of(whole), "size": len(whole)}
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    files |= {blob(document): document for document in (*raw, whole)}
+    failure = failure_of(await get(lab, write(roots / "layout", files)))
+    assert (failure.reason, failure.origin) == (Reason.ARCHIVE_INVALID, Origin.SOURCE)
+    assert "more than 50 blobs" in failure.message
+    # Two of the ten said enough.
+    assert sum(name.startswith("blobs/") for name in seen) == 3
+
+
 def _replace(path: Path, make: Any) -> None:
     path.unlink()
     make()
@@ -280,6 +328,61 @@ async def test_a_save_that_was_killed_is_no_reason_to_refuse_its_folder(
     folder = write(roots / "layout", {".oci-layout.7.7.part": b"{"})
     record = await put(lab, NAME, folder)
     assert record.state == TransferState.SUCCEEDED.name, record.outcome
+
+
+async def test_a_lock_that_somebody_keeps_holds_up_nobody_who_cancels(
+    lab: Lab, roots: Path
+) -> None:
+    await store(lab, IMAGE, NAME)
+    folder = roots / "layout"
+    folder.mkdir()
+    holder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        record = await lab.manager.start(
+            TransferSpec(StoreEndpoint(image=NAME), LayoutEndpoint(str(folder)))
+        )
+        async with asyncio.timeout(PATIENCE):
+            async for event in lab.manager.watch(record.uid):
+                states = [node.state for node in event.view.progress.nodes.values()]
+                if states and set(states) == {NodeState.DONE}:
+                    break
+            ended = await lab.manager.cancel(record.uid)
+        assert ended.state == TransferState.CANCELLED.name
+        assert not (folder / "index.json").exists()
+    finally:
+        os.close(holder)
+
+
+async def test_a_folder_stays_open_for_whoever_works_in_it(
+    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is cancelled: its number would be another file's."""
+    begun, go_on, open_then = Event(), Event(), []
+
+    def run_slowly(intake: Intake) -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+        folder = intake.members._folder  # type: ignore[attr-defined]
+        open_then.append(os.path.samestat(os.fstat(folder), (roots / "layout").stat()))
+
+    monkeypatch.setattr(Intake, "run", run_slowly)
+    folder = write(roots / "layout", layout((IMAGE, {})))
+    record = await lab.manager.start(
+        TransferSpec(LayoutEndpoint(str(folder)), StoreEndpoint(tags=(NAME,)))
+    )
+    try:
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        for _ in range(3):
+            lab.manager.stop(record.uid)
+            for _ in range(10):
+                await asyncio.sleep(0)
+    finally:
+        go_on.set()
+    async with asyncio.timeout(PATIENCE):
+        ended = await lab.manager.ended(record.uid)
+    assert ended.state == TransferState.CANCELLED.name
+    assert open_then == [True]
 
 
 # --- places
