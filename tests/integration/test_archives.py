@@ -274,8 +274,11 @@ def test_what_goes_wrong_is_told_and_leaves_no_file(daemon: Daemon, tmp_path: Pa
     assert "Traceback" not in done.stderr
     done = daemon.imgctl("load", "-i", str(tmp_path / "nothing"))
     assert (done.returncode, "No such file" in done.stderr) == (1, True)
-    done = daemon.imgctl("save", "-o", str(tmp_path / "no" / "folder"), "absent")
-    assert done.returncode == 1
+    nowhere = str(tmp_path / "no" / "folder")
+    done = daemon.imgctl("save", "-o", nowhere, "absent")
+    assert (done.returncode, done.stderr) == (
+        1, f"imgctl: {nowhere}: No such file or directory\n"
+    )  # fmt: skip
 
 
 def test_a_saved_archive_replaces_a_file_and_a_device_takes_it(

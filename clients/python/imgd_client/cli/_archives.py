@@ -46,7 +46,7 @@ def _write(chunks: Iterable[bytes], output: str) -> None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _opened(str(part), "xb") as file:
+        with _opened(str(part), "xb", output) as file:
             file.writelines(chunks)
         part.replace(path)
     finally:
@@ -54,12 +54,13 @@ def _write(chunks: Iterable[bytes], output: str) -> None:
 
 
 @contextmanager
-def _opened(name: str, mode: str) -> Iterator[IO[bytes]]:
+def _opened(name: str, mode: str, said: str = "") -> Iterator[IO[bytes]]:
+    """A file; errors tell of it as the caller `said` it."""
     try:
         with open(name, mode) as file:
             yield file
     except OSError as error:
-        raise click.ClickException(f"{name}: {error.strerror or error}") from None
+        raise click.ClickException(f"{said or name}: {error.strerror or error}") from None
 
 
 @contextmanager
