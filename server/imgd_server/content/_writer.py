@@ -151,7 +151,7 @@ class Writer:
             with disk_full_told():
                 written = os.pwrite(self._file, left, place)
             place, left = place + written, left[written:]
-        with spread.lock:
+        with spread.lock, disk_full_told():
             spread.filled.add(start, place)
             spread.note.write(spread.filled)
             spread.unsynced += len(view)
@@ -163,7 +163,7 @@ class Writer:
         if due:
             with disk_full_told():
                 os.fdatasync(self._file)
-            with spread.lock:
+            with spread.lock, disk_full_told():
                 spread.note.sync(due, spread.filled)
         if spread.hashing.acquire(blocking=False):
             try:
@@ -187,9 +187,16 @@ class Writer:
     def open_ranks(self) -> None:
         if self._spread is None:
             # Durable before the first gap: without it the file counts as whole up to its end.
-            note = self._open_note()
-            filled = Ranges([(0, self._offset)])
-            note.sync([], filled)
+            with disk_full_told():
+                note = self._open_note()
+                filled = Ranges([(0, self._offset)])
+                try:
+                    note.sync([], filled)
+                except BaseException:
+                    # What it says may be less than the file has, which has no gap.
+                    note.close()
+                    Note.drop(self._store.note_path(self._key))
+                    raise
             self._spread = _Spread(note, filled)
 
     def close_ranks(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -155,3 +156,41 @@ def test_a_full_disk_keeps_what_was_written(root: Path, monkeypatch: pytest.Monk
     assert caught.value.reason is Reason.DISK_FULL
     with begin(root) as ingest:
         assert ingest.ranges == [(2000, 3000)]
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+def test_without_room_for_a_note_there_is_no_gap_and_none_is_kept(
+    root: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with begin(root) as ingest:
+        ingest.write(DATA[:1000])
+        before = len([*Path("/proc/self/fd").iterdir()])
+        with monkeypatch.context() as full:
+            full.setattr(f"os.{call}", fail)
+            for _ in range(3):
+                with pytest.raises(Error) as caught:
+                    ingest.open_ranks()
+                assert caught.value.reason is Reason.DISK_FULL
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
+        assert [*(root / "ranges").iterdir()] == []
+        ingest.write(DATA[1000:3000])
+    with begin(root) as ingest:
+        assert ingest.offset == 3000
+
+
+def test_a_disk_that_is_full_is_told_by_the_note_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with begin(root) as ingest:
+        ingest.open_ranks()
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(_spread.Note, "write", fail)
+        with pytest.raises(Error) as caught:
+            ingest.write_at(5000, DATA[5000:6000])
+        assert caught.value.reason is Reason.DISK_FULL
