@@ -189,21 +189,21 @@ class _Packer:
                 Reason.UNSUPPORTED,
                 f"a layer can't hold {show(change.path)}: its name would mark another as removed",
             )
-        if name and folder not in self._folders:
-            # It may have another time since, also where nobody says that it changed.
-            status = os.fstat(change.folder)
-            own = Change(ChangeKind.CHANGED, folder, status, change.folder)
-            self._file(own, b".", status, check)
-        if change.status is None:
-            self._header(folder + slash + _WHITEOUT + name, b"0", mode=0, mtime=0)
-        elif stat.S_ISSOCK(change.status.st_mode):
-            self._sockets += 1
-        else:
-            try:
+        try:
+            if name and folder not in self._folders:
+                # It may have another time since, also where nobody says that it changed.
+                status = os.fstat(change.folder)
+                own = Change(ChangeKind.CHANGED, folder, status, change.folder)
+                self._file(own, b".", status, check)
+            if change.status is None:
+                self._header(folder + slash + _WHITEOUT + name, b"0", mode=0, mtime=0)
+            elif stat.S_ISSOCK(change.status.st_mode):
+                self._sockets += 1
+            else:
                 self._file(change, name or b".", change.status, check)
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
 
     def _file(
         self, change: Change, name: bytes, status: os.stat_result, check: Callable[[], None]
@@ -227,7 +227,7 @@ class _Packer:
         if stat.S_ISREG(mode):
             self._regular(change, name, facts, check)
         else:
-            link = os.readlink(name, dir_fd=change.folder) if stat.S_ISLNK(mode) else b""
+            link = _target(change.folder, name) if stat.S_ISLNK(mode) else b""
             device = (os.major(status.st_rdev), os.minor(status.st_rdev))
             records = _attributes(change.folder, name)
             kind = _KINDS[stat.S_IFMT(mode)]
@@ -384,6 +384,16 @@ def _attributes(folder: int, name: bytes) -> dict[bytes, bytes]:
             )
         found[b"SCHILY.xattr." + key] = os.getxattr(path, one, follow_symlinks=False)
     return found
+
+
+def _target(folder: int, name: bytes) -> bytes:
+    """Where a link leads. Raises FileNotFoundError for what is one no longer."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise FileNotFoundError(errno.ENOENT, "no link any more") from error
+        raise
 
 
 def _extents(file: int, status: os.stat_result) -> list[tuple[int, int]] | None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import shutil
 import socket
 import stat
 import tarfile
@@ -333,10 +334,11 @@ def test_what_no_layer_holds(tmp_path: Path) -> None:
 def test_files_that_change_meanwhile(tmp_path: Path) -> None:
     """Of a container that runs: each file is whole, or as far as it is there, or not at all."""
     before = tmp_path / "before"
-    before.mkdir()
+    (before / "g").mkdir(parents=True)
     now = copied(before, tmp_path / "now")
-    for name in ("a", "b", "c", "d", "e"):
+    for name in ("a", "b", "c", "d", "e", "g/x"):
         (now / name).write_bytes(name.encode() * 1000)
+    (now / "f").symlink_to("a")
     with opened(now) as new, opened(before) as old:
         written: list[bytes] = []
 
@@ -350,6 +352,11 @@ def test_files_that_change_meanwhile(tmp_path: Path) -> None:
                 if one.path == b"d":
                     (now / "d").unlink()
                     (now / "d").symlink_to("a")
+                if one.path == b"f":
+                    (now / "f").unlink()
+                    (now / "f").write_bytes(b"f")
+                if one.path == b"g/x":
+                    shutil.rmtree(now / "g")
                 yield one
 
         pack_layer(
@@ -361,7 +368,7 @@ def test_files_that_change_meanwhile(tmp_path: Path) -> None:
             check=quiet,
         )
     names = set(tree(applied(b"".join(written), before, tmp_path / "again")))
-    assert names == {"", "a", "e"}
+    assert names == {"", "a", "e", "g"}
 
 
 def test_a_file_that_shrinks_is_filled(tmp_path: Path) -> None:
