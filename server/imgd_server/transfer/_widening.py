@@ -37,8 +37,11 @@ class Widening:
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.wait([looking, *helpers])
+            tasks = [looking, *helpers]
+            # One that still waits for a slot, which another blob took first, has nothing to do.
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _look(self, helpers: set[asyncio.Task[None]]) -> None:
         while True:

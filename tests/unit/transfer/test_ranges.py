@@ -307,6 +307,22 @@ async def test_one_more_stream_needs_room_everywhere() -> None:
     assert await admitted(taken=2, waiting=1) == (False, True)
 
 
+async def test_a_blob_that_is_there_waits_for_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another blob may have taken the one that a helper was to have."""
+    flight: Flight[None] = Flight("key", spare=Slots(1))
+    lane, ranges = Lane("test", 2, 2), cast("Ranges", Wanting())
+    widening = Widening(flight, lane, HOST, lambda: True)
+    monkeypatch.setattr(Widening, "admits", lambda *_: not flight.spare.waiting)  # type: ignore[union-attr]
+    assert flight.spare
+    async with asyncio.timeout(PATIENCE), flight.spare:
+        async with widening.going_on():
+            widening.ranges = ranges
+            while not flight.spare.waiting:
+                await asyncio.sleep(0.01)
+        assert not flight.spare.waiting
+    lane.executor.shutdown()
+
+
 @pytest.mark.parametrize("why", ["small", "host", "concurrency", "registry", "rate"])
 async def test_without_room_one_stream_brings_all(tmp_path: Path, why: str) -> None:
     more: dict[str, Any] = {"max_threads_per_registry": 1} if why == "registry" else {}
