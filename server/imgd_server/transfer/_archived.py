@@ -89,7 +89,8 @@ class Archived:
         """The images, each once, in the archive's order.
 
         Raises ARCHIVE_INVALID, DIGEST_MISMATCH, SIZE_MISMATCH, MANIFEST_*, CONFIG_INVALID,
-        INDEX_TOO_DEEP, PLATFORM_NOT_FOUND, IMAGE_INCOMPLETE; all with the source as their origin.
+        INDEX_TOO_DEEP, PLATFORM_NOT_FOUND, IMAGE_INCOMPLETE, all with the source as their origin;
+        and DISK_FULL.
         """
         documents = self.intake.documents
         try:
@@ -104,7 +105,8 @@ class Archived:
             failure.origin = Origin.SOURCE
             raise failure from error
         except Error as error:
-            error.origin = Origin.SOURCE
+            if error.reason is not Reason.DISK_FULL:
+                error.origin = Origin.SOURCE
             raise
         if not self._found:
             raise refused(

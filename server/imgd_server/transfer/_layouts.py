@@ -67,7 +67,7 @@ def opened_layout(
     path: str, allowed: Sequence[str], field: str, *, create: bool = False
 ) -> Iterator[int]:
     """A descriptor of a folder; with `create` of one that may not be there yet. Raises
-    FIELD_INVALID as `allowed_place`, and for one that is none, or behind a link."""
+    FIELD_INVALID as `allowed_place`, and for one that is none, or behind a link; DISK_FULL."""
     root, rest = allowed_place(path, allowed, field)
     folder = -1
     try:
@@ -82,7 +82,9 @@ def opened_layout(
     except OSError as error:
         if folder >= 0:
             os.close(folder)
-        failure = FieldError(field, f"{field}: {os.strerror(error.errno or 0)}")
+        message = f"{field}: {os.strerror(error.errno or 0)}"
+        full = error.errno in _NO_ROOM
+        failure = Error(Reason.DISK_FULL, message) if full else FieldError(field, message)
         failure.origin = Origin.DESTINATION if create else Origin.SOURCE
         raise failure from None
     try:

@@ -145,12 +145,12 @@ class _Loading:
     def _read(self, archived: Archived) -> list[Found]:
         try:
             self._intake.run()
+            return archived.images()
         except Error as error:
             if error.origin is Origin.UNSPECIFIED:
                 here = error.reason in (Reason.DISK_FULL, Reason.TOO_BUSY)
                 error.origin = Origin.DESTINATION if here else Origin.SOURCE
             raise
-        return archived.images()
 
     async def _hold(self, digests: Sequence[Digest]) -> None:
         await self.engine.metadata.write(

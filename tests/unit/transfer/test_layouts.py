@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -282,6 +283,19 @@ async def test_a_folder_of_other_things_is_left_alone(lab: Lab, roots: Path) -> 
     failure = failure_of(await put(lab, NAME, folder))
     assert (failure.reason, failure.origin) == (Reason.FIELD_INVALID, Origin.DESTINATION)
     assert read(folder) == {"letter": b"dear"}
+
+
+async def test_a_disk_without_room_for_the_folder_is_full(
+    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    await store(lab, IMAGE, NAME)
+    monkeypatch.setattr("imgd_server.transfer._layouts.os.mkdir", fail)
+    failure = failure_of(await put(lab, NAME, roots / "layout"))
+    assert (failure.reason, failure.origin) == (Reason.DISK_FULL, Origin.DESTINATION)
+    assert str(roots) not in failure.message
 
 
 async def test_two_saves_of_one_blob_do_not_get_in_each_others_way(lab: Lab, roots: Path) -> None:

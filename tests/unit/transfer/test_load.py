@@ -344,6 +344,17 @@ async def test_an_archive_of_docker_gets_a_manifest_that_is_always_the_same(
     assert outcome_of(again).pull_result is PullResult.UP_TO_DATE
 
 
+async def test_a_full_disk_is_the_destinations_also_for_what_is_made_of_an_archive(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Error(Reason.DISK_FULL, "full")
+
+    monkeypatch.setattr("imgd_server.transfer._intake.Intake.keep", fail)
+    failure = await refuse(lab, docker_archive(CONFIG, LAYERS, ["app:1"]))
+    assert (failure.reason, failure.origin) == (Reason.DISK_FULL, Origin.DESTINATION)
+
+
 @pytest.mark.parametrize(
     ("pack", "kind"),
     [
