@@ -44,6 +44,7 @@ from imgd_server.rootfs import (
     read_file,
     show,
 )
+from imgd_server.threads import in_thread
 
 __all__ = ["FileTree", "LayerUsage", "LayerUse", "Looker", "Page"]
 
@@ -284,14 +285,7 @@ class Looker:
     async def run(self, work: Callable[[], T]) -> T:
         """Runs a step of a tree's in a thread, and returns only when it has ended: the tree may be
         closed then."""
-        future = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()
-            raise
+        return await in_thread(work)
 
     def close(self) -> None:
         """Ends what is being built."""

@@ -31,6 +31,8 @@ LAYERS = [make_layer({"low": b"1" * 100}), make_layer({"high": b"2" * 50})]
 APP = make_image(LAYERS)
 NAME = "h.io/app:1"
 NOW = time.time_ns() // 1000
+# A net for what never comes.
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -325,3 +327,30 @@ async def test_a_layer_that_there_is_not(looker: Looker, layer: int) -> None:
         async with looker.open(NAME, None, layer):
             pass
     assert caught.value.reason is Reason.FIELD_INVALID
+
+
+async def test_who_is_cancelled_twice_leaves_no_thread_in_a_tree(looker: Looker) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read() -> None:
+        reading.set()
+        go_on.wait(PATIENCE)
+
+    async def look() -> bool:
+        try:
+            await looker.run(read)
+        finally:
+            left.append(go_on.is_set())
+        return True
+
+    left: list[bool] = []
+    looking_ = asyncio.create_task(look())
+    assert await asyncio.to_thread(reading.wait, PATIENCE)
+    for _ in range(2):
+        looking_.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await looking_
+    assert left == [True]
