@@ -194,7 +194,10 @@ def test_names_states_and_refusals(daemon: Daemon, registry: HostileRegistry) ->
             client.containers.commit("web", "h.io/made:1")
         assert caught.value.reason == "CONTAINER_STATE"
         assert "running" in caught.value.message
-        first = client.containers.commit("web", "h.io/made:1", allow_running=True)
+        client.containers.commit("web", "h.io/made:1", allow_running=True)
+        for words, code in (([], 1), (["-p"], 1), (["--pause=false"], 0), (["--no-pause"], 0)):
+            assert daemon.imgctl("commit", *words, "web", "h.io/made:1").returncode == code, words
+        first = client.images.get("h.io/made:1")
         client.containers.pause("web")
         # Of the same changes, at another time: the name moves, and the former dangles.
         second = client.containers.commit("web", "h.io/made:1", request_id="twice")

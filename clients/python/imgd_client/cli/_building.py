@@ -71,6 +71,14 @@ def _create_time() -> datetime | None:
 @click.option(
     "--allow-running", is_flag=True, help="Also while it runs, though files may change meanwhile."
 )
+@click.option(
+    "-p/ ",
+    "--pause/--no-pause",
+    "pause",
+    default=True,
+    help="Docker's words: without it, as --allow-running; with it, only what rests, for imgd can't "
+    "pause anything.",
+)
 def commit(
     container: str,
     name: str,
@@ -79,6 +87,7 @@ def commit(
     changes: tuple[str, ...],
     compression: str,
     allow_running: bool,
+    pause: bool,
 ) -> None:
     """Makes an image of what a container changed, and prints its ID.
 
@@ -92,7 +101,7 @@ def commit(
             message=message,
             changes=changes,
             compression=_COMPRESSIONS[compression],
-            allow_running=allow_running,
+            allow_running=allow_running or not pause,
             create_time=_create_time(),
         )
     click.echo(image.image_id)
