@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -279,6 +280,27 @@ def test_what_goes_wrong_is_told_and_leaves_no_file(daemon: Daemon, tmp_path: Pa
     assert (done.returncode, done.stderr) == (
         1, f"imgctl: {nowhere}: No such file or directory\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", [("load",), ("import", "-", "a:1"), ("append", "-f", "-", "a:1")], ids=" ".join
+)
+def test_who_waits_for_standard_input_can_be_interrupted(
+    daemon: Daemon, words: tuple[str, ...]
+) -> None:
+    command = [str(BIN / "imgctl"), "--address", daemon.address, *words]
+    reading, writing = os.pipe()
+    try:
+        with subprocess.Popen(command, stdin=reading, stderr=subprocess.PIPE, text=True) as waiting:
+            # More than a pipe holds: when it is gone somebody reads, and waits for more. Nobody
+            # refuses zeros before their end.
+            os.write(writing, bytes(1_000_000))
+            waiting.send_signal(signal.SIGINT)
+            _, said = waiting.communicate(timeout=PATIENCE)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (waiting.returncode, said) == (130, "")
 
 
 def test_a_saved_archive_replaces_a_file_and_a_device_takes_it(

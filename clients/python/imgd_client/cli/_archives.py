@@ -17,6 +17,7 @@ from ._command import command
 from ._complete import IMAGE, ContainerName
 from ._connect import connect
 from ._names import familiar
+from ._stdin import StandardInput
 
 __all__ = ["export", "import_", "load", "save"]
 
@@ -64,14 +65,14 @@ def _opened(name: str, mode: str, said: str = "") -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _reading(name: str, what: str) -> Iterator[IO[bytes]]:
+def _reading(name: str, what: str) -> Iterator[IO[bytes] | StandardInput]:
     if name and name != "-":
         with _opened(name, "rb") as file:
             yield file
     elif sys.stdin.isatty():
         raise click.ClickException(f"requested {what} from stdin, but stdin is empty")
     else:
-        yield sys.stdin.buffer
+        yield StandardInput()
 
 
 @command()

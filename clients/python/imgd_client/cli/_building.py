@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from imgd_client import Client
 from ._command import command
 from ._complete import IMAGE, ContainerName
 from ._connect import connect
+from ._stdin import StandardInput
 
 __all__ = ["append", "commit"]
 
@@ -110,7 +110,7 @@ def commit(
 def _upload(client: Client, name: str) -> str:
     """The digest of a layer that the daemon has then."""
     try:
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+        with nullcontext(StandardInput()) if name == "-" else Path(name).open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return client.contents.upload(file).digest
             # Read twice, so that one that is there is not sent.
@@ -121,7 +121,7 @@ def _upload(client: Client, name: str) -> str:
         raise click.ClickException(f"{name}: {error.strerror}") from None
 
 
-def _digest(file: BinaryIO) -> tuple[str, int]:
+def _digest(file: BinaryIO | StandardInput) -> tuple[str, int]:
     hasher, size = hashlib.sha256(), 0
     while data := file.read(1 << 20):
         hasher.update(data)
