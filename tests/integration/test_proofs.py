@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -155,6 +156,19 @@ def test_a_proof_needs_no_registry_and_outlives_the_daemon(users: World, tmp_pat
     with run_daemon(tmp_path / "root") as daemon:
         refused = refusal(daemon, users.reference, who("alice"), POLICIES[2])
         assert refused.reason == "REGISTRY_UNAUTHORIZED"
+
+
+def test_a_request_that_is_sent_again_asks_nobody(users: World, tmp_path: Path) -> None:
+    with run_daemon(tmp_path / "root", "--proof-lifetime", "0") as daemon:
+        pull(daemon, users.reference, who("alice"))
+        with Client(daemon.address) as client:
+            request: dict[str, Any] = {"credentials": who("alice"), "request_id": "twice"}
+            made = client.containers.create(users.reference, **request)
+            users.stop()
+            assert client.containers.create(users.reference, **request) == made
+            with pytest.raises(ImgdError) as caught:
+                client.containers.create(users.reference, credentials=who("alice"))
+            assert caught.value.reason == "REGISTRY_UNREACHABLE"
 
 
 def test_no_password_is_kept(users: World, tmp_path: Path) -> None:

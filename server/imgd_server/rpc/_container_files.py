@@ -8,7 +8,7 @@ from imgd_server.images import BundleRequest, NewContainer, Rootfs, RootfsManage
 from imgd_server.metadata import ContainerRecord, MetadataStore
 from imgd_server.rootfs import FileChange
 from imgd_server.rpc import _convert
-from imgd_server.rpc._answers import change, known_answer
+from imgd_server.rpc._answers import change
 
 __all__ = ["container_message", "create_with_rootfs", "file_change", "no_rootfs"]
 
@@ -22,11 +22,6 @@ async def create_with_rootfs(
     """Registers a container, and makes its root file system and bundle first."""
     if rootfs is None:
         raise no_rootfs()
-    known: container_service_pb2.CreateContainerResponse | None = await known_answer(
-        metadata, request
-    )
-    if known is not None:
-        return known
     bundle = _bundle(request.bundle) if request.HasField("bundle") else None
     return await rootfs.create(
         wanted,

@@ -25,7 +25,7 @@ from imgd_server.images import (
 from imgd_server.metadata import ContainerRecord, MetadataStore, ReadSession, WriteSession
 from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
-from imgd_server.rpc._answers import change
+from imgd_server.rpc._answers import change, known_answer
 from imgd_server.rpc._building import commit_container
 from imgd_server.rpc._container_files import (
     container_message,
@@ -60,21 +60,24 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         self, request: container_service_pb2.CreateContainerRequest, context: Context
     ) -> container_service_pb2.CreateContainerResponse:
         """Registers one."""
+        given = request.HasField("credentials")
+        credentials = _convert.credentials(request.credentials) if given else None
+        # What is kept of the request, to tell a repeated one, is not to depend on a secret.
+        request.ClearField("credentials")
+        known: container_service_pb2.CreateContainerResponse | None = await known_answer(
+            self._metadata, request
+        )
+        if known is not None:
+            return known
+        platform = Platform.parse(request.platform) if request.platform else None
         uid = ""
         if self._proofs:
-            given = request.HasField("credentials")
-            uid = await self._proofs.admit_named(
-                request.image,
-                _convert.credentials(request.credentials) if given else None,
-                Platform.parse(request.platform) if request.platform else None,
-            )
-            # What is kept of the request, to tell a repeated one, is not to depend on a secret.
-            request.ClearField("credentials")
+            uid = await self._proofs.admit_named(request.image, credentials, platform)
         wanted = NewContainer(
             request.image,
             request.container_id,
             dict(request.labels),
-            str(Platform.parse(request.platform)) if request.platform else "",
+            str(platform) if platform else "",
             _convert.microseconds(request.heartbeat_interval)
             if request.HasField("heartbeat_interval")
             else None,

@@ -322,19 +322,14 @@ class Proofs:
         self, name: str, credentials: Credentials | None, platform: Platform | None = None
     ) -> str:
         """Admits a caller to what a name (or ID) stands for, for a platform or the one that is
-        served by default; returns the image's uid, empty where there is none. Raises as `admit`,
-        and IMAGE_AMBIGUOUS."""
+        served by default; returns the image's uid. Raises as `admit`, and IMAGE_NOT_FOUND,
+        IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND: what comes a moment later was asked of nobody."""
 
         def find(session: ReadSession) -> tuple[ImageRecord, Descriptor]:
             image = find_image(session, name)
             return image, choose_target(image, session.image_platforms(image.uid), platform)
 
-        try:
-            image, part = await self.metadata.read(find)
-        except Error as error:
-            if error.reason in (Reason.IMAGE_NOT_FOUND, Reason.PLATFORM_NOT_FOUND):
-                return ""  # for what comes next to say, unless it knows this request
-            raise
+        image, part = await self.metadata.read(find)
         if not await self.admit(image, name, credentials, parts=[part]):
             raise Error(
                 Reason.REGISTRY_UNAUTHORIZED,

@@ -202,7 +202,10 @@ async def test_containers_want_a_proof_too(kept: Lab) -> None:
                 await proofs.admit_named(name, who)
             assert caught.value.reason is Reason.REGISTRY_UNAUTHORIZED
         assert await proofs.admit_named(name, ALICE)
-    assert await proofs.admit_named(f"{HOST}/gone:1", None) == ""
+    # Nor what somebody else brings in the moment after.
+    with pytest.raises(Error) as caught:
+        await proofs.admit_named(f"{HOST}/gone:1", None)
+    assert caught.value.reason is Reason.IMAGE_NOT_FOUND
     kept.registry.calls.clear()
     assert await proofs.admit_named(image, BOB) == await proofs.admit_named(APP, BOB)
     assert [call.kind for call in kept.registry.calls] == ["resolve"]
