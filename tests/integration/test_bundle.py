@@ -196,6 +196,9 @@ def test_a_bundle_where_the_caller_wants_it(
     assert (done.returncode, done.stdout) == (0, "web\n"), done
     assert crun(str(place)) == "inside\n"
     assert daemon.imgctl("container", "diff", "web").stdout == "A /t\n"
+    # What a container names its files is not for a terminal to obey.
+    (place / "rootfs" / "t").rename(place / "rootfs" / "\x1b[2J\nA ")
+    assert daemon.imgctl("container", "diff", "web").stdout == "A /\ufffd[2J\ufffdA \n"
     assert daemon.imgctl("container", "rm", "web").returncode == 0
     assert not place.exists()
     assert not is_mount(place / "rootfs")

@@ -20,7 +20,7 @@ from ._connect import connect
 from ._docker_config import credentials_for
 from ._format import format_option, is_table, write_rows, write_table
 from ._inspect import ZERO_TIME, each, json_time, write_found
-from ._names import familiar, may_be_id, short_id, split
+from ._names import familiar, may_be_id, printable, short_id, split
 from ._times import DURATION
 from ._units import go_time, human_duration
 
@@ -335,7 +335,7 @@ def diff(name: str) -> None:
     """Shows what a container changed: A for added, C for changed, D for deleted."""
     with connect() as client:
         for change in client.containers.diff(name):
-            click.echo(f"{_LETTERS.get(change.kind, '?')} {change.path}")
+            click.echo(f"{_LETTERS.get(change.kind, '?')} {printable(change.path)}")
 
 
 @command()

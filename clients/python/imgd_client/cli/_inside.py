@@ -15,7 +15,7 @@ from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
 from ._format import format_option, is_table, write_rows, write_table
-from ._names import short_id
+from ._names import printable, short_id
 from ._units import ellipsis, human_size, rfc3339
 
 if TYPE_CHECKING:
@@ -52,19 +52,14 @@ _layer = click.option(
 )
 
 
-def _printable(text: str) -> str:
-    """A name as a terminal may see it: it can be anything."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-
-
 def _cells(file: filesystem_pb2.FileInfo) -> list[str]:
     device = file.kind in (
         filesystem_pb2.FILE_KIND_CHAR_DEVICE,
         filesystem_pb2.FILE_KIND_BLOCK_DEVICE,
     )
-    name = _printable(file.path)
+    name = printable(file.path)
     if file.kind == filesystem_pb2.FILE_KIND_SYMLINK:
-        name += f" -> {_printable(file.link_target)}"
+        name += f" -> {printable(file.link_target)}"
     return [
         stat.filemode(_KINDS.get(file.kind, 0) | file.mode),
         f"{file.uid}:{file.gid}",
@@ -121,7 +116,7 @@ def ls(
             write_table([*_FILE_HEADER.values()], map(_cells, found))
         else:
             for file in found:
-                click.echo(_printable(file.path))
+                click.echo(printable(file.path))
 
 
 @command()

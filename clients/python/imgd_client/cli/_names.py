@@ -14,6 +14,7 @@ __all__ = [
     "has_version",
     "may_be_id",
     "plain_error",
+    "printable",
     "pulling_from",
     "repository",
     "short_id",
@@ -81,6 +82,11 @@ def pulling_from(reference: str) -> str:
 def short_id(digest: str) -> str:
     """Twelve digits of a digest."""
     return digest.partition(":")[2][:12] if ":" in digest else digest[:12]
+
+
+def printable(path: str) -> str:
+    """A file's name as a terminal may see it: it can be anything."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in path)
 
 
 def plain_error(error: ImgdError) -> str:
