@@ -180,8 +180,16 @@ class LocalContentStore:
     def _strays_in(self, folder: str) -> Iterator[str]:
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
-                if not _is_ours(folder, entry.name, entry.is_file(follow_symlinks=False)):
+                ours = _is_ours(folder, entry.name, entry.is_file(follow_symlinks=False))
+                if not ours or self._is_left(folder, entry.name):
                     yield f"{folder}/{entry.name}"
+
+    def _is_left(self, folder: str, name: str) -> bool:
+        """Whether it is a note of unfinished bytes that are gone: a killed process drops those
+        first."""
+        if folder != "ranges":
+            return False
+        return name not in self._writing and regular(self._root / "ingest" / name) is None
 
     def drop_stray(self, name: str) -> bool:
         """See ContentStore."""
@@ -190,7 +198,11 @@ class LocalContentStore:
         if folder not in _FOLDERS or last in ("", ".", ".."):
             return False
         if _is_ours(folder, last, regular(path) is not None):
-            return False
+            with self._lock:  # nobody begins to write meanwhile
+                left = self._is_left(folder, last)
+                if left:
+                    Note.drop(path)
+            return left
         try:
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()

@@ -194,3 +194,18 @@ def test_a_disk_that_is_full_is_told_by_the_note_too(
         with pytest.raises(Error) as caught:
             ingest.write_at(5000, DATA[5000:6000])
         assert caught.value.reason is Reason.DISK_FULL
+
+
+def test_a_note_of_what_is_gone_is_a_stray(root: Path) -> None:
+    """As a process leaves it that is killed while it drops both."""
+    store = LocalContentStore(root)
+    with store.ingest(DIGEST, DIGEST, len(DATA)) as ingest:
+        ingest.open_ranks()
+        ingest.write_at(5000, DATA[5000:6000])
+        store.partial_path(DIGEST).unlink()
+        assert [*store.strays()] == []
+        assert not store.drop_stray(f"ranges/{DIGEST}")
+    assert [*store.strays()] == [f"ranges/{DIGEST}"]
+    assert store.drop_stray(f"ranges/{DIGEST}")
+    assert [*store.strays()] == []
+    assert [*(root / "ranges").iterdir()] == []
