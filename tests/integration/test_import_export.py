@@ -142,6 +142,15 @@ def test_what_is_no_root_file_system_makes_no_image(daemon: Daemon) -> None:
             with pytest.raises(ImgdError) as caught:
                 client.archives.import_image([data], **options)
             assert caught.value.reason == reason, caught.value
+
+        def endless() -> Iterator[bytes]:
+            while True:
+                yield bytes(1 << 20)
+
+        # What can't be is told before all has come.
+        with pytest.raises(ImgdError) as early:
+            client.archives.import_image(endless(), changes=["RUN x"])
+        assert early.value.reason == "FIELD_INVALID"
         assert {one.name for one in client.images.list()} == before
         client.system.collect()
     assert not [*(daemon.root / "content" / "ingest").iterdir()]

@@ -26,7 +26,7 @@ from imgd_server.images._documents import (
 )
 from imgd_server.images._holds import image_event
 from imgd_server.images._inspect import choose_target, inspect
-from imgd_server.images._instructions import ConfigChanges
+from imgd_server.images._instructions import ConfigChanges, change_config
 from imgd_server.images._leases import delete_lease
 from imgd_server.images._lookup import find_image, new_uid
 from imgd_server.images._naming import new_name, tag_image
@@ -172,6 +172,12 @@ class ImageBuilder:
             return await _recorded(record, show)
         finally:
             await asyncio.shield(self._release(key))
+
+    def check(self, wanted: NewAppend) -> None:
+        """Refuses, of an append to nothing, what `append` would, before its layers are there."""
+        if wanted.tag:
+            new_name(wanted.tag)
+        change_config({}, wanted.changes)
 
     async def append(self, wanted: NewAppend, record: Callable[[Shown], Awaitable[T]]) -> T:
         """Makes an image of a base, or of nothing, and of layers that are stored.

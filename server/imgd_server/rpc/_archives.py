@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc.aio
@@ -139,8 +140,14 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         builder: ImageBuilder,
     ) -> archive_service_pb2.ImportImageResponse:
         first = await _first(requests)
-        changes = config_changes(first.changes) if first.HasField("changes") else ConfigChanges()
-        platform = Platform.parse(first.platform) if first.platform else None
+        wanted = NewAppend(
+            tag=first.tag,
+            platform=Platform.parse(first.platform) if first.platform else None,
+            comment=first.comment,
+            changes=config_changes(first.changes) if first.HasField("changes") else ConfigChanges(),
+            created_by="imgd import",
+        )
+        builder.check(wanted)
         async with incoming_layer(self._metadata, self._content) as layer:
             received = len(first.data)
             await layer.write(first.data)
@@ -150,15 +157,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             if not received:
                 raise FieldError("data", "data: is required; no byte of an archive was sent")
             digest = await layer.finish()
-            wanted = NewAppend(
-                layers=[digest],
-                tag=first.tag,
-                platform=platform,
-                comment=first.comment,
-                changes=changes,
-                created_by="imgd import",
-            )
-            image = await builder.append(wanted, self._show)
+            image = await builder.append(replace(wanted, layers=[digest]), self._show)
         return archive_service_pb2.ImportImageResponse(image=_convert.image(image))
 
     async def _show(self, show: Shown) -> ImageRecord:
