@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from imgd_server.metadata import (
 from imgd_server.oci import Platform
 from imgd_server.rpc import _convert
 from imgd_server.rpc._building import config_changes
+from imgd_server.rpc._hearing import heard_out
 from imgd_server.rpc._pages import fitting
 from imgd_server.transfer import (
     ArchiveEndpoint,
@@ -49,10 +50,6 @@ from imgd_server.transfer import (
 __all__ = ["ArchiveServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-# As much as a daemon reads in a tenth of a second.
-_HEARD_BYTES = 64 << 20
-_HEARD_SECONDS = 5.0
 
 _FORMS = {
     archive_service_pb2.ARCHIVE_FORMAT_UNSPECIFIED: ArchiveForm.BOTH,
@@ -99,7 +96,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         context: Context,
     ) -> archive_service_pb2.LoadImagesResponse:
         """Loads the archive that is streamed."""
-        async with _heard_out(request_iterator):
+        async with heard_out(request_iterator):
             return await self._load(request_iterator)
 
     async def _load(
@@ -129,7 +126,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         context: Context,
     ) -> archive_service_pb2.ImportImageResponse:
         """Makes an image of the root file system that is streamed."""
-        async with _heard_out(request_iterator):
+        async with heard_out(request_iterator):
             if self._builder is None:
                 raise Error(Reason.UNSUPPORTED, "this daemon does not make images")
             return await self._import(request_iterator, self._builder)
@@ -228,21 +225,6 @@ def _platforms(selection: transfer_pb2.PlatformSelection) -> dict[str, Any]:
         "all_platforms": selection.all,
         "require_complete": selection.require_complete,
     }
-
-
-@asynccontextmanager
-async def _heard_out(requests: AsyncIterator[Any]) -> AsyncIterator[None]:
-    """Lets a caller who is refused send what he has begun to, within bounds: to one who sends when
-    his call ends, grpc.aio tells of an internal error instead of the reason."""
-    try:
-        yield
-    except Error:
-        left = _HEARD_BYTES
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_HEARD_SECONDS):
-                while left > 0 and (request := await anext(requests, None)) is not None:
-                    left -= len(request.data)
-        raise
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:

@@ -14,6 +14,7 @@ from imgd_server.errors import Error, FieldError, Reason
 from imgd_server.images import BlobUploads, NewUpload, Upload, new_uid
 from imgd_server.oci import Digest
 from imgd_server.rpc import _convert
+from imgd_server.rpc._hearing import heard_out
 
 __all__ = ["ContentServicer"]
 
@@ -93,6 +94,12 @@ class ContentServicer(content_service_pb2_grpc.ContentServiceServicer):
         context: Context,
     ) -> content_service_pb2.WriteBlobResponse:
         """Writes an upload, and ends it when asked to."""
+        async with heard_out(request_iterator):
+            return await self._write(request_iterator)
+
+    async def _write(
+        self, request_iterator: AsyncIterator[content_service_pb2.WriteBlobRequest]
+    ) -> content_service_pb2.WriteBlobResponse:
         request = await anext(request_iterator, None)
         if request is None or not request.upload:
             raise FieldError("upload", "upload: is required in the first message")

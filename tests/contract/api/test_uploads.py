@@ -201,3 +201,12 @@ async def test_a_client_that_knows_the_digest(api: Api, algorithm: str) -> None:
         blob = await client.contents.upload(io.BytesIO(DATA), digest=str(digest))
     assert blob.digest == str(digest)
     assert api.content.read(digest, 1 << 20) == DATA
+
+
+async def test_a_refusal_while_more_is_sent_is_told_as_one(api: Api) -> None:
+    data = bytes(8 << 20)
+    async with AsyncClient(api.address) as client:
+        for _ in range(5):
+            with pytest.raises(ImgdError) as caught:
+                await client.contents.upload(io.BytesIO(data), size=1)
+            assert caught.value.reason == "SIZE_MISMATCH"
