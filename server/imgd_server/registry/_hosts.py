@@ -221,14 +221,14 @@ class Hosts:
             failures = host.health.enter()
             if failures is None:
                 left_out.append(host)
-                failed = None
                 continue
             try:
                 return self._try(host, work, failures)
             except Error as error:
                 if error.reason is Reason.CANCELLED:
                     raise
-                failed = error
+                if host is server:
+                    failed = error
         if failed is None or failed.reason in _NO_ANSWER:
             for host in left_out:
                 try:

@@ -119,6 +119,19 @@ def test_who_is_to_be_avoided_is_asked_last() -> None:
     assert asked == ["two.io", "able.io", "h.io", "one.io"]
 
 
+def test_what_the_registry_itself_says_counts_in_any_order() -> None:
+    def work(host: Host) -> str:
+        mirror = host.url is not None and host.url.label == "one.io"
+        reason = Reason.REGISTRY_UNAVAILABLE if mirror else Reason.REMOTE_NOT_FOUND
+        raise Error(reason, "no")
+
+    hosts = mirrored()
+    for _ in range(2):  # the second time the mirror is left out
+        with pytest.raises(Error) as caught:
+            hosts.first("h.io", "pull", work, "one.io")
+        assert caught.value.reason is Reason.REMOTE_NOT_FOUND
+
+
 Does = dict[str, Callable[[], str]]
 
 
