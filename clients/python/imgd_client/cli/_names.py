@@ -86,7 +86,7 @@ def short_id(digest: str) -> str:
 
 def printable(path: str) -> str:
     """A file's name as a terminal may see it: it can be anything."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in path)
+    return "".join(one if one.isprintable() else "\ufffd" for one in path)
 
 
 def plain_error(error: ImgdError) -> str:
