@@ -34,8 +34,8 @@ public final class Relay {
   }
 
   private static void relay(ImgdClient imgd, HttpExchange exchange, long beat) throws IOException {
-    String image =
-        URLDecoder.decode(exchange.getRequestURI().getRawQuery(), StandardCharsets.UTF_8);
+    String query = exchange.getRequestURI().getRawQuery();
+    String image = URLDecoder.decode(query == null ? "" : query, StandardCharsets.UTF_8);
     try (exchange;
         TransferStream pull = imgd.pull(image)) {
       exchange.getResponseHeaders().set("Content-Type", "text/event-stream");

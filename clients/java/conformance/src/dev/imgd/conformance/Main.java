@@ -1,6 +1,7 @@
 package dev.imgd.conformance;
 
 import dev.imgd.client.ImgdClient;
+import dev.imgd.client.ImgdClientBuilder;
 import dev.imgd.conformance.v1.ClientRequest;
 import dev.imgd.conformance.v1.ClientResponse;
 import dev.imgd.conformance.v1.Connection;
@@ -46,7 +47,7 @@ public final class Main {
   }
 
   private static ImgdClient connect(Connection connection) throws IOException {
-    ImgdClient.Builder builder = ImgdClient.builder().address(connection.getAddress());
+    ImgdClientBuilder builder = ImgdClient.builder().address(connection.getAddress());
     if (!connection.getToken().isEmpty()) {
       builder.token(connection.getToken());
     }

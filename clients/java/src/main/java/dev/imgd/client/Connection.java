@@ -37,8 +37,8 @@ final class Connection implements AutoCloseable {
 
   /** What has to end before the channel does. */
   interface Leaver {
-    /** Ends it, and waits until the daemon has heard of it. It never fails. */
-    void leave();
+    /** Begins to end it, and returns what the daemon says of that. It may be called again. */
+    CompletableFuture<?> end();
   }
 
   final Duration patience;
@@ -154,7 +154,7 @@ final class Connection implements AutoCloseable {
   void adopt(Leaver one) {
     open.add(one);
     if (closed) {
-      one.leave();
+      one.end();
     }
   }
 
@@ -164,8 +164,9 @@ final class Connection implements AutoCloseable {
 
   @Override
   public void close() {
-    List<Leaver> left = new ArrayList<>(open);
-    left.forEach(Leaver::leave);
+    List<CompletableFuture<?>> partings = new ArrayList<>();
+    open.forEach(one -> partings.add(one.end()));
+    partings.forEach(Connection::part);
     closed = true;
     channel.shutdownNow();
     timer.shutdownNow();
@@ -173,6 +174,9 @@ final class Connection implements AutoCloseable {
       loop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
     }
   }
+
+  /** Of what the daemon need not hear of. */
+  static final CompletableFuture<?> PARTED = CompletableFuture.completedFuture(null);
 
   /** Waits for a call. An interrupt cancels it. */
   static <T> T await(CompletableFuture<T> call) {

@@ -10,6 +10,7 @@ import java.util.ArrayDeque;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.Queue;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * What happens in the store, as it happens. It listens from the moment it was made, and attaches
@@ -31,7 +32,7 @@ public final class EventStream implements Iterable<StoreEvent>, AutoCloseable {
   private record Drop(Listening listening) implements Runnable {
     @Override
     public void run() {
-      listening.leave();
+      listening.end();
     }
   }
 
@@ -73,7 +74,7 @@ public final class EventStream implements Iterable<StoreEvent>, AutoCloseable {
   /** Stops listening. */
   @Override
   public void close() {
-    listening.leave();
+    listening.end();
   }
 
   /** What outlives the stream's collection: it never refers to the stream. */
@@ -112,7 +113,7 @@ public final class EventStream implements Iterable<StoreEvent>, AutoCloseable {
     boolean receive() {
       WatchEventsResponse response = messages.next();
       if (response == null) {
-        leave();
+        end();
         return false;
       }
       cursor = response.getCursor();
@@ -140,9 +141,10 @@ public final class EventStream implements Iterable<StoreEvent>, AutoCloseable {
     }
 
     @Override
-    public void leave() {
+    public CompletableFuture<?> end() {
       messages.close();
       connection.disown(this);
+      return Connection.PARTED;
     }
   }
 }

@@ -91,22 +91,18 @@ public final class Hold implements AutoCloseable {
     // Else it was stopped: it needs no more signs of life, and holds until it is removed.
   }
 
-  private ImgdException end() {
-    CompletableFuture<?> told;
-    synchronized (this) {
-      if (parting == null) {
-        if (turn != null) {
-          turn.cancel(false);
-        }
-        if (renewal != null) {
-          renewal.cancel(true);
-        }
-        parting = release.apply(Connection.PARTING);
-        connection.disown(leaver);
+  private synchronized CompletableFuture<?> end() {
+    if (parting == null) {
+      parting = release.apply(Connection.PARTING);
+      if (turn != null) {
+        turn.cancel(false);
       }
-      told = parting;
+      if (renewal != null) {
+        renewal.cancel(true);
+      }
+      connection.disown(leaver);
     }
-    return Connection.part(told);
+    return parting;
   }
 
   /**
@@ -116,7 +112,7 @@ public final class Hold implements AutoCloseable {
    */
   @Override
   public void close() {
-    ImgdException failure = end();
+    ImgdException failure = Connection.part(end());
     synchronized (this) {
       if (lost != null) {
         throw lost;

@@ -41,7 +41,6 @@ import dev.imgd.v1.PullRequest;
 import dev.imgd.v1.PushRequest;
 import dev.imgd.v1.ReadFileRequest;
 import dev.imgd.v1.ReadFileResponse;
-import dev.imgd.v1.RegistryEndpoint;
 import dev.imgd.v1.RegistryServiceGrpc;
 import dev.imgd.v1.RemoveContainerRequest;
 import dev.imgd.v1.RemoveImageResponse;
@@ -53,18 +52,14 @@ import dev.imgd.v1.SaveImagesRequest;
 import dev.imgd.v1.SaveImagesResponse;
 import dev.imgd.v1.StartContainerRequest;
 import dev.imgd.v1.StartTransferRequest;
-import dev.imgd.v1.StoreEndpoint;
 import dev.imgd.v1.TagImageRequest;
 import dev.imgd.v1.TagImageResponse;
 import dev.imgd.v1.Transfer;
-import dev.imgd.v1.TransferDestination;
 import dev.imgd.v1.TransferServiceGrpc;
-import dev.imgd.v1.TransferSource;
 import dev.imgd.v1.TransferState;
 import dev.imgd.v1.UntagImageRequest;
 import dev.imgd.v1.WatchEventsRequest;
 import io.grpc.Channel;
-import io.grpc.ChannelCredentials;
 import io.grpc.MethodDescriptor;
 import java.io.IOException;
 import java.io.InputStream;
@@ -93,7 +88,7 @@ public final class ImgdClient implements AutoCloseable {
   private final Connection connection;
   private final AsyncImgdClient async;
 
-  private ImgdClient(Connection connection) {
+  ImgdClient(Connection connection) {
     this.connection = connection;
     async = new AsyncImgdClient(connection, this);
   }
@@ -117,8 +112,8 @@ public final class ImgdClient implements AutoCloseable {
   }
 
   /** Returns a builder, for TLS, tokens and times. */
-  public static Builder builder() {
-    return new Builder();
+  public static ImgdClientBuilder builder() {
+    return new ImgdClientBuilder();
   }
 
   /** Returns the same calls as futures. */
@@ -152,62 +147,16 @@ public final class ImgdClient implements AutoCloseable {
    * {@code detach}.
    */
   public TransferStream pull(PullRequest request) {
-    RegistryEndpoint.Builder source =
-        RegistryEndpoint.newBuilder()
-            .setReference(request.getReference())
-            .setAllTags(request.getAllTags())
-            .setIncludeReferrers(request.getIncludeReferrers());
-    if (request.hasCredentials()) {
-      source.setCredentials(request.getCredentials());
-    }
-    StoreEndpoint.Builder destination =
-        StoreEndpoint.newBuilder().setPolicy(request.getPolicy()).setUnpack(request.getUnpack());
-    if (request.hasLease()) {
-      destination.setLease(request.getLease());
-    }
-    StartTransferRequest.Builder start =
-        StartTransferRequest.newBuilder()
-            .setSource(TransferSource.newBuilder().setRegistry(source))
-            .setDestination(TransferDestination.newBuilder().setStore(destination))
-            .setRequestId(request.getRequestId());
-    if (request.hasPlatforms()) {
-      start.setPlatforms(request.getPlatforms());
-    }
-    if (request.hasLimits()) {
-      start.setLimits(request.getLimits());
-    }
     return start(
-        start.build(),
+        Requests.pull(request),
         request.hasMinInterval() ? request.getMinInterval() : null,
         request.getDetach());
   }
 
   /** Pushes an image. Closing the stream before its end cancels the push, likewise. */
   public TransferStream push(PushRequest request) {
-    String reference = request.getReference();
-    RegistryEndpoint.Builder destination =
-        RegistryEndpoint.newBuilder()
-            .setReference(reference.isEmpty() ? request.getImage() : reference)
-            .setAllTags(request.getAllTags())
-            .setIncludeReferrers(request.getIncludeReferrers());
-    if (request.hasCredentials()) {
-      destination.setCredentials(request.getCredentials());
-    }
-    StartTransferRequest.Builder start =
-        StartTransferRequest.newBuilder()
-            .setSource(
-                TransferSource.newBuilder()
-                    .setStore(StoreEndpoint.newBuilder().setImage(request.getImage())))
-            .setDestination(TransferDestination.newBuilder().setRegistry(destination))
-            .setRequestId(request.getRequestId());
-    if (request.hasPlatforms()) {
-      start.setPlatforms(request.getPlatforms());
-    }
-    if (request.hasLimits()) {
-      start.setLimits(request.getLimits());
-    }
     return start(
-        start.build(),
+        Requests.push(request),
         request.hasMinInterval() ? request.getMinInterval() : null,
         request.getDetach());
   }
@@ -569,79 +518,5 @@ public final class ImgdClient implements AutoCloseable {
    */
   public EventStream watchEvents(WatchEventsRequest request) {
     return new EventStream(connection, request);
-  }
-
-  /** Says where the daemon is, and how it is spoken to. */
-  public static final class Builder {
-    private String address;
-    private ChannelCredentials tls;
-    private String serverName;
-    private String token;
-    // Longer than any call takes that answers once and does not wait for a disk or a registry.
-    private Duration timeout = Duration.ofSeconds(30);
-    // How long a daemon may take to come back, an update of the machine included.
-    private Duration patience = Duration.ofSeconds(60);
-
-    private Builder() {}
-
-    /** Sets {@code unix:PATH}, {@code unix:///PATH} or {@code HOST:PORT}. */
-    public Builder address(String address) {
-      this.address = address;
-      return this;
-    }
-
-    /**
-     * Speaks TLS: {@link io.grpc.TlsChannelCredentials} with the machine's authorities or one's
-     * own, and with a certificate for mutual TLS.
-     */
-    public Builder tls(ChannelCredentials tls) {
-      this.tls = tls;
-      return this;
-    }
-
-    /** Sets the name expected in the daemon's certificate, where it is not the address's host. */
-    public Builder serverName(String serverName) {
-      this.serverName = serverName;
-      return this;
-    }
-
-    /** Sends a bearer token with each call; never in clear text to another machine. */
-    public Builder token(String token) {
-      this.token = token;
-      return this;
-    }
-
-    /** Sets the time of calls that answer once; 30 s by default. */
-    public Builder timeout(Duration timeout) {
-      this.timeout = timeout;
-      return this;
-    }
-
-    /** Sets how long a stream that lost the daemon tries to attach again; 60 s by default. */
-    public Builder patience(Duration patience) {
-      this.patience = patience;
-      return this;
-    }
-
-    /**
-     * Makes the client. It connects with its first call.
-     *
-     * @throws IllegalArgumentException the address is none, or the token would be sent in clear
-     *     text to another machine, or can't be sent
-     */
-    public ImgdClient build() {
-      String chosen = address == null || address.isEmpty() ? Address.byDefault() : address;
-      Address where = Address.parse(chosen);
-      if (token != null) {
-        if (token.isEmpty() || !token.chars().allMatch(one -> ' ' < one && one <= '~')) {
-          throw new IllegalArgumentException("a token is printable ASCII without spaces");
-        }
-        if (tls == null && !where.isHere()) {
-          throw new IllegalArgumentException(
-              "a token is not sent to " + chosen + " in clear text: speak TLS");
-        }
-      }
-      return new ImgdClient(new Connection(where, tls, serverName, token, timeout, patience));
-    }
   }
 }

@@ -120,7 +120,7 @@ public final class TransferStream implements Iterable<TransferEvent>, AutoClosea
    */
   @Override
   public void close() {
-    following.leave();
+    Connection.part(following.end());
   }
 
   /** What outlives the stream's collection: it never refers to the stream. */
@@ -135,7 +135,7 @@ public final class TransferStream implements Iterable<TransferEvent>, AutoClosea
 
     private Transfer record;
     private boolean owned;
-    private CompletableFuture<?> parting;
+    private CompletableFuture<?> parting = Connection.PARTED;
 
     Following(
         Connection connection, Transfer record, Duration interval, boolean there, boolean owned) {
@@ -201,38 +201,22 @@ public final class TransferStream implements Iterable<TransferEvent>, AutoClosea
       end();
     }
 
-    /** Begins to leave, and waits for nothing. */
-    synchronized void end() {
+    /** Whoever comes second gets the same: the client may be closed next. */
+    @Override
+    public synchronized CompletableFuture<?> end() {
       events.close();
       connection.disown(this);
-      if (!owned) {
-        return;
-      }
-      owned = false;
-      CancelTransferRequest request = CancelTransferRequest.newBuilder().setName(name).build();
-      try {
+      if (owned) {
+        owned = false;
+        CancelTransferRequest request = CancelTransferRequest.newBuilder().setName(name).build();
         parting =
             connection.call(
                 TransferServiceGrpc.getCancelTransferMethod(),
                 request,
                 Connection.PARTING,
                 answer -> answer);
-      } catch (IllegalStateException closed) {
-        // The client cancelled it when it was closed.
       }
-    }
-
-    /** Whoever comes second waits, too: the client may be closed next. */
-    @Override
-    public void leave() {
-      end();
-      CompletableFuture<?> told;
-      synchronized (this) {
-        told = parting;
-      }
-      if (told != null) {
-        Connection.part(told);
-      }
+      return parting;
     }
   }
 }
