@@ -122,6 +122,11 @@ class Parts:
             for one in self.running:
                 one.since = min(one.since + still, now)
 
+    def paused(self, part: Part, seconds: float, now: float) -> None:
+        """Notes that a stream has waited for a bound, which is neither slow nor standing still."""
+        part.since += seconds
+        self._last = now
+
     def _fresh(self, now: float) -> Part | None:
         if not self._todo:
             return None
@@ -249,7 +254,10 @@ class Ranges:
                 assert failed
                 raise failed
             return whole
-        except BaseException:
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._cancel()
+            self._wait()
             if whole:
                 whole.close()
             raise
@@ -358,8 +366,9 @@ class Ranges:
                 self._parts.came(part, got, self._clock())
                 flight.done_bytes += fresh
                 flight.moved_bytes += got
-            # Who waits for a bound is not slow.
-            part.since += flight.spend(got)
+            if pause := flight.spend(got):
+                with self._changed:
+                    self._parts.paused(part, pause, self._clock())
         # To the end of the answer, so that the connection serves the next part.
         stream.readinto(buffer)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from typing import Any, cast
 
 import pytest
 
+from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
+from imgd_server.registry import Cancellation, RangeStream
 from imgd_server.transfer import Node, RangesConfig
 from imgd_server.transfer._flight import Flight, Slots
 from imgd_server.transfer._lanes import Lane
@@ -38,6 +42,7 @@ from tests.unit.transfer.fakes import (
 MB = 1 << 20
 SIZE = 1_000_000
 PART = 100_000
+DATA = bytes(range(250)) * (SIZE // 250)
 CONFIG = RangesConfig(threshold=SIZE, part=PART, streams=4)
 HONEST = Trick()
 
@@ -204,6 +209,60 @@ def test_what_is_asked_for_again_is_bounded() -> None:
         now += 10
     assert again == 2 * 90  # of two parts and a thirty-second
     assert parts.running == [slow]
+
+
+class Standing:
+    """A stream of a part of DATA, which stands behind its first byte until it is cancelled."""
+
+    host, etag = "one.io", ""
+
+    def __init__(self, begin: int, end: int, cancellation: Cancellation) -> None:
+        self.offset, self.end, self._place = begin, end, begin
+        self.stands, self._go_on = threading.Event(), threading.Event()
+        cancellation.on_cancel(self._go_on.set)
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._place > self.offset:
+            self.stands.set()
+            assert self._go_on.wait(PATIENCE)
+            raise Error(Reason.CANCELLED, "cut off")
+        buffer[0] = DATA[self._place]
+        self._place += 1
+        return 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_nobody_writes_once_the_first_stream_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = Digest.of(DATA)
+
+    def open_part(begin: int, end: int, cancellation: Cancellation, _: str) -> RangeStream:
+        stream = Standing(begin, end, cancellation)
+        if begin == 0:
+            helper.start()
+            assert stands.wait(PATIENCE)
+        else:
+            stream.stands = stands
+        return cast(RangeStream, stream)
+
+    with LocalContentStore(tmp_path).ingest(digest, digest, len(DATA)) as ingest:
+        ranges = Ranges(Flight[Any]("layer"), len(DATA), ingest, open_part, CONFIG)
+        helper, stands = threading.Thread(target=ranges.help), threading.Event()
+        write_at = ingest.write_at
+
+        def broken(place: int, data: bytes) -> int:
+            if place == 0:
+                raise OSError(errno.EIO, "the disk is broken")
+            return write_at(place, data)
+
+        monkeypatch.setattr(ingest, "write_at", broken)
+        with pytest.raises(OSError, match="broken"):
+            ranges.run()
+        assert ranges._helpers == 0
+        helper.join(PATIENCE)
 
 
 # --- in a pull
