@@ -2,6 +2,7 @@ package dev.imgd.client;
 
 import java.time.Duration;
 import java.util.Optional;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Future;
@@ -85,21 +86,24 @@ public final class Hold implements AutoCloseable {
       }
     } else if (error == null) {
       later(every);
-    } else if (!(error instanceof FailedPreconditionException)) {
+    } else if (!(error instanceof FailedPreconditionException
+        || error instanceof CancellationException)) {
       later(every.compareTo(AGAIN) < 0 ? every : AGAIN);
     }
-    // Else it was stopped: it needs no more signs of life, and holds until it is removed.
+    // Else it was given back, or it was stopped: then it needs no more signs of life, and holds
+    // until it is removed.
   }
 
   private synchronized CompletableFuture<?> end() {
     if (parting == null) {
-      parting = release.apply(Connection.PARTING);
+      // Before it is given back: a renewal that comes later would say that it is lost.
       if (turn != null) {
         turn.cancel(false);
       }
       if (renewal != null) {
         renewal.cancel(true);
       }
+      parting = release.apply(Connection.PARTING);
       connection.disown(leaver);
     }
     return parting;
