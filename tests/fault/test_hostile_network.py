@@ -74,7 +74,7 @@ async def test_a_download_goes_on_at_the_byte_where_it_was_cut(
     registry.on(PATH, truncate(CUT))
     async with pulling(tmp_path) as puller:
         await assert_pulls(puller, registry)
-    assert offsets(registry) == ["", *(f"bytes={at}-" for at in range(CUT, SIZE, CUT))]
+    assert offsets(registry) == ["", *(f"bytes={at}-{SIZE - 1}" for at in range(CUT, SIZE, CUT))]
     assert registry.served(PATH) == SIZE
 
 
@@ -108,7 +108,7 @@ async def test_a_later_pull_goes_on_where_an_earlier_one_failed(
         outcome = await puller.pull(reference)
         await puller.assert_stored(outcome, IMAGE, reference)
         assert outcome.fetched_bytes <= SIZE - CUT + len(IMAGE.raw) + 2000
-    assert offsets(registry)[-1] == f"bytes={CUT}-"
+    assert offsets(registry)[-1] == f"bytes={CUT}-{SIZE - 1}"
     assert registry.served(PATH) == SIZE
 
 
@@ -135,7 +135,7 @@ async def test_a_wrong_answer_to_a_range_starts_the_blob_over(
     registry.on(PATH, ranged(fault))
     async with pulling(tmp_path) as puller:
         await assert_pulls(puller, registry)
-    assert offsets(registry)[:2] == ["", f"bytes={CUT}-"]
+    assert offsets(registry)[:2] == ["", f"bytes={CUT}-{SIZE - 1}"]
     assert len(offsets(registry)) <= 3
 
 
@@ -155,7 +155,7 @@ async def test_a_blob_that_changed_meanwhile_is_never_mixed(
     registry.on(PATH, both(replaced(noise(SIZE, 8)), truncate(CUT)), times=1)
     async with pulling(tmp_path) as puller:
         await assert_pulls(puller, registry)
-    assert offsets(registry) == ["", f"bytes={CUT}-", ""]
+    assert offsets(registry) == ["", f"bytes={CUT}-{SIZE - 1}", ""]
 
 
 async def test_another_blob_is_thrown_away_and_asked_for_once_more(

@@ -260,4 +260,4 @@ def prove_resumed(moment: Moment, before: Stored) -> None:
     for digest, wanted in first.items():
         assert digest not in before.blobs
         offset = before.partials.get(digest, 0)
-        assert wanted == (f"bytes={offset}-" if offset else "")
+        assert wanted.rpartition("-")[0] == (f"bytes={offset}" if offset else "")

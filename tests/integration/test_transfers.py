@@ -158,7 +158,7 @@ def test_leaving_a_pull_cancels_it_resumably_and_hurts_nobody(
     ranges = [one.headers.get("range", "") for one in registry.matching(f"GET .*/blobs/{layer}")]
     assert ranges[0] == ""
     assert len(ranges) == 2
-    offset = int(ranges[1].removeprefix("bytes=").removesuffix("-"))
+    offset = int(ranges[1].removeprefix("bytes=").partition("-")[0])
     assert offset >= MEBIBYTE
     assert last.finished.transfer.outcome.fetched_bytes == 3 * MEBIBYTE - offset
 

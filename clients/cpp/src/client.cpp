@@ -99,7 +99,7 @@ std::shared_ptr<grpc::Channel> connect(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   // A daemon that comes back is found soon; gRPC's own are 1 s, 20 s and 120 s.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   // The daemon is on this machine or beside it, never behind the way to the web.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -64,10 +64,11 @@ OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_time_ms", 300_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    # A daemon that comes back is found soon; gRPC's own are 1 s, 20 s and 120 s.
+    # A daemon that comes back is found soon; gRPC's own are 1 s and 120 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # So long a daemon may take to greet, on a busy machine; one that is not there refuses at once.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     # The daemon is on this machine or beside it, never behind the way to the web.
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),

@@ -100,9 +100,9 @@ def open_stream(
     Raises SIZE_MISMATCH, REGISTRY_PROTOCOL, and what `ask` raises.
     """
     end = target.size if end is None else end
-    last = end - 1 if end < target.size else ""
     whole = offset == 0 and end == target.size
-    headers = {"Accept": "*/*", **({} if whole else {"Range": f"bytes={offset}-{last}"})}
+    # With its end: go-containerregistry's registry understands no other range.
+    headers = {"Accept": "*/*", **({} if whole else {"Range": f"bytes={offset}-{end - 1}"})}
     response = ask(headers)
     try:
         begins = blob_offset(response, offset, end, target.size)

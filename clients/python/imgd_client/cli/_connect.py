@@ -36,6 +36,8 @@ def connect(timeout: float | None = None) -> Iterator[Client]:
 def _unreachable(address: str, cause: str) -> str:
     if "Permission denied" in cause:
         return f"no permission to connect to {address}: use an account that may open that socket"
+    if "failed to connect" not in cause.lower():
+        return f"lost the daemon at {address}: {cause}"
     return (
         f"can't reach the daemon at {address}: start it with `imgd serve --listen {address}`, "
         "or name another with --address or IMGD_ADDRESS"

@@ -277,7 +277,7 @@ class TestFollowing:
 
         assert done.status == 1
         assert done.told.count("\n") == 1
-        words = "can't reach the daemon" if not gone.details else "shutting down (SHUTTING_DOWN)"
+        words = "lost the daemon at" if not gone.details else "shutting down (SHUTTING_DOWN)"
         assert words in done.told
         # It is still this caller's; a daemon that can hear it stops it.
         assert len(daemon.requests("CancelTransfer")) == 1

@@ -498,7 +498,7 @@ class TestEvents:
 
         assert done.printed == "2\n4\n"
         assert done.status == 1
-        assert done.told.startswith("imgctl: can't reach the daemon at ")
+        assert done.told.startswith("imgctl: lost the daemon at ")
         cursors = [one.after_cursor for one in daemon.requests("WatchEvents")]
         assert cursors[:3] == [0, 2, 4]
 
