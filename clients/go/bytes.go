@@ -8,7 +8,6 @@ import (
 	imgdv1 "imgd.dev/go/imgd/v1"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 )
 
 // A message stays below 1 MiB with its framing.
@@ -41,7 +40,7 @@ func (c *Client) LoadImages(
 	if err != nil {
 		return nil, wrap(err)
 	}
-	first := proto.CloneOf(request)
+	first := clone(request)
 	return send(stream, archive, func(data []byte) *imgdv1.LoadImagesRequest {
 		message := first
 		first = &imgdv1.LoadImagesRequest{}
@@ -60,7 +59,7 @@ func (c *Client) ImportImage(
 	if err != nil {
 		return nil, wrap(err)
 	}
-	first := proto.CloneOf(request)
+	first := clone(request)
 	response, err := send(stream, archive, func(data []byte) *imgdv1.ImportImageRequest {
 		message := first
 		first = &imgdv1.ImportImageRequest{}
@@ -76,14 +75,14 @@ func send[Request, Response any](
 	stream grpc.ClientStreamingClient[Request, Response], archive io.Reader, message func([]byte) *Request,
 ) (*Response, error) {
 	for buffer, first := make([]byte, chunk), true; ; first = false {
-		count, failure := io.ReadFull(archive, buffer)
+		count, failure := fill(buffer, archive)
 		if count > 0 || first {
 			// gRPC has encoded it when Send returns. The daemon may have answered already: the answer says why.
 			if err := stream.Send(message(buffer[:count])); err != nil {
 				break
 			}
 		}
-		if failure == io.EOF || failure == io.ErrUnexpectedEOF {
+		if failure == io.EOF {
 			break
 		}
 		if failure != nil {
@@ -92,6 +91,17 @@ func send[Request, Response any](
 	}
 	response, err := stream.CloseAndRecv()
 	return response, wrap(err)
+}
+
+// fill reads until the buffer is full, or the reader has no more. It is not [io.ReadFull], which makes one of two
+// ends: a reader says [io.ErrUnexpectedEOF] itself where what it unpacks or downloads is cut short.
+func fill(buffer []byte, from io.Reader) (count int, err error) {
+	for count < len(buffer) && err == nil {
+		var more int
+		more, err = from.Read(buffer[count:])
+		count += more
+	}
+	return count, err
 }
 
 // dataMessage is a message of a stream of bytes.

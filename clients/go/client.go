@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -235,6 +236,17 @@ func (c *Client) part(ctx context.Context, do func(context.Context) error) error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
 	defer cancel()
 	return do(ctx)
+}
+
+// clone is a request that may be written to: the caller's own may be sent again. Nil asks for nothing special.
+func clone[Message any, Request interface {
+	*Message
+	proto.Message
+}](request Request) Request {
+	if request == nil {
+		return new(Message)
+	}
+	return proto.CloneOf(request)
 }
 
 // requestID makes a call safe to be sent twice.

@@ -3,10 +3,12 @@ package imgd_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	imgd "imgd.dev/go"
@@ -131,6 +133,34 @@ func TestEachPullHasARequestIDOfItsOwn(t *testing.T) {
 	first, second := requests[0].GetRequestId(), requests[1].GetRequestId()
 	if first == "" || first == second || requests[2].GetRequestId() != "mine" {
 		t.Errorf("request IDs %q, %q, %q", first, second, requests[2].GetRequestId())
+	}
+}
+
+func TestARequestMayBeStartedAgain(t *testing.T) {
+	daemon := scripted.Start(t, scripted.Snapshot(1))
+	client := connect(t, daemon)
+	request := &imgdv1.StartTransferRequest{}
+	for range 2 {
+		if _, err := client.Start(context.Background(), request, false, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests := daemon.Requests()
+	if request.GetRequestId() != "" || requests[0].GetRequestId() == requests[1].GetRequestId() {
+		t.Errorf("request IDs %q, %q", requests[0].GetRequestId(), requests[1].GetRequestId())
+	}
+}
+
+func TestAnArchiveThatIsCutShortIsNotLoaded(t *testing.T) {
+	client := connect(t, scripted.Start(t))
+	cut := io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrUnexpectedEOF))
+	found, err := client.LoadImages(context.Background(), nil, cut)
+	if err != io.ErrUnexpectedEOF {
+		t.Error(found, err)
+	}
+	whole := iotest.DataErrReader(iotest.OneByteReader(strings.NewReader("abc")))
+	if found, err = client.LoadImages(context.Background(), nil, whole); len(found.GetImages()) != 3 {
+		t.Error(found, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	imgdv1 "imgd.dev/go/imgd/v1"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -28,7 +27,7 @@ func (c *Client) WatchEvents(ctx context.Context, request *imgdv1.WatchEventsReq
 	found.stream = attached[*imgdv1.WatchEventsResponse]{
 		ctx: ctx, endsWell: true, wait: patience{limit: c.patience},
 		attach: func(ctx context.Context) (receiver[*imgdv1.WatchEventsResponse], error) {
-			wanted := proto.CloneOf(request)
+			wanted := clone(request)
 			if found.cursor >= 0 {
 				wanted.AfterCursor, wanted.Since = found.cursor, nil
 			}

@@ -9,7 +9,6 @@ import (
 	imgdv1 "imgd.dev/go/imgd/v1"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -71,7 +70,7 @@ func (h *Hold) leave() error {
 // HoldLease takes a lease for as long as a piece of code needs images; its time, a minute if nothing is said,
 // is what remains of it when the program is killed.
 func (c *Client) HoldLease(ctx context.Context, request *imgdv1.CreateLeaseRequest) (*Hold, error) {
-	request = proto.CloneOf(request)
+	request = clone(request)
 	if request.GetTtl() == nil {
 		request.Ttl = durationpb.New(heldFor)
 	}
@@ -95,7 +94,7 @@ func (c *Client) HoldLease(ctx context.Context, request *imgdv1.CreateLeaseReque
 // HoldContainer registers a running container, and removes it when it is closed. When the program is killed it
 // counts as exited after three heartbeats, and still holds its image; a lease ends by itself.
 func (c *Client) HoldContainer(ctx context.Context, request *imgdv1.CreateContainerRequest) (*Hold, error) {
-	request = proto.CloneOf(request)
+	request = clone(request)
 	if request.GetHeartbeatInterval() == nil {
 		request.HeartbeatInterval = durationpb.New(beat)
 	}
@@ -161,7 +160,7 @@ func (h *Hold) keep(ctx context.Context, every time.Duration, renew func(context
 
 // CreateLease takes a lease. It holds until its time is over: an hour if nothing is said.
 func (c *Client) CreateLease(ctx context.Context, request *imgdv1.CreateLeaseRequest) (*imgdv1.Lease, error) {
-	request = proto.CloneOf(request)
+	request = clone(request)
 	if request.GetRequestId() == "" {
 		request.RequestId = requestID()
 	}
@@ -188,7 +187,7 @@ func (c *Client) Leases(ctx context.Context) iter.Seq2[*imgdv1.Lease, error] {
 func (c *Client) CreateContainer(
 	ctx context.Context, request *imgdv1.CreateContainerRequest,
 ) (*imgdv1.CreateContainerResponse, error) {
-	request = proto.CloneOf(request)
+	request = clone(request)
 	if request.GetRequestId() == "" {
 		request.RequestId = requestID()
 	}
@@ -211,7 +210,7 @@ func (c *Client) Containers(
 	ctx context.Context, request *imgdv1.ListContainersRequest,
 ) iter.Seq2[*imgdv1.Container, error] {
 	return pages(func(token string) ([]*imgdv1.Container, string, error) {
-		request := proto.CloneOf(request)
+		request := clone(request)
 		request.PageToken = token
 		page, err := call(ctx, c, c.containers.ListContainers, request)
 		return page.GetContainers(), page.GetNextPageToken(), err

@@ -5,8 +5,6 @@ import (
 	"iter"
 
 	imgdv1 "imgd.dev/go/imgd/v1"
-
-	"google.golang.org/protobuf/proto"
 )
 
 // Images lists images, newest first, page by page as they are asked for. Filters are key=value; an image is
@@ -20,7 +18,7 @@ func (c *Client) ListImages(
 	ctx context.Context, request *imgdv1.ListImagesRequest,
 ) iter.Seq2[*imgdv1.Image, error] {
 	return pages(func(token string) ([]*imgdv1.Image, string, error) {
-		request := proto.CloneOf(request)
+		request := clone(request)
 		request.PageToken = token
 		page, err := call(ctx, c, c.images.ListImages, request)
 		return page.GetImages(), page.GetNextPageToken(), err
@@ -94,7 +92,7 @@ func (c *Client) Files(
 	ctx context.Context, request *imgdv1.ListFilesRequest,
 ) iter.Seq2[*imgdv1.FileInfo, error] {
 	return pages(func(token string) ([]*imgdv1.FileInfo, string, error) {
-		request := proto.CloneOf(request)
+		request := clone(request)
 		request.PageToken = token
 		page, err := call(ctx, c, c.files.ListFiles, request)
 		return page.GetFiles(), page.GetNextPageToken(), err
@@ -117,7 +115,7 @@ func (c *Client) RemoteTags(
 	ctx context.Context, request *imgdv1.ListTagsRequest,
 ) iter.Seq2[string, error] {
 	return pages(func(token string) ([]string, string, error) {
-		request := proto.CloneOf(request)
+		request := clone(request)
 		request.PageToken = token
 		page, err := call(ctx, c, c.registries.ListTags, request)
 		return page.GetTags(), page.GetNextPageToken(), err

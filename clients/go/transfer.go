@@ -122,6 +122,7 @@ func selection(platforms []string, all bool) *imgdv1.PlatformSelection {
 func (c *Client) Start(
 	ctx context.Context, request *imgdv1.StartTransferRequest, detach bool, minInterval time.Duration,
 ) (*Transfer, error) {
+	request = clone(request)
 	if request.GetRequestId() == "" {
 		request.RequestId = requestID()
 	}

@@ -3,6 +3,7 @@ package scripted
 
 import (
 	"context"
+	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -19,11 +20,12 @@ import (
 // Net is for what never comes, far above what anything here takes.
 const Net = time.Minute
 
-// Daemon answers transfers, leases and lists of images.
+// Daemon answers transfers, leases, lists of images and archives.
 type Daemon struct {
 	imgdv1.UnimplementedTransferServiceServer
 	imgdv1.UnimplementedLeaseServiceServer
 	imgdv1.UnimplementedImageServiceServer
+	imgdv1.UnimplementedArchiveServiceServer
 
 	// Address is where it listens.
 	Address string
@@ -59,6 +61,7 @@ func Start(t *testing.T, events ...*imgdv1.TransferEvent) *Daemon {
 	imgdv1.RegisterTransferServiceServer(server, daemon)
 	imgdv1.RegisterLeaseServiceServer(server, daemon)
 	imgdv1.RegisterImageServiceServer(server, daemon)
+	imgdv1.RegisterArchiveServiceServer(server, daemon)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -140,6 +143,25 @@ func (d *Daemon) ListImages(
 ) (*imgdv1.ListImagesResponse, error) {
 	image := &imgdv1.Image{Name: "images/a", Tags: []string{"docker.io/library/redis:7"}}
 	return &imgdv1.ListImagesResponse{Images: []*imgdv1.Image{image}}, nil
+}
+
+// LoadImages reads an archive to its end, and finds as many images in it as it has bytes.
+func (d *Daemon) LoadImages(
+	stream grpc.ClientStreamingServer[imgdv1.LoadImagesRequest, imgdv1.LoadImagesResponse],
+) error {
+	response := &imgdv1.LoadImagesResponse{}
+	for {
+		request, err := stream.Recv()
+		if err == io.EOF {
+			return stream.SendAndClose(response)
+		}
+		if err != nil {
+			return err
+		}
+		for range request.GetData() {
+			response.Images = append(response.Images, &imgdv1.Image{})
+		}
+	}
 }
 
 // Snapshot is the first event of a watch.
