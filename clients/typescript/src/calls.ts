@@ -179,7 +179,8 @@ export class Calls {
     options: CallOptions = {},
   ): Promise<MessageShape<O>> {
     let over = false;
-    let drained = (): void => undefined;
+    // What is waited for: room for the next message, or the next message. The end of the call ends it.
+    let wake = (): void => undefined;
     let call: ClientWritableStream<MessageShape<I>> | undefined;
     const answer = this.answer<MessageShape<O>>({ timeout: 0, ...options }, (grpc, done) => {
       const begun = this.client.makeClientStreamRequest<MessageShape<I>, MessageShape<O>>(
@@ -190,30 +191,39 @@ export class Calls {
         grpc,
         (error, response) => {
           over = true;
-          drained();
+          wake();
           done(error, response);
         },
       );
       // The answer says why.
-      begun.on("error", () => undefined).on("drain", () => drained());
+      begun.on("error", () => undefined).on("drain", () => wake());
       return (call = begun);
     });
     // It is awaited below; until then nobody is to be told that nobody listens.
     answer.catch(() => undefined);
+    const source = requests[Symbol.asyncIterator]();
     try {
-      for await (const request of requests) {
-        if (over || !call) break;
-        if (!call.write(create(method.input, request))) {
-          await new Promise<void>((resolve) => {
-            drained = resolve;
-            if (over) resolve();
-          });
-        }
+      while (!over && call) {
+        const next = await new Promise<IteratorResult<MessageInitShape<I>> | undefined>(
+          (resolve, reject) => {
+            wake = () => over && resolve(undefined);
+            source.next().then(resolve, reject);
+          },
+        );
+        if (!next || next.done) break;
+        if (over || call.write(create(method.input, next.value))) continue;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (over) resolve();
+        });
       }
       call?.end();
     } catch (error) {
       call?.cancel();
       throw error;
+    } finally {
+      // Nobody waits for a source that has not come with its next piece.
+      source.return?.()?.catch(() => undefined);
     }
     return answer;
   }

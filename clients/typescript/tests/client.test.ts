@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { get } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { relay } from "../examples/relay.js";
@@ -105,6 +105,23 @@ test("a hold is given back at the end of its block, and says when it was lost", 
   const lost = await client.leases.hold(["redis:7"], { leaseId: "y", ttl: 1 });
   while (!lost.lost) await new Promise((resolve) => setTimeout(resolve, 5));
   await assert.rejects(lost.close(), imgd.NotFoundError);
+});
+
+test("an answer, or a signal, does not wait for an archive that does not come", NET, async (t) => {
+  const never = (): ReadableStream<Uint8Array> => new ReadableStream();
+  const client = (await Daemon.start(t)).client(t);
+  await assert.rejects(client.archives.load(never()), imgd.UnimplementedError);
+  // Nobody answers at all.
+  const silent = createServer().listen(0, "127.0.0.1");
+  t.after(() => silent.close());
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const deaf = new imgd.Client({ address: `127.0.0.1:${port}` });
+  t.after(() => deaf.close());
+  const aborter = new AbortController();
+  const loading = deaf.archives.load(never(), {}, { signal: aborter.signal });
+  aborter.abort();
+  await assert.rejects(loading, imgd.CancelledError);
 });
 
 test("what can not be right is said before any call", () => {
