@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench import (
     archives,
+    clients,
     collect,
     listing,
     peers,
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, Place] = {
     **listing.SCENARIOS,
     **tagging.SCENARIOS,
     **collect.SCENARIOS,
+    **clients.SCENARIOS,
 }
 
 

@@ -1,6 +1,7 @@
 """Stores of many images of five tags each, for lists: imgd's and containerd's.
 
-`python -m bench.fill imgd METADATA_FILE COUNT` writes the store that a daemon then opens;
+`python -m bench.fill imgd METADATA_FILE COUNT [EVENTS]` writes the store that a daemon then opens,
+with so many events in its history;
 `python -m bench.fill containerd SOCKET NAMESPACE COUNT` asks a containerd, whose records have one
 name each, for five times as many. Contents are not there: lists don't look at them.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from bench.wire import descriptor, field
 from imgd_server.images import new_uid
 from imgd_server.metadata import (
     BlobRef,
+    EventRecord,
     ImageRecord,
     Name,
     PlatformRecord,
@@ -39,7 +42,7 @@ def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-async def fill_imgd(path: Path, count: int) -> None:
+async def fill_imgd(path: Path, count: int, events: int = 0) -> None:
     """Writes imgd's store."""
     store = await SqliteMetadataStore.open(path)
     for start in range(0, count, _BATCH):
@@ -50,6 +53,14 @@ async def fill_imgd(path: Path, count: int) -> None:
                 _put(session, number)
 
         await store.write(put)
+
+    def happen(session: WriteSession) -> None:
+        for number in range(events):
+            name = names(number % count)[0]
+            session.add_event(EventRecord("IMAGE", "tag", name, now, {"name": name}))
+
+    now = time.time_ns() // 1000
+    await store.write(happen)
     await store.close()
 
 
@@ -103,6 +114,6 @@ async def fill_containerd(socket: str, namespace: str, count: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "imgd":
-        asyncio.run(fill_imgd(Path(sys.argv[2]), int(sys.argv[3])))
+        asyncio.run(fill_imgd(Path(sys.argv[2]), *map(int, sys.argv[3:])))
     else:
         asyncio.run(fill_containerd(sys.argv[2], sys.argv[3], int(sys.argv[4])))
