@@ -25,6 +25,7 @@ async fn main() -> Result<(), imgd_client::Error> {
         }
         Err(error) if error.kind() == ErrorKind::TransferFailed => {
             eprintln!("{}: {}", error.reason(), error.message());
+            std::process::exit(1);
         }
         Err(error) => return Err(error),
     }
