@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import (
     AsyncGenerator,
@@ -59,6 +60,11 @@ def _pieces(source: Source) -> Iterator[bytes]:
 async def _async_pieces(
     source: Source | AsyncIterable[bytes],
 ) -> AsyncGenerator[bytes, None]:
+    if hasattr(source, "read"):
+        # A file may be slow, or a pipe: whoever waits for it must not keep the loop from all else.
+        while data := await asyncio.to_thread(source.read, _CHUNK):
+            yield data
+        return
     if not isinstance(source, AsyncIterable):
         for piece in _pieces(source):
             yield piece
@@ -207,7 +213,8 @@ class Archives:
 
 
 class AsyncArchives:
-    """See `Archives`. What is read may also be chunks that come asynchronously."""
+    """See `Archives`. What is read may also be chunks that come asynchronously. Files are read in
+    threads; chunks of an ordinary iterator are taken in the loop."""
 
     def __init__(self, calls: AsyncCalls) -> None:
         self._calls = calls

@@ -42,6 +42,7 @@ _HEADER = {
 }
 _COLUMNS = ("ID", "Kind", "Image", "State", "CreatedSince", "Took", "Moved")
 _UNDER_WAY = (transfer_pb2.TRANSFER_STATE_PENDING, transfer_pb2.TRANSFER_STATE_RUNNING)
+_INTERRUPTED = errors_pb2.ERROR_REASON_INTERRUPTED
 _RUNNING = TransferName(*_UNDER_WAY)
 _ENDED = TransferName(*(number for number in _WORDS if number not in _UNDER_WAY))
 
@@ -79,6 +80,8 @@ class _Row(NamedTuple):
         one, now = self.transfer, self.now
         end = one.end_time.seconds if one.HasField("end_time") else now
         moved = one.outcome.fetched_bytes + one.outcome.uploaded_bytes
+        # Of one whose daemon was killed nobody knows.
+        known = moved or (one.HasField("outcome") and one.outcome.failure.reason != _INTERRUPTED)
         started = one.HasField("start_time")
         return {
             "ID": one.name.removeprefix("transfers/"),
@@ -88,7 +91,7 @@ class _Row(NamedTuple):
             "CreatedSince": f"{human_duration(now - one.create_time.seconds)} ago",
             "CreatedAt": go_time(one.create_time.seconds),
             "Took": human_duration(end - one.start_time.seconds) if started else "",
-            "Moved": human_size(moved, 3) if one.HasField("outcome") else "",
+            "Moved": human_size(moved, 3) if known else "",
         }
 
     def cells(self) -> list[str]:

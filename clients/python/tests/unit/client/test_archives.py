@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import threading
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
@@ -55,3 +57,17 @@ async def test_a_refusal_before_all_is_sent_is_told_as_one(
         with pytest.raises(InvalidArgument, match="no archive"):
             await getattr(client.archives, method)(source())
     assert call.sent == wanted
+
+
+async def test_a_file_is_not_read_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert threading.get_ident() != loop
+            return super().read(size)
+
+    loop, call = threading.get_ident(), _Refused(3)
+    async with AsyncClient("unix:/nowhere.sock") as client:
+        monkeypatch.setattr(client.archives._stub, "LoadImages", lambda: call)
+        with pytest.raises(InvalidArgument, match="no archive"):
+            await client.archives.load(File(b"x" * (2 << 20)))
+    assert call.sent == 3
