@@ -634,10 +634,13 @@ class TestFailing:
             last = json_format.Parse(rest.splitlines()[-1], transfer_pb2.TransferEvent())
             assert last.finished.transfer.state == transfer_pb2.TRANSFER_STATE_INTERRUPTED
             assert process.returncode == 1
-            assert re.fullmatch(r"imgctl: .*\n", told)
+            name = last.finished.transfer.name
+            assert re.fullmatch(rf"imgctl: .* while {name} ran; resume it .*\n", told)
+            row = second.imgctl("transfers", "--format", "{{.State}} {{.Moved}}").stdout
+            assert row == "interrupted \n"
 
             front.open()
-            resumed = second.imgctl("resume", last.finished.transfer.name)
+            resumed = second.imgctl("resume", name)
             assert resumed.stdout.splitlines()[-1] == f"{front.address}/samples/python:latest"
 
 

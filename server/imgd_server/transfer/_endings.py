@@ -51,7 +51,7 @@ def interrupted(record: TransferRecord, retention: float, sequence: int = 0) -> 
     """The record of a run that the daemon's end interrupted; `sequence` is the least of its end."""
     failure = Error(
         Reason.INTERRUPTED,
-        "the daemon stopped while the transfer ran; resume it to go on where it was",
+        f"the daemon stopped while transfers/{record.uid} ran; resume it to go on where it was",
         origin=Origin.DAEMON,
     )
     outcome = Outcome.from_json(record.outcome) if record.outcome else Outcome()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from imgd.v1 import transfer_pb2
+from imgd.v1 import errors_pb2, transfer_pb2
 
 from ._arguments import change_each
 from ._command import Command, Group, command
