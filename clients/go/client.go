@@ -106,6 +106,10 @@ type Client struct {
 	timeout  time.Duration
 	patience time.Duration
 
+	// Over when the client is closed.
+	closing context.Context
+	end     context.CancelFunc
+
 	mutex sync.Mutex
 	// What ends with the client: transfers that are their caller's own, and holds.
 	owned map[leaver]struct{}
@@ -171,7 +175,9 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, usage("%v", err)
 	}
+	closing, end := context.WithCancel(context.Background())
 	return &Client{
+		closing: closing, end: end,
 		conn: conn, timeout: chosen.timeout, patience: chosen.patience, owned: map[leaver]struct{}{},
 		images:     imgdv1.NewImageServiceClient(conn),
 		containers: imgdv1.NewContainerServiceClient(conn),
@@ -212,7 +218,16 @@ func (c *Client) Close() error {
 	for _, one := range left {
 		_ = one.leave()
 	}
+	c.end()
 	return c.conn.Close()
+}
+
+// within is a context that also ends with the client: what attaches again would take its end for a lost connection.
+func (c *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.closing, cancel)
+	context.AfterFunc(ctx, func() { stop() })
+	return ctx, cancel
 }
 
 // call makes a call that answers once, within the client's timeout where the context has no deadline.

@@ -123,6 +123,23 @@ func TestLeavingAWatchCancelsNothing(t *testing.T) {
 	}
 }
 
+func TestClosingTheClientEndsWatches(t *testing.T) {
+	client := connect(t, scripted.Start(t, scripted.Snapshot(1)))
+	begun := time.Now()
+	watch := client.Watch(context.Background(), "transfers/a", 0)
+	for event, err := range watch.Events() {
+		if event != nil {
+			_ = client.Close()
+		} else if !errors.Is(err, imgd.ErrCancelled) {
+			t.Error(err)
+		}
+	}
+	// It would try to attach again for that long.
+	if time.Since(begun) > scripted.Net {
+		t.Error("the watch went on")
+	}
+}
+
 func TestEachPullHasARequestIDOfItsOwn(t *testing.T) {
 	daemon := scripted.Start(t, scripted.Snapshot(1))
 	client := connect(t, daemon)

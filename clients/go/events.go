@@ -23,7 +23,7 @@ type Events struct {
 // when it returns, and attaches again behind the last event when the daemon was away.
 func (c *Client) WatchEvents(ctx context.Context, request *imgdv1.WatchEventsRequest) (*Events, error) {
 	found := &Events{cursor: -1, seen: request.GetAfterCursor()}
-	ctx, found.cancel = context.WithCancel(ctx)
+	ctx, found.cancel = c.within(ctx)
 	found.stream = attached[*imgdv1.WatchEventsResponse]{
 		ctx: ctx, endsWell: true, wait: patience{limit: c.patience},
 		attach: func(ctx context.Context) (receiver[*imgdv1.WatchEventsResponse], error) {

@@ -149,7 +149,7 @@ func (c *Client) Watch(ctx context.Context, name string, minInterval time.Durati
 
 func (c *Client) follow(ctx context.Context, name string, minInterval time.Duration, there bool) *Transfer {
 	found := &Transfer{client: c, name: name}
-	found.ctx, found.cancel = context.WithCancel(ctx)
+	found.ctx, found.cancel = c.within(ctx)
 	request := &imgdv1.WatchTransferRequest{Name: name}
 	if minInterval > 0 {
 		request.MinInterval = durationpb.New(minInterval)
