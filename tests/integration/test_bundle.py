@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,34 @@ def test_bundles_stay_where_they_may_be(
     with Client(daemon.address) as client:
         assert [*client.containers.list()] == []
         client.images.remove(f"{registry.host}/app:1")  # nothing holds it any more
+
+
+def test_a_place_that_is_taken_is_left_as_it_is(
+    daemon: Daemon, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    """Of many who want one place one has it; the others' refusals, and what they leave to be
+    removed, touch nothing there, nor a folder that was never a bundle's."""
+    image, place, own = f"{registry.host}/app:1", tmp_path / "pods" / "x", tmp_path / "pods" / "own"
+    (own / "rootfs").mkdir(parents=True)
+    (own / "config.json").write_text("mine")
+
+    def create(path: Path) -> str:
+        with Client(daemon.address) as client:
+            try:
+                return client.containers.create_bundle(
+                    image, BundleSpec(path=str(path))
+                ).bundle_path
+            except InvalidArgument as error:
+                return str(error.field_violations[0].field)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(create, [place] * 4)) == [str(place), *["bundle.path"] * 3]
+    assert create(place) == create(own) == "bundle.path"
+    assert (own / "config.json").read_text() == "mine"
+    assert (own / "rootfs").is_dir()
+    assert (place / "config.json").is_file()
+    assert (place / "rootfs" / "etc").is_dir()
+    assert len([*(daemon.root / "containers").iterdir()]) == 1
 
 
 def test_a_hostile_image_shows_no_file_of_the_host(

@@ -17,6 +17,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ class RootfsStore:
         self._root, self._snapshots = root, snapshots
         self._places = Places(allowed)
         self._busy: set[str] = set()
+        self._claiming = threading.Lock()
 
     # --- making
 
@@ -121,13 +123,14 @@ class RootfsStore:
         chains = tuple(str(one.chain_id) for one in snapshots)
         place = bundle.path if bundle else ""
         if place:
-            self._places.check(place, *_BUNDLE)
-            (folder / "record.json").write_text(json.dumps({"bundle": place}))
+            self._claim(folder, place)
         elif bundle:
             place = str(folder / "bundle")
             (folder / "bundle").mkdir(mode=0o700)
         overlay = None
         if self._snapshots.kind == "overlay":
+            if bundle and not bundle.path:
+                (folder / "bundle" / "rootfs").mkdir(mode=0o755)
             overlay = _writable(folder, snapshots)
             options = overlay.options()
             mount = {"fs_type": "overlay", "source": "overlay", "options": options}
@@ -148,6 +151,20 @@ class RootfsStore:
     def release(self, key: str) -> None:
         """Says that a container's record has it."""
         self._busy.discard(key)
+
+    def _claim(self, folder: Path, bundle: str) -> None:
+        """Takes an empty folder for a bundle, and notes it. What another has is not empty, and is
+        not noted, for `remove` would take it away; and no two find the same empty.
+
+        Raises FIELD_INVALID, OSError.
+        """
+        with self._claiming, self._places.opened(bundle, *_BUNDLE, create=True) as place:
+            (folder / "record.json").write_text(json.dumps({"bundle": bundle}))
+            if self._snapshots.kind == "overlay":
+                os.mkdir("rootfs", 0o755, dir_fd=place)
+            else:
+                # runc takes no link for a root, so it is told where the tree is.
+                os.symlink(folder / "tree", "rootfs", dir_fd=place)
 
     def _copied(
         self,
@@ -175,15 +192,12 @@ class RootfsStore:
         check: Callable[[], None],
     ) -> None:
         root = "rootfs"
-        with self._opened_place(made, create=True) as place:
+        with self._opened_place(made) as place:
             if overlay is not None:
-                os.mkdir("rootfs", 0o755, dir_fd=place)
                 with _opened_in(place, "rootfs") as target:
                     mount_overlay(target, overlay, self._snapshots.layers)
             elif wanted.path:
-                # runc takes no link for a root, so it is told where the tree is.
                 root = made.mounts[0]["source"]
-                os.symlink(root, "rootfs", dir_fd=place)
             tree = _opened(Path(root)) if os.path.isabs(root) else _opened_in(place, root)  # noqa: PTH117
             with tree as directory:
                 user = find_user(directory, wanted.user or image.text("User"))
@@ -218,7 +232,7 @@ class RootfsStore:
     # --- bundles elsewhere
 
     @contextlib.contextmanager
-    def _opened_place(self, rootfs: Rootfs, *, create: bool = False) -> Iterator[int]:
+    def _opened_place(self, rootfs: Rootfs) -> Iterator[int]:
         """A bundle's folder, gone to step by step from where the operator allows it: no link that
         a caller has made is followed."""
         folder = self._root / rootfs.key
@@ -226,7 +240,7 @@ class RootfsStore:
             with _opened(folder / "bundle") as place:
                 yield place
             return
-        with self._places.opened(rootfs.bundle, *_BUNDLE, create=create) as place:
+        with self._places.opened(rootfs.bundle, *_BUNDLE) as place:
             yield place
 
     # --- removing
