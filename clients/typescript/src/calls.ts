@@ -113,6 +113,9 @@ export class Calls {
   readonly patience: number;
   private readonly client: Client;
   private readonly metadata = new Metadata();
+  // How to end each stream that is open: the end of gRPC's connection waits for them.
+  private readonly streams = new Set<() => void>();
+  private closed = false;
 
   constructor(address: string, options: ClientOptions) {
     const where = target(address);
@@ -234,7 +237,7 @@ export class Calls {
     request: MessageInitShape<I>,
     signal?: AbortSignal,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
-    throwIfAborted(signal);
+    this.check(signal);
     const stream = this.client.makeServerStreamRequest(
       path(method),
       encoder(method.input),
@@ -244,6 +247,7 @@ export class Calls {
     ) as ClientReadableStream<MessageShape<O>>;
     const cancel = (): void => stream.cancel();
     signal?.addEventListener("abort", cancel, { once: true });
+    this.streams.add(cancel);
     try {
       for await (const message of stream) yield message as MessageShape<O>;
     } catch (error) {
@@ -251,6 +255,7 @@ export class Calls {
       throw typed(error);
     } finally {
       signal?.removeEventListener("abort", cancel);
+      this.streams.delete(cancel);
       stream.on("error", () => undefined);
       stream.cancel();
     }
@@ -258,7 +263,14 @@ export class Calls {
 
   /** Ends the connection, and with it every call. */
   close(): void {
+    this.closed = true;
+    for (const cancel of this.streams) cancel();
     this.client.close();
+  }
+
+  private check(signal: AbortSignal | undefined): void {
+    if (this.closed) throw new UsageError("this client is closed: make another");
+    throwIfAborted(signal);
   }
 
   private answer<T>(
@@ -269,7 +281,7 @@ export class Calls {
     ) => { cancel(): void },
   ): Promise<T> {
     const { signal, timeout = this.timeout } = options;
-    throwIfAborted(signal);
+    this.check(signal);
     return new Promise<T>((resolve, reject) => {
       const grpc: GrpcOptions = timeout > 0 ? { deadline: Date.now() + timeout } : {};
       const cancel = (): void => call.cancel();

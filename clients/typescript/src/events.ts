@@ -21,9 +21,16 @@ export class EventStream implements AsyncIterable<StoreEvent>, AsyncDisposable {
   private position = -1n;
   private seen: bigint;
 
-  private constructor(calls: Calls, request: WatchEventsRequest, signal: AbortSignal | undefined) {
+  private constructor(
+    calls: Calls,
+    request: WatchEventsRequest,
+    private readonly open: Set<AsyncDisposable>,
+    signal: AbortSignal | undefined,
+  ) {
     this.seen = request.afterCursor;
-    signal?.addEventListener("abort", () => this.aborter.abort(), { once: true });
+    open.add(this);
+    const over = { once: true, signal: this.aborter.signal };
+    signal?.addEventListener("abort", () => this.aborter.abort(), over);
     if (signal?.aborted) this.aborter.abort();
     this.answers = attached(
       {
@@ -41,9 +48,10 @@ export class EventStream implements AsyncIterable<StoreEvent>, AsyncDisposable {
   static async open(
     calls: Calls,
     request: MessageInitShape<typeof WatchEventsRequestSchema>,
+    open: Set<AsyncDisposable>,
     signal?: AbortSignal,
   ): Promise<EventStream> {
-    const found = new EventStream(calls, create(WatchEventsRequestSchema, request), signal);
+    const found = new EventStream(calls, create(WatchEventsRequestSchema, request), open, signal);
     // The first message comes at once, and says where the history stands.
     await found.receive();
     return found;
@@ -75,7 +83,7 @@ export class EventStream implements AsyncIterable<StoreEvent>, AsyncDisposable {
 
   /** Stops listening. Idempotent. */
   async close(): Promise<void> {
-    this.aborter.abort();
+    this.end();
     await this.answers.return();
   }
 
@@ -84,9 +92,20 @@ export class EventStream implements AsyncIterable<StoreEvent>, AsyncDisposable {
     return this.close();
   }
 
+  private end(): void {
+    this.aborter.abort();
+    this.open.delete(this);
+  }
+
   private async receive(): Promise<boolean> {
-    const { done, value } = await this.answers.next();
-    if (done) return false;
+    const { done, value } = await this.answers.next().catch((error: unknown) => {
+      this.end();
+      throw error;
+    });
+    if (done) {
+      this.end();
+      return false;
+    }
     this.position = value.cursor;
     this.waiting.push(...value.events);
     return true;

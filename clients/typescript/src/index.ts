@@ -97,7 +97,7 @@ export class Client implements AsyncDisposable {
     request: MessageInitShape<typeof WatchEventsRequestSchema> = {},
     signal?: AbortSignal,
   ): Promise<EventStream> {
-    return EventStream.open(this.calls, request, signal);
+    return EventStream.open(this.calls, request, this.open, signal);
   }
 
   /** Which daemon this is. */

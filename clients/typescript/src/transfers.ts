@@ -97,7 +97,7 @@ export class TransferStream implements AsyncIterable<TransferEvent>, AsyncDispos
     this.record = started;
     this.signal = options.signal;
     this.events = this.follow(options.minInterval, owned || started !== undefined);
-    if (owned) open.add(this);
+    open.add(this);
     this.signal?.addEventListener("abort", this.abort, { once: true });
     if (this.signal?.aborted) this.abort();
   }

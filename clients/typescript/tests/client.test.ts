@@ -43,6 +43,16 @@ test("closing the client cancels its pulls, but not the detached ones", async (t
   assert.equal(daemon.cancellations, 1);
 });
 
+test("closing the client ends watches, and nothing is asked of it any more", async (t) => {
+  const daemon = await Daemon.start(t, snapshot(1n));
+  const client = daemon.client(t);
+  const watch = client.watch(NAME);
+  for await (const _ of watch) await client.close();
+  await assert.rejects(watch.result(), imgd.CancelledError);
+  await assert.rejects(client.images.get("redis:7"), imgd.UsageError);
+  assert.equal(daemon.cancellations, 0);
+});
+
 test("leaving a watch cancels nothing", async (t) => {
   const daemon = await Daemon.start(t, snapshot(1n));
   const left = once(daemon, "left");
