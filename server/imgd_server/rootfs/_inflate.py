@@ -51,7 +51,11 @@ class Inflater:
     bytes must be ended by its owner.
     """
 
-    def __init__(self, stream: Stream, limits: Limits, algorithm: str = "sha256") -> None:
+    def __init__(
+        self, stream: Stream, limits: Limits, algorithm: str = "sha256", *, strict: bool = False
+    ) -> None:
+        """With `strict` bytes behind the last gzip member are refused."""
+        self._strict = strict
         self.packed_bytes = 0
         self.unpacked_bytes = 0
         self._algorithm = algorithm
@@ -94,7 +98,7 @@ class Inflater:
 
     def _run(self) -> None:
         try:
-            for chunk in _joined(_inflate(self._read)):
+            for chunk in _joined(_inflate(self._read, strict=self._strict)):
                 self._count(len(chunk))
                 self._hasher.update(chunk)
                 self._queue.put(chunk)
@@ -144,13 +148,13 @@ def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(kept)
 
 
-def _inflate(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _inflate(read: Callable[[int], bytes], *, strict: bool = False) -> Iterator[bytes]:
     head = b""
     while len(head) < 4 and (more := read(_READ)):
         head += more
     match packing(head):
         case "gzip":
-            return _gunzip(head, read)
+            return _gunzip(head, read, strict=strict)
         case "zstd":
             return _unzstd(head, read)
     return _plain(head, read)
@@ -171,11 +175,11 @@ def _plain(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
         head = read(CHUNK)
 
 
-def _gunzip(data: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _gunzip(data: bytes, read: Callable[[int], bytes], *, strict: bool) -> Iterator[bytes]:
     """Every member of a gzip file (RFC 1952, 2.2).
 
     What follows the last member and is no member is ignored, as gzip(1) does; Go's reader refuses
-    it. Either way the diff ID tells whether the right bytes came out.
+    it, and so does `strict`. Either way the diff ID tells whether the right bytes came out.
     """
     position = 0
     while True:
@@ -200,6 +204,8 @@ def _gunzip(data: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
         while len(data) - position < len(_GZIP) and (more := read(_READ)):
             data, position = data[position:] + more, 0
         if data[position : position + 2] != _GZIP:
+            if strict and position < len(data):
+                raise invalid("something follows its gzip stream, which other tools refuse")
             while read(_READ):
                 pass
             return

@@ -42,7 +42,7 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
     if kind == "zstd":
         check_frames(pread, check)
     file_bytes = 0
-    with Inflater(stream, limits) as inflater:
+    with Inflater(stream, limits, strict=True) as inflater:
         reader = TarReader(_checked(inflater, check), limits)
         while (entry := reader.next()) is not None:
             if reader.entries > limits.max_entries:
