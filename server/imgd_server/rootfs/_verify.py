@@ -19,6 +19,8 @@ __all__ = ["VerifiedLayer", "diff_id_of", "verify_layer"]
 
 Pread = Callable[[int, int], bytes]
 
+_MARKS_OF_NOTHING = (b".wh.", b".wh..", b".wh...")
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLayer:
@@ -52,6 +54,8 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
                 continue
             if not name and entry.kind != _tar.DIRECTORY:
                 raise invalid("an entry would replace the root by a file")
+            if name in _MARKS_OF_NOTHING:
+                raise invalid(f"a whiteout marks no file: {show(entry.name)}")
             is_device = entry.kind == _tar.CHAR_DEVICE and (entry.major, entry.minor) == (0, 0)
             if is_mark(name) or is_device:
                 continue  # a mark of removal, of which nothing but the name counts

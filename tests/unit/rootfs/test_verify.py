@@ -75,6 +75,8 @@ def test_what_a_layer_is(name: str, pack: object) -> None:
         archive(file(b".")),
         archive(symlink(b"./", b"x")),
         archive(file(b".wh.d/x")),
+        archive(file(b"d/.wh.")),
+        archive(file(b".wh...")),
         archive(pax({b"uid": b"4294967296"}), file(b"x")),
         archive(entry(b"x", b"Z")),
         gzip.compress(archive(file(b"x")))[:-9],
