@@ -195,12 +195,14 @@ class HostileRegistry:
         held, self.held = self.held, threading.Event()
         held.set()
 
-    def require_basic(self, user: str, password: str) -> None:
-        """Wants this user and password (RFC 7617)."""
+    def require_basic(self, user: str, password: str, pattern: str = "") -> None:
+        """Wants this user and password (RFC 7617) for requests in whose `METHOD PATH` the pattern
+        is found, and cares for no header of others."""
         pair = base64.b64encode(f"{user}:{password}".encode()).decode()
 
         def check(request: Request) -> Answer | None:
-            met = request.headers.get("authorization") == f"Basic {pair}"
+            asks = re.search(pattern, f"{request.method} {request.path}")
+            met = not asks or request.headers.get("authorization") == f"Basic {pair}"
             return None if met else _unauthorized('Basic realm="registry"')
 
         self._authorize = check

@@ -16,6 +16,7 @@ from imgd_server.oci import Digest
 from imgd_server.registry import Credentials, HttpRegistryClient, RegistryConfig
 from imgd_server.transfer import (
     Outcome,
+    RangesConfig,
     RegistryEndpoint,
     RetryPolicy,
     StoreEndpoint,
@@ -95,12 +96,19 @@ class Puller:
 
 
 @asynccontextmanager
-async def pulling(root: Path, client: RegistryConfig | None = None) -> AsyncIterator[Puller]:
+async def pulling(
+    root: Path, client: RegistryConfig | None = None, ranges: RangesConfig | None = None
+) -> AsyncIterator[Puller]:
     """A puller over the stores in `root`; what is there from before is kept."""
     content = LocalContentStore(root / "content")
     metadata = await SqliteMetadataStore.open(root / "metadata.db")
     registry = HttpRegistryClient(client)
-    config = TransferConfig(retry=_QUICK, min_watch_interval=0.001, default_watch_interval=0.005)
+    config = TransferConfig(
+        retry=_QUICK,
+        min_watch_interval=0.001,
+        default_watch_interval=0.005,
+        ranges=ranges or RangesConfig(),
+    )
     manager = TransferManager(metadata, content, registry, config)
     await manager.open()
     try:

@@ -157,7 +157,7 @@ async def serve_inside(
     engine = None
     if cache:
         # Its threads are the cache's own; these are never begun.
-        fetcher = Fetcher(registry, content, Lanes(1, 1), retry or RetryPolicy())
+        fetcher = Fetcher(registry, content, metadata, Lanes(1, 1), retry or RetryPolicy())
         engine = Cache(fetcher, cache)
     server = RegistryServer(
         content,

@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from imgd_server.errors import Reason
+from imgd_server.errors import Error, Reason
 from imgd_server.registry import Credentials
+from imgd_server.transfer import (
+    PullPolicy,
+    RangesConfig,
+    RegistryEndpoint,
+    StoreEndpoint,
+    TransferSpec,
+    TransferState,
+)
 from tests.fake_images import FakeImage, make_document, make_image, make_layer
-from tests.hostile import Answer, HostileRegistry, Request, truncate
-from tests.pulling import noise, pulling
+from tests.hostile import Answer, HostileRegistry, Request, reset, truncate
+from tests.pulling import Puller, noise, pulling
 
 SECRET = make_image([make_layer({"secret": noise(300_000)})])
 LAYER = SECRET.document["layers"][0]
 DIGEST, BYTES = LAYER["digest"], SECRET.blobs[LAYER["digest"]]
+BOGUS = Credentials(registry_token="bogus")
 ALICE, MALLORY = Credentials("alice", "open sesame"), Credentials("mallory", "m")
 
 
@@ -87,3 +96,87 @@ async def test_other_bytes_open_nothing_and_the_right_ones_do(
         # Each byte once, also where the line broke.
         ranges = [one.headers.get("range") for one in honest.matching(f"GET .*{DIGEST}")]
         assert ranges == [None, f"bytes=100000-{len(BYTES) - 1}"]
+
+
+# --- registries that ask for credentials here and there
+
+
+async def _present(puller: Puller, reference: str, who: Credentials | None) -> TransferState:
+    """How a pull ends that takes what is here, if it may."""
+    spec = TransferSpec(
+        RegistryEndpoint(reference, who), StoreEndpoint(policy=PullPolicy.IF_NOT_PRESENT)
+    )
+    state, _ = await puller.end((await puller.manager.start(spec)).uid)
+    return state
+
+
+async def _is_private(puller: Puller, digest: str) -> bool:
+    return await puller.metadata.read(lambda session: session.is_private(digest))
+
+
+@pytest.mark.parametrize("asks", ["/blobs/", "/manifests/sha256:"])
+@pytest.mark.parametrize("parts", [False, True])
+async def test_what_is_asked_for_with_credentials_is_private_whoever_sees_the_rest(
+    asks: str, parts: bool, evil: HostileRegistry, tmp_path: Path
+) -> None:
+    ranges = RangesConfig(threshold=100_000, part=50_000) if parts else None
+    with HostileRegistry() as home:
+        home.require_basic(ALICE.user, ALICE.password, asks)
+        reference = home.add("half/app", SECRET, "1")
+        async with pulling(tmp_path, ranges=ranges) as puller:
+            outcome = await puller.pull(reference, credentials=ALICE)
+            await puller.assert_stored(outcome, SECRET, reference)
+            assert await _is_private(puller, DIGEST)
+            failure = await puller.fail(f"{evil.host}/evil/app:1")
+            assert (failure.reason, failure.digest) == (Reason.REMOTE_NOT_FOUND, DIGEST)
+            # More than once: what somebody sent before, and got nothing for, proves nothing later.
+            for stranger in [None, MALLORY, BOGUS] * 2:
+                failure = await puller.fail(reference, credentials=stranger)
+                assert failure.reason is Reason.REGISTRY_UNAUTHORIZED
+                assert await _present(puller, reference, stranger) is TransferState.FAILED
+                with pytest.raises(Error) as caught:
+                    await puller.manager.proofs.admit_named(reference, stranger)
+                assert caught.value.reason is Reason.REGISTRY_UNAUTHORIZED
+            home.requests.clear()
+            assert await _present(puller, reference, ALICE) is TransferState.SUCCEEDED
+            assert not home.requests
+            await puller.pull(reference, credentials=ALICE)
+            assert not home.matching(f"GET .*{DIGEST}")
+
+
+async def test_bytes_that_came_by_a_redirect_are_private_from_the_first_one_on(
+    evil: HostileRegistry, tmp_path: Path
+) -> None:
+    def lead(request: Request, answer: Answer) -> Answer:
+        del request
+        if storage.requests:
+            return Answer(404)
+        to = {"Location": f"{storage.url}/files/{DIGEST}"}
+        return Answer(307, to) if answer.status == 200 else answer
+
+    with HostileRegistry() as home, HostileRegistry() as storage:
+        home.require_basic(ALICE.user, ALICE.password, "/blobs/")
+        reference = home.add("half/app", SECRET, "1")
+        storage.put_blob(BYTES)
+        home.on(f"GET .*{DIGEST}", lead)
+        storage.on("/files/", reset(after=100_000))
+        async with pulling(tmp_path) as puller:
+            # Its part stays here, and whoever goes on from it has yet to prove all of it.
+            await puller.fail(reference, credentials=ALICE)
+            assert await _is_private(puller, DIGEST)
+            assert (await puller.fail(f"{evil.host}/evil/app:1")).digest == DIGEST
+
+
+async def test_what_a_registry_shows_to_everybody_by_now_is_free(tmp_path: Path) -> None:
+    with HostileRegistry() as home:
+        home.require_basic(ALICE.user, ALICE.password, "/blobs/")
+        reference = home.add("half/app", SECRET, "1")
+        async with pulling(tmp_path) as puller:
+            await puller.pull(reference, credentials=ALICE)
+            blobs = len(home.matching(f"GET .*{DIGEST}"))
+            home.require_basic(ALICE.user, ALICE.password, "never")
+            assert await _present(puller, reference, None) is TransferState.SUCCEEDED
+            await puller.pull(reference)
+            assert len(home.matching(f"GET .*{DIGEST}")) == blobs
+            assert not await _is_private(puller, DIGEST)
+            assert not await _is_private(puller, SECRET.digest)

@@ -265,6 +265,34 @@ def test_a_diff_id_is_no_way_to_what_was_unpacked(users: World, tmp_path: Path) 
         assert len(list(client.containers.list())) == 1
 
 
+def test_the_cache_marks_the_blobs_of_a_registry_that_shows_manifests_to_everybody(
+    tmp_path: Path,
+) -> None:
+    mine = make_image([make_layer({"mine": b"of mallory"})])
+    layers = [*mine.document["layers"], *IMAGE.document["layers"]]
+    stolen = make_document({**mine.document, "layers": layers}, blobs=mine.blobs)
+    with HostileRegistry() as home, HostileRegistry() as evil:
+        home.require_basic("alice", PASSWORD, "/blobs/")
+        reference = home.add(REPOSITORY, IMAGE, "1")
+        evil.add("evil/app", stolen, "1")
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'registry_cache = ["{home.host}"]\n'
+            f'[registries."{home.host}"]\nuser = "alice"\npassword_env = "SECRET"\n'
+        )
+        flags = ("--registry-listen", "127.0.0.1:0", "--config", str(config))
+        with run_daemon(tmp_path / "root", *flags, environment={"SECRET": PASSWORD}) as daemon:
+            base = f"http://{daemon.registry}/v2/{home.host}/{REPOSITORY}"
+            for path in ("manifests/1", *(f"blobs/{digest}" for digest in IMAGE.blobs)):
+                with urllib.request.urlopen(f"{base}/{path}", timeout=60.0) as answer:
+                    answer.read()
+            for policy in POLICIES[:2]:
+                refused = refusal(daemon, reference, ANONYMOUS, policy)
+                assert refused.reason == "REGISTRY_UNAUTHORIZED"
+            refused = refusal(daemon, f"{evil.host}/evil/app:1", None, POLICIES[0])
+            assert refused.reason == "REMOTE_NOT_FOUND"
+
+
 def test_what_the_cache_fetched_is_for_its_readers_and_those_who_prove(
     users: World, tmp_path: Path
 ) -> None:

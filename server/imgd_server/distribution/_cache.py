@@ -27,6 +27,7 @@ from imgd_server.oci import (
     Digest,
     Platform,
     Reference,
+    media,
 )
 from imgd_server.registry import Resolved
 from imgd_server.threads import in_thread
@@ -386,6 +387,13 @@ class Cache:
                 found.record, last_used=now, repo_digests=(f"{repository.full}@{target.digest}",)
             )
             image = session.put_image(record, found.platforms, found.blobs)
+            stored = [one for one in found.blobs if one.stored]
+            closed = session.closed_to("", [one.digest for one in stored])
+            if any(repository.full in givers for givers in closed.values()):
+                # Manifests that everybody was shown stand for blobs that not everybody was given.
+                shown = [one.digest for one in stored if _is_shown(one.media_type)]
+                session.mark_private(repository.full, shown)
+                session.give_private(repository.full, shown)
             tag_image(session, f"images/{image.uid}", name, None, now)
             for blob in found.blobs:
                 if blob.stored:
@@ -402,6 +410,10 @@ class Cache:
         _log.warning(
             "upstream failed; serving what is here", upstream=domain, reason=error.reason.name
         )
+
+
+def _is_shown(media_type: str) -> bool:
+    return media.is_manifest(media_type) or media.is_index(media_type)
 
 
 def refuse_upstream(error: Error, code: str) -> Refusal:

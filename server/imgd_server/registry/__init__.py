@@ -5,12 +5,14 @@ from imgd_server.registry._client import HttpRegistryClient, RegistryConfig
 from imgd_server.registry._lookups import Found, Lookups, NamePage
 from imgd_server.registry._policy import HostPattern, RegistryPolicy
 from imgd_server.registry._protocol import (
+    BlobSize,
     BlobSource,
     BlobStream,
     Cancellation,
     Credentials,
     FetchedManifest,
     PausedError,
+    Privacy,
     PushedBlob,
     PushedManifest,
     RangeStream,
@@ -28,6 +30,7 @@ from imgd_server.registry._settings import (
 )
 
 __all__ = [
+    "BlobSize",
     "BlobSource",
     "BlobStream",
     "Cancellation",
@@ -40,6 +43,7 @@ __all__ = [
     "Lookups",
     "NamePage",
     "PausedError",
+    "Privacy",
     "Proxies",
     "PushedBlob",
     "PushedManifest",

@@ -37,10 +37,12 @@ from imgd_server.registry._credentials import DaemonCredentials
 from imgd_server.registry._hosts import Host, Hosts
 from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import (
+    BlobSize,
     BlobStream,
     Cancellation,
     Credentials,
     FetchedManifest,
+    Privacy,
     RangeStream,
     Resolved,
 )
@@ -63,6 +65,8 @@ _MANIFEST = {200}
 _BLOB = {200, 206, 416}
 # A manifest may list as many URLs as fit into it; each may cost a time-out.
 _MAX_URLS = 4
+# What is forgotten is asked once more.
+_MAX_ASKS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,8 @@ class HttpRegistryClient:
         self._auth = Authenticator(self._transport)
         # The schemes that registries on loopback turned out to speak, by domain.
         self._speaks: dict[str, str] = {}
+        # Whether they refuse who brings no credentials, as far as that is known.
+        self._asks: dict[tuple[str, ...], bool] = {}
 
     def close(self) -> None:
         """See RegistryClient."""
@@ -147,10 +153,27 @@ class HttpRegistryClient:
         """See RegistryClient."""
         name = reference.digest or reference.tag or "latest"
         call = Call.of(reference, f"manifests/{name}", credentials, cancellation)
-        resolved = self._head_manifest(call, reference.digest)
+        resolved = self._look_up(call, reference.digest)
+        if resolved.private is Privacy.SENT and self._asks.get(_kind_of(call)) is None:
+            # What is told for credentials alone tells something of them.
+            nobody = replace(call, credentials=Credentials(anonymous=True))
+            with contextlib.suppress(Error):
+                return self._named_so(reference, self._look_up(nobody, reference.digest))
+            cancellation.check()
+            if self._asks.get(_kind_of(call)):
+                resolved = replace(resolved, private=Privacy.ASKED)
+        return self._named_so(reference, resolved)
+
+    def _look_up(self, call: Call, digest: Digest | None) -> Resolved:
+        resolved = self._head_manifest(call, digest)
         if resolved is None:
-            fetched = self._get_manifest(call, reference.digest)
+            fetched = self._get_manifest(call, digest)
             resolved = Resolved(fetched.target, fetched.host, fetched.private)
+        return resolved
+
+    @staticmethod
+    def _named_so(reference: Reference, resolved: Resolved) -> Resolved:
+        """What was resolved, with the digest that the reference names."""
         target = resolved.target
         if reference.digest and target.digest != reference.digest:
             if target.digest.algorithm == reference.digest.algorithm:
@@ -174,7 +197,7 @@ class HttpRegistryClient:
                 target = described(head, digest)
                 if target is None:
                     return None
-                return Resolved(target, head.host, self._is_private(call, head))
+                return Resolved(target, head.host, self._privacy(call, head))
 
         try:
             return self._from_hosts(call, look)
@@ -232,7 +255,7 @@ class HttpRegistryClient:
         if wanted and digest != wanted:
             raise mismatch(wanted, digest, host)
         target = Descriptor(kind or _kind(raw, host), digest, len(raw))
-        return FetchedManifest(target, raw, host, self._is_private(call, response))
+        return FetchedManifest(target, raw, host, self._privacy(call, response))
 
     # --- blobs
 
@@ -254,6 +277,7 @@ class HttpRegistryClient:
                     target,
                     offset,
                     call.host,
+                    privacy=lambda response: self._privacy(call, response),
                 ),
             )
         except Error as error:
@@ -283,7 +307,12 @@ class HttpRegistryClient:
         def open_at(host: Host) -> RangeStream:
             at = replace(call, host=host)
             return open_stream(
-                lambda headers: self.ask(at, "GET", headers, _BLOB), target, start, host, end
+                lambda headers: self.ask(at, "GET", headers, _BLOB),
+                target,
+                start,
+                host,
+                end,
+                lambda response: self._privacy(at, response),
             )
 
         return self._hosts.first(call.domain, call.needs, open_at, avoid)
@@ -301,15 +330,15 @@ class HttpRegistryClient:
         digest: Digest,
         credentials: Credentials | None,
         cancellation: Cancellation,
-    ) -> int:
+    ) -> BlobSize:
         """See RegistryClient."""
         call = Call.of(reference, f"blobs/{digest}", credentials, cancellation)
 
-        def look(call: Call) -> int:
+        def look(call: Call) -> BlobSize:
             with self.ask(call, "HEAD", {"Accept": "*/*"}) as response:
                 if response.length is None or is_encoded(response):
                     raise protocol_error(response, "does not say how large a blob is")
-                return response.length
+                return BlobSize(response.length, self._privacy(call, response))
 
         return self._from_hosts(call, look)
 
@@ -486,10 +515,14 @@ class HttpRegistryClient:
             response = self._transport.send(replace(request, authorization=sent), cancellation)
             response.credentialed = bool(sent and who and not who.anonymous)
             if response.status in accepted:
+                if not response.credentialed:
+                    self._note_asks(call, False)
                 return response
+            at_home = response.url.origin == registry.origin
+            if response.status == 401 and at_home and not sent:
+                self._note_asks(call, True)
             body = _rest(response)
             cancellation.check()
-            at_home = response.url.origin == registry.origin
             if response.status != 401 or not at_home or asked == _MAX_CHALLENGES:
                 break
             asked += 1
@@ -509,18 +542,33 @@ class HttpRegistryClient:
         name = host.url.label if host.mirror and host.url else call.domain
         return self._credentials.find(name, host.settings, call.cancellation)
 
-    def _is_private(self, call: Call, response: Response) -> bool:
+    def _note_asks(self, call: Call, asks: bool) -> None:
+        if len(self._asks) >= _MAX_ASKS:
+            self._asks.clear()
+        self._asks[_kind_of(call)] = asks
+
+    def _privacy(self, call: Call, response: Response) -> Privacy:
         """Whether an answer may be for the caller alone. Of a mirror's nobody knows what it got
         with whose credentials, so it counts what the registry itself would be sent."""
-        if response.credentialed or not self._asked(call).mirror:
-            return response.credentialed
+        if response.credentialed:
+            return Privacy.ASKED if self._asks.get(_kind_of(call)) else Privacy.SENT
+        if not self._asked(call).mirror:
+            return Privacy.NONE
         try:
             who = self._who(replace(call, host=self._hosts.server(call.domain)))
         except Error as error:
             if error.reason is Reason.CANCELLED:
                 raise
-            return True
-        return who is not None and not who.anonymous
+            return Privacy.ASKED
+        return Privacy.ASKED if who and not who.anonymous else Privacy.NONE
+
+
+def _kind_of(call: Call) -> tuple[str, ...]:
+    """What a registry asks credentials for, or not: a repository's blobs, or its manifests by tag
+    or by digest."""
+    kind = call.target.rsplit("/", 2)[1]
+    mirror = call.host.url.label if call.host and call.host.mirror and call.host.url else ""
+    return call.domain, call.scope, kind, call.needs, mirror
 
 
 def _named(domain: str) -> tuple[Url, Url]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,12 +17,14 @@ from imgd_server.errors import Error, Reason
 from imgd_server.oci import Descriptor, Digest, Reference
 
 __all__ = [
+    "BlobSize",
     "BlobSource",
     "BlobStream",
     "Cancellation",
     "Credentials",
     "FetchedManifest",
     "PausedError",
+    "Privacy",
     "PushedBlob",
     "PushedManifest",
     "RangeStream",
@@ -107,16 +110,27 @@ class Credentials:
         return Digest.of("\0".join(parts).encode()).hex[:16] if any(parts) else "anonymous"
 
 
+class Privacy(IntEnum):
+    """Whether an answer may be for the caller alone, more of it with each."""
+
+    NONE = 0
+    """Nobody's credentials were needed for it."""
+    SENT = 1
+    """There were credentials in the request, and perhaps everybody gets it without."""
+    ASKED = 2
+    """The registry refuses such to those who bring none: it tells that these may read there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What a reference points at, and who said so (`host[:port]` of the registry or mirror).
 
-    `private` says that it was told for credentials, and perhaps not to everybody.
+    `private` says whether it was told for credentials.
     """
 
     target: Descriptor
     host: str
-    private: bool = False
+    private: Privacy = Privacy.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +140,15 @@ class FetchedManifest:
     target: Descriptor
     raw: bytes
     host: str
-    private: bool = False
+    private: Privacy = Privacy.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSize:
+    """How large a blob is, in bytes; `private` as in Resolved."""
+
+    size: int
+    private: Privacy = Privacy.NONE
 
 
 class BlobStream(Protocol):
@@ -140,6 +162,12 @@ class BlobStream(Protocol):
     @property
     def host(self) -> str:
         """Who serves it."""
+        ...
+
+    @property
+    def private(self) -> Privacy:
+        """Whether it is given for credentials; also where the registry led
+        elsewhere for the bytes."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:
@@ -244,8 +272,8 @@ class RegistryClient(Protocol):
         digest: Digest,
         credentials: Credentials | None,
         cancellation: Cancellation,
-    ) -> int:
-        """How large a blob of the reference's repository is, in bytes: one HEAD. Raises
+    ) -> BlobSize:
+        """How large a blob of the reference's repository is: one HEAD. Raises
         REMOTE_NOT_FOUND, REGISTRY_*."""
         ...
 

@@ -11,7 +11,7 @@ from imgd_server.oci import Descriptor
 from imgd_server.registry._answers import blob_offset, is_encoded, protocol_error
 from imgd_server.registry._hosts import Host
 from imgd_server.registry._http import Response
-from imgd_server.registry._protocol import RangeStream
+from imgd_server.registry._protocol import Privacy, RangeStream
 
 __all__ = ["open_stream"]
 
@@ -20,7 +20,13 @@ class _Body:
     """A blob's bytes (`RangeStream`), and what they tell of the host that was asked for them."""
 
     def __init__(
-        self, response: Response, offset: int, end: int, target: Descriptor, asked: Host | None
+        self,
+        response: Response,
+        offset: int,
+        end: int,
+        target: Descriptor,
+        asked: Host | None,
+        private: Privacy,
     ) -> None:
         self._response = response
         self._target = target
@@ -29,6 +35,7 @@ class _Body:
         self.offset, self.end = offset, end
         self.etag = response.headers.get("etag", "")
         self.host = response.host
+        self.private = private
         if response.length is not None and response.length != self._left:
             raise self._wrong_size()
 
@@ -92,11 +99,13 @@ def open_stream(
     offset: int,
     asked: Host | None = None,
     end: int | None = None,
+    privacy: Callable[[Response], Privacy] = lambda _: Privacy.NONE,
 ) -> RangeStream:
     """A blob's bytes from `offset` on, or as far as `end`; the whole blob where the range is not
     understood.
 
-    `ask` sends the request with more headers; `asked` is the host whose health the bytes tell of.
+    `ask` sends the request with more headers; `asked` is the host whose health the bytes tell of;
+    `privacy` tells of an answer whether it is given for credentials.
     Raises SIZE_MISMATCH, REGISTRY_PROTOCOL, and what `ask` raises.
     """
     end = target.size if end is None else end
@@ -110,9 +119,10 @@ def open_stream(
             if is_encoded(response):
                 raise protocol_error(response, "sends a blob in a Content-Encoding")
             whole = whole or response.status == 200
-            return _Body(response, begins, target.size if whole else end, target, asked)
+            end = target.size if whole else end
+            return _Body(response, begins, end, target, asked, privacy(response))
     except BaseException:
         response.close()
         raise
     response.close()
-    return open_stream(ask, target, 0, asked)
+    return open_stream(ask, target, 0, asked, privacy=privacy)

@@ -6,6 +6,7 @@ interpreter's lock, and large chunks make the cost per chunk vanish.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
@@ -14,11 +15,13 @@ from typing import Any, TypeVar
 
 from imgd_server.content import ContentStore, Ingest
 from imgd_server.errors import Error, Origin, Reason
+from imgd_server.metadata import MetadataStore
 from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Reference, media
 from imgd_server.registry import (
     BlobStream,
     Cancellation,
     Credentials,
+    Privacy,
     RangeStream,
     RegistryClient,
     Resolved,
@@ -75,12 +78,14 @@ class Fetcher:
     """Gets things from registries into the store. Its methods are flights' work.
 
     Several flights may want one digest: from different repositories, or with different credentials.
+    What a registry gives for credentials is marked as such before its first byte is stored.
     They take turns, attempt by attempt, so that each finds the blob there or goes on where another
     stopped, and none waits while another pauses.
     """
 
     registry: RegistryClient
     content: ContentStore
+    metadata: MetadataStore
     lanes: Lanes
     policy: RetryPolicy
     ranges: RangesConfig = field(default_factory=RangesConfig)
@@ -120,11 +125,33 @@ class Fetcher:
         credentials: Credentials | None,
     ) -> int:
         """How large a blob is, in bytes."""
-        return await self.persist(
+        found = await self.persist(
             flight,
             reference,
             lambda: self.registry.blob_size(reference, digest, credentials, flight.cancellation),
         )
+        flight.private = max(flight.private, found.private)
+        return found.size
+
+    def _marking(
+        self, flight: Flight[Any], reference: Reference, target: Descriptor
+    ) -> Callable[[Privacy], None]:
+        """What a thread tells, before it stores anything of an answer, whether that was given for
+        credentials."""
+        loop = asyncio.get_running_loop()
+
+        async def write() -> None:
+            await self.metadata.write(
+                lambda session: session.mark_private(reference.name, [target.digest])
+            )
+
+        def mark(private: Privacy) -> None:
+            # Two streams of a blob may both do it, which is as good.
+            if private and not flight.private:
+                asyncio.run_coroutine_threadsafe(write(), loop).result()
+            flight.private = max(flight.private, private)
+
+        return mark
 
     async def manifest(
         self,
@@ -134,6 +161,7 @@ class Fetcher:
         credentials: Credentials | None,
     ) -> None:
         """A manifest or index, verified and durable."""
+        mark = self._marking(flight, reference, target)
 
         def fetch() -> None:
             if is_here(self.content, target):
@@ -144,6 +172,7 @@ class Fetcher:
             flight.host = fetched.host
             if target.data is None:
                 flight.moved_bytes += len(fetched.raw)
+            mark(fetched.private)
             with self.content.ingest(
                 target.digest, target.digest, target.size, resume=False
             ) as ingest:
@@ -169,6 +198,7 @@ class Fetcher:
                     reference, target, credentials, flight.cancellation
                 )
                 flight.host, raw = fetched.host, fetched.raw
+                flight.private = max(flight.private, fetched.private)
             elif target.data is not None:
                 return target.data
             else:
@@ -198,6 +228,7 @@ class Fetcher:
             reference, target, 0, credentials, flight.cancellation
         ) as stream:
             flight.host = stream.host
+            flight.private = max(flight.private, stream.private)
             while got := stream.readinto(memoryview(data)[filled:]):
                 filled += got
         raw = bytes(data[:filled])
@@ -224,6 +255,7 @@ class Fetcher:
             reference.domain,
             lambda: self.registry.has_room(reference),
         )
+        mark = self._marking(flight, reference, target)
         by_parts = target.size >= self.ranges.threshold and not (target.data or target.urls)
 
         def fetch() -> None:
@@ -233,7 +265,7 @@ class Fetcher:
             stream: BlobStream | None = None
             with self.content.ingest(target.digest, target.digest, target.size) as ingest:
                 if by_parts:
-                    ranges = self._ranges(flight, reference, target, credentials, ingest)
+                    ranges = self._ranges(flight, reference, target, credentials, ingest, mark)
                     if self._run(ranges, widening, flight, ingest):
                         self._note_given(flight, reference, target)
                         return
@@ -247,6 +279,7 @@ class Fetcher:
                     with self.registry.open_blob(
                         reference, target, ingest.offset, credentials, flight.cancellation
                     ) as stream:
+                        mark(stream.private)
                         self._pour(flight, stream, ingest)
                 flight.done_bytes = ingest.offset
                 _commit(ingest, *([stream] if stream else []))
@@ -262,11 +295,18 @@ class Fetcher:
         target: Descriptor,
         credentials: Credentials | None,
         ingest: Ingest,
+        mark: Callable[[Privacy], None],
     ) -> Ranges:
         def open_part(start: int, end: int, cancellation: Cancellation, avoid: str) -> RangeStream:
-            return self.registry.open_range(
+            stream = self.registry.open_range(
                 reference, target, start, end, credentials, cancellation, avoid
             )
+            try:
+                mark(stream.private)
+            except BaseException:
+                stream.close()
+                raise
+            return stream
 
         return Ranges(flight, target.size, ingest, open_part, self.ranges)
 

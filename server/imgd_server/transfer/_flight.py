@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from imgd_server.registry import Cancellation
+from imgd_server.registry import Cancellation, Privacy
 from imgd_server.transfer._progress import Retry
 from imgd_server.transfer._rates import Rates
 
@@ -77,6 +77,7 @@ class Flight(Generic[T]):
     Written by the thread that does the work, read by the event loop: each figure is one reference,
     so a reader sees the old or the new one. `sharers` are in the order of joining. `stored` says
     that this work made the blob: where `resumed_bytes` is 0 then, all of it came this way.
+    `private` says whether a registry answered for credentials.
     """
 
     key: Hashable
@@ -85,6 +86,7 @@ class Flight(Generic[T]):
     resumed_bytes: int = 0
     moved_bytes: int = 0
     stored: bool = False
+    private: Privacy = Privacy.NONE
     host: str = ""
     retry: Retry | None = None
     spare: Slots | None = None

@@ -76,7 +76,7 @@ class TransferManager:
         self._engine = Engine(
             metadata,
             self.config,
-            Fetcher(registry, content, self._lanes, retry, self.config.ranges, rates),
+            Fetcher(registry, content, metadata, self._lanes, retry, self.config.ranges, rates),
             FlightTable(rates),
             Room(content),
             unpacker,

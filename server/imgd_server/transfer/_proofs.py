@@ -6,6 +6,7 @@ may have a stored image without pulling it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -15,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from imgd_server.errors import Error, Origin, Reason
-from imgd_server.images import choose_target, find_image, new_uid
+from imgd_server.images import children, choose_target, find_image, new_uid, read_manifest
 from imgd_server.metadata import ImageRecord, MetadataStore, ReadSession, WriteSession
 from imgd_server.oci import Descriptor, Digest, FormatError, Platform, Reference, media
-from imgd_server.registry import Credentials
+from imgd_server.registry import Credentials, Privacy
 from imgd_server.transfer._fetch import Fetcher, blame
 from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._progress import now_us
@@ -65,15 +66,17 @@ class ProofConfig:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a pull has proven: that its caller may read a repository, and what that gave.
+    """What a pull has proven: that its caller may read a repository, and what that gave. Of it the
+    manifests `shown` are for everybody, but not what they list: they stand for that.
 
-    `private` says that it did so for credentials.
+    `private` says whether it did so for credentials.
     """
 
     repository: str
     scope: str
-    private: bool
+    private: Privacy
     digests: tuple[Digest, ...]
+    shown: tuple[Digest, ...]
     oldest: int
 
     def record(self, session: WriteSession) -> None:
@@ -81,20 +84,23 @@ class Proven:
         if not self.private:
             session.free_private(self.digests)
             return
+        session.mark_private(self.repository, self.shown)
         session.give_private(self.repository, self.digests)
-        session.put_proof(self.repository, self.scope, now_us(), self.oldest)
+        if self.private is Privacy.ASKED:
+            session.put_proof(self.repository, self.scope, now_us(), self.oldest)
 
 
 @dataclass(slots=True)
 class Gate:
     """What one pull may take of what is here. `private` says whether its registry answers for
-    credentials, as it turns out."""
+    credentials, as it turns out; `told` whether it did where it said what is meant."""
 
     metadata: MetadataStore
     config: ProofConfig
     reference: Reference
     credentials: Credentials | None
-    private: bool = False
+    private: Privacy = Privacy.NONE
+    told: Privacy = Privacy.NONE
     _open: set[str] = field(default_factory=set)
     _marked: set[str] = field(default_factory=set)
 
@@ -113,26 +119,36 @@ class Gate:
         asked = [one.digest for one in targets if one.digest not in self._open]
         if self.config.share or not asked:
             return {}
-        closed = await self.metadata.read(
-            lambda session: session.closed_to(self.reference.name, asked)
-        )
+        # Who was asked for nothing has not shown that the repository's private content is for him.
+        own = self.reference.name if self.private is Privacy.ASKED else ""
+        closed = await self.metadata.read(lambda session: session.closed_to(own, asked))
         # What is held stays, so nobody can bring it here with credentials later.
         self._open.update(one for one in asked if one not in closed)
         return closed
 
-    def open(self, target: Descriptor) -> None:
-        """Takes note that the repository has proven to have it."""
+    def open(self, target: Descriptor, private: Privacy) -> None:
+        """Takes note that the repository has proven to have it, and whether for credentials."""
         self._open.add(target.digest)
+        self.private = max(self.private, private)
 
-    def proven(self, digests: Sequence[Digest]) -> Proven:
+    def proven(self, targets: Sequence[Descriptor]) -> Proven:
         """What it comes to, when all these were had."""
+        if self.config.share and not self.private:
+            # Nobody was asked for what was here: that frees nothing.
+            targets = ()
         return Proven(
             self.reference.name,
             self.config.scope(self.credentials),
             self.private,
-            tuple(digests),
+            tuple(one.digest for one in targets),
+            tuple(one.digest for one in targets if is_document(one) and not self.told),
             self.config.oldest(),
         )
+
+
+def is_document(target: Descriptor) -> bool:
+    """Whether it is a manifest or an index."""
+    return media.is_manifest(target.media_type) or media.is_index(target.media_type)
 
 
 async def fetch_proof(
@@ -148,11 +164,10 @@ async def fetch_proof(
 
     Raises DIGEST_MISMATCH, SIZE_MISMATCH, and what the fetcher does.
     """
-    manifest = media.is_manifest(target.media_type) or media.is_index(target.media_type)
     if target.data is not None:
         _check(target, Digest.of(target.data, target.digest.algorithm).hex)
         return
-    if manifest:
+    if is_document(target):
         await fetcher.read(flight, reference, target, credentials)
         return
     if any(Reference.parse(one).domain == reference.domain for one in givers):
@@ -201,6 +216,7 @@ class _Hashing:
             self._restart()
         with self._open(flight.done_bytes, self._credentials, flight.cancellation) as stream:
             flight.host = stream.host
+            flight.private = max(flight.private, stream.private)
             if stream.offset != flight.done_bytes:
                 self._restart()
             while length := stream.readinto(buffer[: flight.portion(_CHUNK)]):
@@ -260,6 +276,8 @@ class Proofs:
         scope, oldest = self.config.scope(credentials), self.config.oldest()
         wanted = [*dict.fromkeys((image.target.digest, *(one.digest for one in parts)))]
         proven: set[str] = set()
+        passed: set[Digest] = set()
+        manifests = [one for one in (image.target, *parts) if media.is_manifest(one.media_type)]
 
         def is_proven(session: ReadSession, repository: str) -> bool:
             return repository in proven or (session.proven(repository, scope) or 0) >= max(
@@ -268,6 +286,8 @@ class Proofs:
 
         def look(session: ReadSession) -> dict[Digest, list[str]]:
             givers = {one: session.givers(one) for one in wanted if session.is_private(one)}
+            for one in passed:
+                givers.pop(one, None)
             return {
                 digest: some
                 for digest, some in givers.items()
@@ -284,22 +304,37 @@ class Proofs:
                 asked = [] if _is_name(reference, image) else asked
             if not asked:
                 return False
-            proven.add(
-                await self._ask_one(asked, digest, name, credentials, uid or new_uid(), watch)
+            blobs = [
+                blob.digest
+                for one in manifests
+                if one.digest == digest
+                for blob in await asyncio.to_thread(self._blobs, one)
+            ]
+            repository, private = await self._ask_one(
+                asked, digest, blobs, name, credentials, uid or new_uid(), watch
             )
+            if private is Privacy.ASKED:
+                proven.add(repository)
+            passed.add(digest)
         return True
+
+    def _blobs(self, manifest: Descriptor) -> tuple[Descriptor, ...]:
+        content = self.fetcher.content
+        found = content.find(manifest.digest)
+        return children(read_manifest(content, manifest)) if found else ()
 
     async def _ask_one(
         self,
         asked: Sequence[str],
         digest: Digest,
+        blobs: Sequence[Digest],
         name: str,
         credentials: Credentials | None,
         uid: str,
         watch: Callable[[Flight[Any]], None],
-    ) -> str:
-        """Has a caller prove that he may read one of the repositories, and says which. Raises as
-        `admit`."""
+    ) -> tuple[str, Privacy]:
+        """Has a caller prove that he may have a manifest, with its blobs, of one of the
+        repositories; says which, and whether that was for credentials. Raises as `admit`."""
         reference = _reference(name)
         scope, oldest = self.config.scope(credentials), self.config.oldest()
         for position, repository in enumerate(asked, 1):
@@ -307,15 +342,16 @@ class Proofs:
             if reference and reference.name == repository:
                 where = reference.with_default_tag()
             try:
-                await self._ask(where, credentials, uid, watch)
+                private = await self._ask(where, repository, digest, blobs, credentials, uid, watch)
             except Error as error:
                 if position < len(asked) and error.reason is not Reason.CANCELLED:
                     continue
                 raise _refused(error, name, where) from error
-            await self.metadata.write(
-                lambda session: session.put_proof(repository, scope, now_us(), oldest)  # noqa: B023
-            )
-            return repository
+            if private is Privacy.ASKED:
+                await self.metadata.write(
+                    lambda session: session.put_proof(repository, scope, now_us(), oldest)  # noqa: B023
+                )
+            return repository, private
         raise AssertionError("nobody to ask")
 
     async def admit_named(
@@ -341,18 +377,32 @@ class Proofs:
     async def _ask(
         self,
         reference: Reference,
+        repository: str,
+        digest: Digest,
+        blobs: Sequence[Digest],
         credentials: Credentials | None,
         uid: str,
         watch: Callable[[Flight[Any]], None],
-    ) -> None:
-        async def work(flight: Flight[None]) -> None:
-            resolved = await self.fetcher.resolve(flight, reference, credentials)
-            flight.host = resolved.host
+    ) -> Privacy:
+        closed = await self.metadata.read(lambda session: session.closed_to("", blobs))
+        given = [one for one in blobs if repository in closed.get(one, ())]
+
+        async def work(flight: Flight[Privacy]) -> Privacy:
+            for one in dict.fromkeys((reference, Reference.parse(f"{repository}@{digest}"))):
+                resolved = await self.fetcher.resolve(flight, one, credentials)
+                flight.host = resolved.host
+                flight.private = max(flight.private, resolved.private)
+                if resolved.private is Privacy.ASKED:
+                    return resolved.private
+            if given:
+                # Who shows manifests to everybody may not show the blobs: one says it of all.
+                await self.fetcher.blob_size(flight, reference, given[-1], credentials)
+            return flight.private
 
         scope = credentials.scope if credentials else ""
         async with self.flights.join(("prove", str(reference), scope), uid, work) as flight:
             watch(flight)
-            await flight.result()
+            return await flight.result()
 
 
 def _reference(name: str) -> Reference | None:

@@ -168,7 +168,7 @@ class Pull:
         return Pulled(
             target,
             description,
-            self.gate.proven([one.digest for one in self._asked.values()]),
+            self.gate.proven([*self._asked.values()]),
             self.fetched,
             self.reused,
             tuple(walk.warnings),
@@ -226,7 +226,7 @@ class Pull:
             except Error as error:
                 raise self._refuse(root, self._own(error)) from error
         self.target = target = resolved.target
-        self.gate.private = resolved.private
+        self.gate.private = self.gate.told = resolved.private
         root.target = outline(target)
         root.kind = NodeKind.INDEX if media.is_index(target.media_type) else NodeKind.MANIFEST
         self.progress.end(root, NodeState.WAITING, flight.host)
@@ -394,6 +394,7 @@ class Pull:
             finally:
                 claimed = flight.claim(self.uid)
                 self.fetched += claimed
+        self.gate.private = max(self.gate.private, flight.private)
         if not flight.stored or flight.resumed_bytes:
             # Another pull brought it, or a part of it.
             claimed += await self._prove(node, target)
@@ -439,7 +440,7 @@ class Pull:
                 claimed = flight.claim(self.uid)
                 self.fetched += claimed
         self.progress.end(node, NodeState.WAITING, flight.host, only=activity)
-        self.gate.open(target)
+        self.gate.open(target, flight.private)
         return claimed
 
     def _incomplete(self, node: Node, error: Error) -> str:

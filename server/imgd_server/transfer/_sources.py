@@ -20,7 +20,14 @@ from imgd_server.oci import (
     Reference,
     parse_manifest,
 )
-from imgd_server.registry import BlobSource, BlobStream, Cancellation, Credentials, NamePage
+from imgd_server.registry import (
+    BlobSource,
+    BlobStream,
+    Cancellation,
+    Credentials,
+    NamePage,
+    Privacy,
+)
 from imgd_server.transfer._fetch import Fetcher
 from imgd_server.transfer._flight import Flight, FlightTable
 from imgd_server.transfer._progress import ActivityKind, Node, NodeState, Progress
@@ -415,6 +422,8 @@ def _blamed() -> Iterator[None]:
 class _Inline:
     """Bytes that a descriptor has with it, as a `BlobStream`."""
 
+    private = Privacy.NONE
+
     def __init__(self, data: bytes, offset: int) -> None:
         self.offset, self.host = offset, ""
         self._left = memoryview(data)[offset:]
@@ -445,7 +454,7 @@ class _Passing:
         self, stream: BlobStream, offset: int, note: Callable[[int, memoryview], None]
     ) -> None:
         self._stream, self._note = stream, note
-        self.offset, self.host = offset, stream.host
+        self.offset, self.host, self.private = offset, stream.host, stream.private
         self._at = stream.offset
 
     def readinto(self, buffer: memoryview) -> int:

@@ -175,7 +175,7 @@ def test_a_limit_says_when_to_come_again(wanted: float | None, given: str) -> No
 @pytest.fixture
 async def server(tmp_path: Path) -> RegistryServer:
     content, nothing = cast(ContentStore, None), cast(Any, None)
-    fetcher = Fetcher(cast(RegistryClient, None), content, nothing, RetryPolicy())
+    fetcher = Fetcher(cast(RegistryClient, None), content, nothing, nothing, RetryPolicy())
     cache = Cache(fetcher, CacheConfig(frozenset({"docker.io", "up.test:5000"})))
     return RegistryServer(content, cast(MetadataStore, None), own_host="reg.test", cache=cache)
 

@@ -400,7 +400,7 @@ def test_the_path_at_a_mirror(host: str, path: str, net: Net, make: Make) -> Non
     client.fetch_manifest(BY_TAG, TARGET, None, Cancellation())
     with client.open_blob(BY_TAG, BLOB, 0, None, Cancellation()) as stream:
         assert stream.readinto(memoryview(bytearray(9))) == 5
-    assert client.blob_size(BY_TAG, BLOB.digest, None, Cancellation()) == 5
+    assert client.blob_size(BY_TAG, BLOB.digest, None, Cancellation()).size == 5
     # As containerd says whose repository it is.
     assert asked(net) == [
         f"HEAD {path}/manifests/1?ns=h.io",

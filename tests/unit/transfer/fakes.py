@@ -15,10 +15,12 @@ from imgd_server.errors import Error, Reason
 from imgd_server.metadata import MetadataStore, SqliteMetadataStore, TransferRecord
 from imgd_server.oci import Descriptor, Digest, Reference
 from imgd_server.registry import (
+    BlobSize,
     BlobStream,
     Cancellation,
     Credentials,
     FetchedManifest,
+    Privacy,
     RangeStream,
     RegistryPusher,
     Resolved,
@@ -138,6 +140,7 @@ class _Stream:
     host: str = HOST
     end: int = 0
     etag: str = ""
+    private: Privacy = Privacy.NONE
     place: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -254,10 +257,10 @@ class FakeRegistry:
             known = [one for one in self.tags.values() if one.digest == reference.digest]
             if raw is None or not known:
                 raise _absent(reference)
-            return Resolved(known[0], HOST, reference.name in self.readers)
+            return Resolved(known[0], HOST, self._privacy(reference))
         if str(reference) not in self.tags:
             raise _absent(reference)
-        return Resolved(self.tags[str(reference)], HOST, reference.name in self.readers)
+        return Resolved(self.tags[str(reference)], HOST, self._privacy(reference))
 
     def fetch_manifest(
         self,
@@ -325,17 +328,20 @@ class FakeRegistry:
         digest: Digest,
         credentials: Credentials | None,
         cancellation: Cancellation,
-    ) -> int:
+    ) -> BlobSize:
         self._answer("size", reference, digest, 0, credentials, cancellation)
         body = self.blobs.get((reference.name, digest))
         if (reference.name, digest) in self.sizes:
-            return self.sizes[reference.name, digest]
+            return BlobSize(self.sizes[reference.name, digest])
         if body is None:
             raise _absent(reference)
-        return len(body)
+        return BlobSize(len(body), self._privacy(reference))
 
     def close(self) -> None:
         """Does nothing."""
+
+    def _privacy(self, reference: Reference) -> Privacy:
+        return Privacy.ASKED if reference.name in self.readers else Privacy.NONE
 
     def _answer(
         self,

@@ -18,7 +18,7 @@ import pytest
 from imgd_server.content import LocalContentStore
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
-from imgd_server.registry import Cancellation, RangeStream
+from imgd_server.registry import Cancellation, Privacy, RangeStream
 from imgd_server.transfer import Node, RangesConfig
 from imgd_server.transfer._flight import Flight, Slots
 from imgd_server.transfer._lanes import Lane
@@ -214,7 +214,7 @@ def test_what_is_asked_for_again_is_bounded() -> None:
 class Standing:
     """A stream of a part of DATA, which stands behind its first byte until it is cancelled."""
 
-    host, etag = "one.io", ""
+    host, etag, private = "one.io", "", Privacy.NONE
 
     def __init__(self, begin: int, end: int, cancellation: Cancellation) -> None:
         self.offset, self.end, self._place = begin, end, begin
