@@ -145,7 +145,8 @@ def _scenario(_: Path, folder: Path) -> Iterator[Scenario]:
             ],
             note="Seconds: of a call, one after the other (1 / calls a second). Clients share the "
             "machine with the daemon, which is most of what a call costs. A message of events "
-            "holds many of them.",
+            "holds many of them. Executables are those that the conformance cases run: C++'s and "
+            "Rust's are built without optimisation.",
             compare=("python",),
             warm_up=False,
         )
