@@ -487,8 +487,13 @@ class HttpRegistryClient:
         try:
             response = self._authorized(call, request, accepted)
         except Error as error:
-            # What listens there now may be another than before: next time, look again.
-            if not _misunderstood(error) or self._speaks.pop(domain, ""):
+            if not _misunderstood(error):
+                raise
+            # Not all that is known now was known when this was asked: another thread may have
+            # found TLS in between.
+            if request.url.scheme == "https" or self._speaks.get(domain) == "http":
+                # What listens there now may be another than before: next time, look again.
+                self._speaks.pop(domain, None)
                 raise
             failed = error
         else:

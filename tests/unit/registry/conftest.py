@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,8 @@ class Net:
     """Label, whether it was named, and whether it was configured."""
     handshakes: list[FakeSocket] = field(default_factory=list)
     """The connections that speak TLS."""
+    meanwhile: deque[Callable[[], object]] = field(default_factory=deque)
+    """What others do while a connection is dialled: one is called for each."""
 
     def connection(self, *answers: Sequence[Piece]) -> None:
         """The next connection gives these answers, one a request."""
@@ -92,6 +94,8 @@ class Net:
 
     def dial(self, url: Url, *, named: bool, configured: bool, **_: Any) -> FakeSocket:
         self.dialled.append((url.label, named, configured))
+        if self.meanwhile:
+            self.meanwhile.popleft()()
         script = self.scripts.popleft()
         if isinstance(script, BaseException):
             raise script

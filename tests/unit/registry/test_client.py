@@ -139,6 +139,17 @@ def test_tls_on_loopback_is_found_and_remembered(
     assert len(net.sockets[1].sent) == 2
 
 
+def test_tls_on_loopback_may_be_found_by_another_meanwhile(
+    net: Net, client: HttpRegistryClient
+) -> None:
+    net.meanwhile.append(lambda: resolve(client, "localhost:5000/other"))
+    net.connection([GO])
+    net.connection([HEAD], [HEAD])
+    net.connection([GO])
+    assert resolve(client, "localhost:5000/app").target == TARGET
+    assert len(net.sockets) == 3
+
+
 def test_tls_elsewhere_is_not_looked_for(net: Net, client: HttpRegistryClient) -> None:
     net.connection([GO])
     net.connection([GO])
