@@ -3,8 +3,8 @@
 What is gone becomes a whiteout of its own, also where overlayfs has an opaque directory: that is
 the form that layers should have (OCI image 1.1, layer.md, "Opaque Whiteout"). Headers are ustar's;
 what does not fit there (long names, large numbers, parts of seconds, attributes) is in PAX records,
-and holes are left out as GNU tar's form 1.0 has it (pax, "pax Extended Header"; GNU tar's manual,
-"Storing Sparse Files"), which Go's archive/tar reads.
+and large holes are left out as GNU tar's form 1.0 has it (pax, "pax Extended Header"; GNU tar's
+manual, "Storing Sparse Files"), which Go's archive/tar reads.
 
 The same changes make the same bytes: they come sorted, and nothing of the moment is written.
 """
@@ -36,8 +36,9 @@ _CHUNK = 512 << 10
 _WHITEOUT = b".wh."
 _GZIP_WINDOW = 31  # of zlib: a gzip header around the largest window
 _MAX_OCTAL_7, _MAX_OCTAL_11 = (1 << 21) - 1, (1 << 33) - 1
-# A sparse file's form costs three blocks, and older readers don't know it.
-_LEAST_HOLES = 32 << 10
+# Smaller holes are zeros, as in Docker's layers: podman loads an image with the sparse form, but can't
+# push it. Of larger ones a layer would become what every reader takes for a bomb.
+_LEAST_HOLES = 256 << 20
 # Of extents that are gone through one by one; a file with more is written whole.
 _MAX_EXTENTS = 4096
 # What is no longer there, or no longer a file.
@@ -69,7 +70,7 @@ class PackedLayer:
         diff_id: Of the archive.
         size: Bytes as stored.
         entries: Of the archive, whiteouts included. Without any the archive is only its end.
-        file_bytes: Bytes of regular files, without holes.
+        file_bytes: Bytes of regular files, without holes that were left out.
         skipped_sockets: Left out, for no archive has them.
     """
 
