@@ -91,6 +91,22 @@ def test_parts_are_longer_for_who_is_quick() -> None:
     assert third.end - third.begin == 40
 
 
+def test_the_pace_is_a_streams_and_goes_on_from_part_to_part() -> None:
+    parts = Parts(1000, [], 100)
+    assert parts.pace(0.0) == 0.0
+    first, second = parts.next(0.0), parts.next(0.0)
+    assert first
+    assert second
+    parts.came(first, 100, 0.4)
+    assert parts.pace(0.4) == pytest.approx(125)
+    parts.ended(first, 0.4)
+    parts.ended(second, 0.4)
+    assert parts.next(0.4)
+    assert parts.pace(0.4) == pytest.approx(250)
+    # It stands: what was before soon counts no more.
+    assert parts.pace(1.4) == pytest.approx(250 * 0.2 / 1.2)
+
+
 def test_a_short_tail_goes_with_what_is_before_it() -> None:
     part = Parts(122, [(0, 100)], 20).next(0.0)
     assert part
@@ -263,6 +279,34 @@ def test_nobody_writes_once_the_first_stream_has_failed(
             ranges.run()
         assert ranges._helpers == 0
         helper.join(PATIENCE)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.4])
+def test_another_stream_is_wanted_while_one_gets_little(tmp_path: Path, seconds: float) -> None:
+    now, wanted = 0.0, []
+
+    class Paced(Standing):
+        def readinto(self, buffer: memoryview) -> int:
+            nonlocal now
+            if self._place > 0:
+                wanted.append(ranges.wants())
+            now += seconds
+            got = DATA[self._place : min(self._place + 1000, self.end)]
+            buffer[: len(got)] = got
+            self._place += len(got)
+            return len(got)
+
+    def open_part(begin: int, end: int, cancellation: Cancellation, _: str) -> RangeStream:
+        return cast(RangeStream, Paced(begin, end, cancellation))
+
+    digest, config = Digest.of(DATA), RangesConfig(SIZE, PART, streams=4, enough=5000)
+    with LocalContentStore(tmp_path).ingest(digest, digest, len(DATA)) as ingest:
+        ranges = Ranges(Flight[Any]("layer"), len(DATA), ingest, open_part, config, lambda: now)
+        ranges.run()
+        ingest.commit()
+    # Of the last part nothing is left for others.
+    first = wanted[: (SIZE - PART) // 1000 - 1]
+    assert set(first) == {seconds == 0.4}
 
 
 # --- in a pull
