@@ -36,8 +36,8 @@ _CHUNK = 512 << 10
 _WHITEOUT = b".wh."
 _GZIP_WINDOW = 31  # of zlib: a gzip header around the largest window
 _MAX_OCTAL_7, _MAX_OCTAL_11 = (1 << 21) - 1, (1 << 33) - 1
-# Smaller holes are zeros, as in Docker's layers: podman loads an image with the sparse form, but can't
-# push it. Of larger ones a layer would become what every reader takes for a bomb.
+# Smaller holes are zeros, as in Docker's layers: podman loads an image with the sparse form, but
+# can't push it. Of larger ones a layer would become what every reader takes for a bomb.
 _LEAST_HOLES = 256 << 20
 # Of extents that are gone through one by one; a file with more is written whole.
 _MAX_EXTENTS = 4096
