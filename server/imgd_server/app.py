@@ -267,7 +267,6 @@ def _unpacker(config: Config, root: Path) -> Unpacker:
         SnapshotStore(folder, kind),
         workers=config.unpack_workers or min(max(len(os.sched_getaffinity(0)), 2), 8),
         limits=_limits(config),
-        sync=not config.unpack_unsynced,
     )
 
 

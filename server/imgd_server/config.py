@@ -366,9 +366,6 @@ class Config:
     unpack_workers: int = _key(
         _integer(0, 64), int, "how many layers are unpacked at once; 0 by processors", "N"
     )
-    unpack_unsynced: bool = _key(
-        _switch, bool, "end a pull that unpacks before its files are on the disk"
-    )
     max_layer_bytes: int = _key(
         _integer(1, 1 << 50), lambda: 64 << 30, "the most that a layer may unpack to", "BYTES"
     )

@@ -496,7 +496,7 @@ def test_a_hostile_layer_never_becomes_a_snapshot(tmp_path: Path, kind: str) -> 
         pytest.skip("NOT TESTED: layers apart need root")
     store = SnapshotStore(tmp_path / "snapshots", kind)
     good = archive(file(b"good"))
-    with Unpacker(store, workers=2, sync=False) as unpacker:
+    with Unpacker(store, workers=2) as unpacker:
         for name, (data, why) in REFUSED.items():
             bad = archive(data)
             layers = [

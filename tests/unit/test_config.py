@@ -65,7 +65,6 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "partial_lifetime": ("3600", "3600", 3600.0),
     "snapshotter": ("copy", '"copy"', "copy"),
     "unpack_workers": ("3", "3", 3),
-    "unpack_unsynced": ("true", "true", True),
     "max_layer_bytes": ("1000", "1000", 1000),
     "max_layer_entries": ("1000", "1000", 1000),
     "max_layer_ratio": ("20", "20", 20),

@@ -20,6 +20,7 @@ from imgd_server.images._snapshots import sweep_snapshots
 from imgd_server.images._usage import bytes_of
 from imgd_server.metadata import EventFeed, ImageRecord, MetadataStore, ReadSession, WriteSession
 from imgd_server.rootfs import SnapshotStore
+from imgd_server.threads import in_thread
 
 __all__ = ["Housekeeper", "HousekeepingConfig", "Water"]
 
@@ -54,7 +55,8 @@ class Water:
 class HousekeepingConfig:
     """Times in seconds."""
 
-    # Records end, and too full a disk is noticed, with about this precision.
+    # Records end, too full a disk is noticed, and what was unpacked gets durable, with about this
+    # precision.
     interval: float = 15.0
     # A removal is seldom alone: what comes within this time is collected together.
     collect_delay: float = 5.0
@@ -241,6 +243,8 @@ class Housekeeper:
         look = 0.0
         while True:
             await self._safely(self.expire())
+            for store in self.snapshots:
+                await self._safely(in_thread(store.sync))
             # Where a look takes long it comes seldom, as below.
             if (began := time.monotonic()) >= look:
                 await self._safely(self.make_room())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from imgd_server.rootfs import (
     chain_ids,
     diff_id_of,
 )
+from imgd_server.threads import in_thread
 
 __all__ = ["LayerUnpacker", "Unpacked", "is_unpackable", "layers_of", "record_unpacked"]
 
@@ -116,6 +118,11 @@ class LayerUnpacker:
         self._note([layers[place] for place in applied])
         return snapshots
 
+    async def sync(self) -> None:
+        """Makes what was unpacked durable: for what does not come back by unpacking again. Raises
+        DISK_FULL, OSError."""
+        await in_thread(self.store.sync)
+
     async def prove(self, content: ContentStore, layers: Sequence[Layer]) -> None:
         """Makes sure that stored layers unpack to their diff IDs also where their snapshots were
         there: an image's config may name what others' layers unpack to (ADR-0013).
@@ -156,6 +163,9 @@ class LayerUnpacker:
         """Ends the processes. Calls under way must have ended."""
         self._calls.shutdown()
         self._unpacker.close()
+        # Or a machine that is shut down in good order would lose what was unpacked last.
+        with contextlib.suppress(OSError, Error):
+            self.store.sync()
 
 
 def _check(content: ContentStore, layer: Layer, limits: Limits, cancellation: Cancellation) -> None:

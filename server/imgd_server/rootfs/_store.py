@@ -11,7 +11,8 @@ mount(2) takes one page of them, and 100 digests fill two.
 
 Durability is in batches, for syncfs(2) writes everything anyway: snapshots show at once, and
 `unsynced` says from which number on they are to be thrown away if the machine went down before
-`sync`. After a crash of the process alone nothing is lost, for the boot is the same.
+`sync`: what was unpacked can be unpacked again. After a crash of the process alone nothing is lost,
+for the boot is the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import Digest
-from imgd_server.rootfs._protocol import AppliedLayer, Cancellation, LayerStats
+from imgd_server.rootfs._protocol import AppliedLayer, Cancellation, LayerStats, no_room
 from imgd_server.rootfs._tree import remove
 
 __all__ = ["Draft", "Kind", "Snapshot", "SnapshotStore", "chain_ids"]
@@ -105,6 +106,7 @@ class SnapshotStore:
         self._shown: dict[Digest, tuple[int, Digest | None]] = {}
         self._drafts: dict[Digest, Draft] = {}
         self._unsynced: set[int] = set()
+        self._next = 0
         self._boot = _BOOT.read_text().strip()
         self._load()
 
@@ -164,9 +166,13 @@ class SnapshotStore:
         with self._condition:
             if chain_id in self._shown or chain_id in self._drafts:
                 return None
-            self._next += 1
-            folder = self._layers / str(self._next)
-            draft = self._drafts[chain_id] = Draft(chain_id, self._next, folder / "fs")
+            number = self._next + 1
+            if not self._unsynced and not self._drafts:
+                # Before there is anything to write, which this would wait for.
+                self._write_mark(number)
+            self._next = number
+            folder = self._layers / str(number)
+            draft = self._drafts[chain_id] = Draft(chain_id, number, folder / "fs")
         try:
             folder.mkdir(mode=0o700)
             _make(draft)
@@ -204,8 +210,6 @@ class SnapshotStore:
         with self._condition:
             if parent is not None and parent not in self._shown:
                 raise ValueError(f"the parent of {draft.chain_id} is not there")
-            if not self._unsynced:
-                self._write_mark(min(other.number for other in self._drafts.values()))
             self._unsynced.add(draft.number)
             text = f"{draft.number}/{parent}" if parent else str(draft.number)
             self._link(draft.chain_id).symlink_to(text)
@@ -228,7 +232,7 @@ class SnapshotStore:
             self._condition.notify_all()
 
     def sync(self) -> None:
-        """Makes every snapshot durable that is shown now."""
+        """Makes every snapshot durable that is shown now. Raises DISK_FULL, OSError."""
         with self._condition:
             written = set(self._unsynced)
         if not written:
@@ -236,12 +240,13 @@ class SnapshotStore:
         with _opened(self._root) as folder:
             if _libc.syncfs(folder):
                 code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
+                error = OSError(code, os.strerror(code))
+                raise no_room(error) or error
         with self._condition:
             self._unsynced -= written
-            if self._unsynced:
-                lowest = min(self._unsynced | {draft.number for draft in self._drafts.values()})
-                self._write_mark(lowest)
+            left = self._unsynced | {draft.number for draft in self._drafts.values()}
+            if left:
+                self._write_mark(min(left))
             else:
                 self._drop_mark()
 

@@ -169,17 +169,14 @@ class Unpacker:
         *,
         workers: int,
         limits: Limits | None = None,
-        sync: bool = True,
         early_from: int = 1 << 20,
     ) -> None:
         """Prepares; processes are started when there is work.
 
-        `workers` is the most layers at once. `sync` says whether `unpack` returns only when what
-        it made is durable; else that is up to `SnapshotStore.sync`. Layers with at least
-        `early_from` stored bytes are unpacked while they come; smaller ones are not worth it.
+        `workers` is the most layers at once. Layers with at least `early_from` stored bytes are
+        unpacked while they come; smaller ones are not worth it.
         """
         self.store = store
-        self._sync = sync
         self._options = ApplyOptions(limits=limits or Limits(), privileged=is_privileged())
         self._executor = ThreadPoolExecutor(_JOBS, "unpack")
         self._parent = Parent()
@@ -207,22 +204,19 @@ class Unpacker:
 
         Raises CANCELLED soon after the cancellation, LAYER_INVALID, LAYER_TOO_LARGE,
         DIGEST_MISMATCH, DISK_FULL, and what the layers' sources raise; the first failure ends the
-        others. What was complete with all below it stays, and nothing else does.
+        others. What was complete with all below it stays, and nothing else does. Durable it is
+        after `SnapshotStore.sync`.
         """
         if not layers:
             return []
         try:
             if self.store.kind == "overlay":
-                snapshots = self._unpack_apart(layers, on_progress, cancellation)
-            else:
-                snapshots = [self._unpack_onto(layers, on_progress, cancellation)]
-            if self._sync:
-                self.store.sync()
+                return self._unpack_apart(layers, on_progress, cancellation)
+            return [self._unpack_onto(layers, on_progress, cancellation)]
         except OSError as error:
             if (full := no_room(error)) is not None:
                 raise full from error
             raise
-        return snapshots
 
     @property
     def limits(self) -> Limits:

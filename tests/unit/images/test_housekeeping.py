@@ -479,6 +479,21 @@ async def test_one_failure_does_not_end_the_house_keeping(
     assert {one["log_level"] for one in logs if "failed" in one["event"]} == {"error"}
 
 
+async def test_what_was_unpacked_becomes_durable(
+    metadata: SqliteMetadataStore, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    snapshots, chain = SnapshotStore(tmp_path / "snapshots", "copy"), Digest.of(b"layer")
+    draft = snapshots.claim(chain)
+    assert draft
+    snapshots.commit(draft, None, AppliedLayer(chain, LayerStats()))
+    unsynced = tmp_path / "snapshots" / "copy" / "unsynced"
+    assert unsynced.exists()
+    config = HousekeepingConfig(interval=0.01)
+    async with working(Housekeeper(metadata, disk, clock, config, [snapshots])):
+        await until(lambda: not unsynced.exists())
+    assert snapshots.has(chain)
+
+
 async def test_closing_does_not_wait_for_a_collection(
     metadata: SqliteMetadataStore, disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,20 @@ def folders(tmp_path: Path) -> list[str]:
     return [path.name for path in root.iterdir()] if root.exists() else []
 
 
+async def test_what_a_root_file_system_stands_on_is_durable_first(
+    tmp_path: Path, metadata: SqliteMetadataStore, manager: RootfsManager
+) -> None:
+    unsynced = tmp_path / "snapshots" / "copy" / "unsynced"
+    assert unsynced.exists()
+
+    async def record(register: Register) -> bool:
+        found = unsynced.exists()
+        await metadata.write(lambda session: register(session, 2))
+        return found
+
+    assert not await manager.create(NewContainer(IMAGE, "web"), None, record)
+
+
 @pytest.mark.parametrize("leaves", [False, True])
 @pytest.mark.parametrize("outcome", ["recorded", "refused", "broken", "answered before"])
 async def test_files_stay_with_a_record_alone(

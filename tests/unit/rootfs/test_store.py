@@ -256,6 +256,27 @@ def test_what_was_not_synced_does_not_survive_the_machine(
     assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
 
 
+def test_what_may_be_lost_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    mark = root / "overlay" / "unsynced"
+    first = store.claim(CHAINS[0])
+    assert first is not None
+    assert mark.read_text() == "first 1"
+    second = store.claim(CHAINS[1])
+    assert second is not None
+    store.commit(first, None, AppliedLayer(DIFFS[0], LayerStats()))
+    store.sync()
+    assert mark.read_text() == "first 2"
+    store.commit(second, CHAINS[0], AppliedLayer(DIFFS[1], LayerStats()))
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
+    assert not mark.exists()
+
+
 def test_what_was_synced_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reboot(monkeypatch, tmp_path, "first")
     root = tmp_path / "root"
@@ -289,7 +310,10 @@ def test_what_shows_while_it_syncs_is_not_taken_for_synced(
     assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
 
 
-def test_a_disk_that_can_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("code", "said"), [(errno.EIO, "Input/output"), (errno.ENOSPC, "no room")])
+def test_a_disk_that_can_not_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
     reboot(monkeypatch, tmp_path, "first")
     root = tmp_path / "root"
     store = SnapshotStore(root, "overlay")
@@ -298,11 +322,11 @@ def test_a_disk_that_can_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     class Libc:
         @staticmethod
         def syncfs(descriptor: int) -> int:
-            ctypes.set_errno(errno.EIO)
+            ctypes.set_errno(code)
             return -1
 
     monkeypatch.setattr(module, "_libc", Libc)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises((OSError, Error), match=said):
         store.sync()
     reboot(monkeypatch, tmp_path, "second")
     assert SnapshotStore(root, "overlay").snapshots() == []
