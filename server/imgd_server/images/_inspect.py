@@ -41,20 +41,21 @@ class Inspection:
 
     def text(self, key: str) -> str:
         """A string of the config's `config` object."""
-        value = self._value(key)
+        value = self.value(key)
         return value if isinstance(value, str) else ""
 
     def words(self, key: str) -> list[str]:
         """A list of strings of the config's `config` object."""
-        value = self._value(key)
+        value = self.value(key)
         return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
     def keys(self, key: str) -> list[str]:
         """The keys of a set of the config's `config` object."""
-        value = self._value(key)
+        value = self.value(key)
         return list(value) if isinstance(value, dict) else []
 
-    def _value(self, key: str) -> object:
+    def value(self, key: str) -> object:
+        """A value of the config's `config` object, whatever it is; None where there is none."""
         return self.config.config.get(key) if self.config else None
 
 

@@ -28,6 +28,7 @@ from imgd_server.rootfs import SnapshotStore
 from imgd_server.rpc import _convert
 from imgd_server.rpc._encoded import EncodedAnswers
 from imgd_server.rpc._image_changes import ImageChanges
+from imgd_server.rpc._image_config import config_message
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES, check_answer
 from imgd_server.rpc._pages import decode_token, encode_token, fitting, page_size
 from imgd_server.transfer import now_us
@@ -116,7 +117,7 @@ class ImageServicer(ImageChanges):
         )
         if config := found.config:
             answer.platform.CopyFrom(_convert.platform(config.platform))
-            answer.config.CopyFrom(_config(found))
+            answer.config.CopyFrom(config_message(found))
             answer.author = config.author
             answer.diff_ids.extend(config.diff_ids)
             answer.comment = config.history[-1].comment if config.history else ""
@@ -190,19 +191,4 @@ def _list_of(images: Iterable[image_pb2.Image]) -> bytes:
 def _can_be_kept(request: image_service_pb2.ListImagesRequest) -> bool:
     return request.view != image_pb2.IMAGE_VIEW_FULL and not any(
         text.strip().lower().startswith(_VOLATILE) for text in request.filters
-    )
-
-
-def _config(found: Inspection) -> image_pb2.ImageConfig:
-    """The config's `config` object; what has the wrong type in it counts as not set."""
-    return image_pb2.ImageConfig(
-        user=found.text("User"),
-        exposed_ports=sorted(found.keys("ExposedPorts")),
-        env=found.words("Env"),
-        entrypoint=found.words("Entrypoint"),
-        cmd=found.words("Cmd"),
-        volumes=sorted(found.keys("Volumes")),
-        working_dir=found.text("WorkingDir"),
-        labels=found.config.labels if found.config else {},
-        stop_signal=found.text("StopSignal"),
     )

@@ -350,6 +350,43 @@ async def test_inspect_an_image(api: Api) -> None:
     assert dict(found.image.labels) == {"l": "v"}
 
 
+async def test_what_docker_alone_has_in_a_config_shows_too(api: Api) -> None:
+    health = {
+        "Test": ["CMD-SHELL", "curl -f localhost"],
+        "Interval": 30_000_000_000,
+        "Timeout": 1_500_000_000,
+        "StartPeriod": 0,
+        "StartInterval": 7,
+        "Retries": 3,
+    }
+    shown = {"Healthcheck": health, "OnBuild": ["RUN a", "COPY . /"], "Shell": ["/bin/ash", "-c"]}
+    await api.store(image(1, config=shown), "h.io/a:1")
+    odd = {
+        "Healthcheck": {"Test": "x", "Interval": "1s", "Timeout": -1, "Retries": 1 << 63},
+        "OnBuild": {},
+    }
+    await api.store(image(2, config=odd), "h.io/a:2")
+    await api.store(image(3), "h.io/a:3")
+
+    async def config(name: str) -> image_pb2.ImageConfig:
+        request = image_service_pb2.InspectImageRequest(image=name)
+        return (await api.images.InspectImage(request)).config
+
+    found = await config("h.io/a:1")
+    assert (list(found.on_build), list(found.shell)) == (shown["OnBuild"], shown["Shell"])
+    check = found.health_check
+    assert list(check.test) == health["Test"]
+    assert (check.interval.seconds, check.interval.nanos) == (30, 0)
+    assert (check.timeout.seconds, check.timeout.nanos) == (1, 500_000_000)
+    assert (check.start_interval.nanos, check.retries) == (7, 3)
+    assert not check.HasField("start_period")
+    found = await config("h.io/a:2")
+    assert found.HasField("health_check")
+    assert found.health_check == image_pb2.HealthCheck()
+    assert not found.on_build
+    assert not (await config("h.io/a:3")).HasField("health_check")
+
+
 async def test_a_config_with_the_wrong_types_counts_as_not_set(api: Api) -> None:
     fake = image(1, config={"User": 7, "Env": "A=b", "Cmd": [1, "x"], "Volumes": ["/v"]})
     await api.store(fake, "h.io/a:1")

@@ -14,6 +14,7 @@ package imgdv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -790,7 +791,13 @@ type ImageConfig struct {
 	// `Labels`.
 	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// `StopSignal`.
-	StopSignal    string `protobuf:"bytes,9,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
+	StopSignal string `protobuf:"bytes,9,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
+	// `Healthcheck`, Docker's own. Absent where the image says nothing.
+	HealthCheck *HealthCheck `protobuf:"bytes,10,opt,name=health_check,json=healthCheck,proto3,oneof" json:"health_check,omitempty"`
+	// `OnBuild`, Docker's own: the triggers, in order.
+	OnBuild []string `protobuf:"bytes,11,rep,name=on_build,json=onBuild,proto3" json:"on_build,omitempty"`
+	// `Shell`, Docker's own: what the shell form of instructions is run with.
+	Shell         []string `protobuf:"bytes,12,rep,name=shell,proto3" json:"shell,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +895,119 @@ func (x *ImageConfig) GetStopSignal() string {
 	return ""
 }
 
+func (x *ImageConfig) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *ImageConfig) GetOnBuild() []string {
+	if x != nil {
+		return x.OnBuild
+	}
+	return nil
+}
+
+func (x *ImageConfig) GetShell() []string {
+	if x != nil {
+		return x.Shell
+	}
+	return nil
+}
+
+// How a container's health is looked at (Docker's `HEALTHCHECK`). Absent times and counts are inherited, or
+// the runtime's.
+type HealthCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `Test`: nothing inherits, else `NONE`, `CMD …` or `CMD-SHELL …`.
+	Test []string `protobuf:"bytes,1,rep,name=test,proto3" json:"test,omitempty"`
+	// `Interval` between two looks.
+	Interval *durationpb.Duration `protobuf:"bytes,2,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
+	// `Timeout` of one.
+	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// `StartPeriod`, in which failures do not count.
+	StartPeriod *durationpb.Duration `protobuf:"bytes,4,opt,name=start_period,json=startPeriod,proto3,oneof" json:"start_period,omitempty"`
+	// `StartInterval` between two looks of that time.
+	StartInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=start_interval,json=startInterval,proto3,oneof" json:"start_interval,omitempty"`
+	// `Retries`: so many failures in a row make it unhealthy.
+	Retries       *int64 `protobuf:"varint,6,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthCheck) Reset() {
+	*x = HealthCheck{}
+	mi := &file_imgd_v1_image_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthCheck) ProtoMessage() {}
+
+func (x *HealthCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_imgd_v1_image_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
+func (*HealthCheck) Descriptor() ([]byte, []int) {
+	return file_imgd_v1_image_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HealthCheck) GetTest() []string {
+	if x != nil {
+		return x.Test
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetStartPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.StartPeriod
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetStartInterval() *durationpb.Duration {
+	if x != nil {
+		return x.StartInterval
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetRetries() int64 {
+	if x != nil && x.Retries != nil {
+		return *x.Retries
+	}
+	return 0
+}
+
 // One step of an image's history, oldest first in lists (OCI image 1.1, config.md).
 type HistoryEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -915,7 +1035,7 @@ type HistoryEntry struct {
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_imgd_v1_image_proto_msgTypes[5]
+	mi := &file_imgd_v1_image_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1047,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_imgd_v1_image_proto_msgTypes[5]
+	mi := &file_imgd_v1_image_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1060,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_imgd_v1_image_proto_rawDescGZIP(), []int{5}
+	return file_imgd_v1_image_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HistoryEntry) GetCreateTime() *timestamppb.Timestamp {
@@ -1010,7 +1130,7 @@ var File_imgd_v1_image_proto protoreflect.FileDescriptor
 
 const file_imgd_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"\x13imgd/v1/image.proto\x12\aimgd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18imgd/v1/descriptor.proto\"\xd3\x01\n" +
+	"\x13imgd/v1/image.proto\x12\aimgd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18imgd/v1/descriptor.proto\"\xd3\x01\n" +
 	"\tReference\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\tR\x04full\x12\x1a\n" +
 	"\bfamiliar\x18\x02 \x01(\tR\bfamiliar\x12\x16\n" +
@@ -1075,7 +1195,7 @@ const file_imgd_v1_image_proto_rawDesc = "" +
 	"\t_platformB\x10\n" +
 	"\x0e_last_use_timeB\x0e\n" +
 	"\f_shared_sizeB\x0e\n" +
-	"\f_unique_size\"\xdb\x02\n" +
+	"\f_unique_size\"\xdb\x03\n" +
 	"\vImageConfig\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12#\n" +
 	"\rexposed_ports\x18\x02 \x03(\tR\fexposedPorts\x12\x10\n" +
@@ -1089,10 +1209,29 @@ const file_imgd_v1_image_proto_rawDesc = "" +
 	"workingDir\x128\n" +
 	"\x06labels\x18\b \x03(\v2 .imgd.v1.ImageConfig.LabelsEntryR\x06labels\x12\x1f\n" +
 	"\vstop_signal\x18\t \x01(\tR\n" +
-	"stopSignal\x1a9\n" +
+	"stopSignal\x12<\n" +
+	"\fhealth_check\x18\n" +
+	" \x01(\v2\x14.imgd.v1.HealthCheckH\x00R\vhealthCheck\x88\x01\x01\x12\x19\n" +
+	"\bon_build\x18\v \x03(\tR\aonBuild\x12\x14\n" +
+	"\x05shell\x18\f \x03(\tR\x05shell\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
+	"\r_health_check\"\x89\x03\n" +
+	"\vHealthCheck\x12\x12\n" +
+	"\x04test\x18\x01 \x03(\tR\x04test\x12:\n" +
+	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationH\x00R\binterval\x88\x01\x01\x128\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationH\x01R\atimeout\x88\x01\x01\x12A\n" +
+	"\fstart_period\x18\x04 \x01(\v2\x19.google.protobuf.DurationH\x02R\vstartPeriod\x88\x01\x01\x12E\n" +
+	"\x0estart_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationH\x03R\rstartInterval\x88\x01\x01\x12\x1d\n" +
+	"\aretries\x18\x06 \x01(\x03H\x04R\aretries\x88\x01\x01B\v\n" +
+	"\t_intervalB\n" +
+	"\n" +
+	"\b_timeoutB\x0f\n" +
+	"\r_start_periodB\x11\n" +
+	"\x0f_start_intervalB\n" +
+	"\n" +
+	"\b_retries\"\xf5\x02\n" +
 	"\fHistoryEntry\x12@\n" +
 	"\vcreate_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\n" +
 	"createTime\x88\x01\x01\x12\x1d\n" +
@@ -1138,7 +1277,7 @@ func file_imgd_v1_image_proto_rawDescGZIP() []byte {
 }
 
 var file_imgd_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_imgd_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_imgd_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_imgd_v1_image_proto_goTypes = []any{
 	(ImageView)(0),                // 0: imgd.v1.ImageView
 	(ImageKind)(0),                // 1: imgd.v1.ImageKind
@@ -1149,35 +1288,42 @@ var file_imgd_v1_image_proto_goTypes = []any{
 	(*ImageHolder)(nil),           // 6: imgd.v1.ImageHolder
 	(*Image)(nil),                 // 7: imgd.v1.Image
 	(*ImageConfig)(nil),           // 8: imgd.v1.ImageConfig
-	(*HistoryEntry)(nil),          // 9: imgd.v1.HistoryEntry
-	nil,                           // 10: imgd.v1.Image.LabelsEntry
-	nil,                           // 11: imgd.v1.ImageConfig.LabelsEntry
-	(*Platform)(nil),              // 12: imgd.v1.Platform
-	(*Descriptor)(nil),            // 13: imgd.v1.Descriptor
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*HealthCheck)(nil),           // 9: imgd.v1.HealthCheck
+	(*HistoryEntry)(nil),          // 10: imgd.v1.HistoryEntry
+	nil,                           // 11: imgd.v1.Image.LabelsEntry
+	nil,                           // 12: imgd.v1.ImageConfig.LabelsEntry
+	(*Platform)(nil),              // 13: imgd.v1.Platform
+	(*Descriptor)(nil),            // 14: imgd.v1.Descriptor
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
 }
 var file_imgd_v1_image_proto_depIdxs = []int32{
 	2,  // 0: imgd.v1.Reference.reference_class:type_name -> imgd.v1.ReferenceClass
-	12, // 1: imgd.v1.ImagePlatform.platform:type_name -> imgd.v1.Platform
-	13, // 2: imgd.v1.ImagePlatform.manifest:type_name -> imgd.v1.Descriptor
+	13, // 1: imgd.v1.ImagePlatform.platform:type_name -> imgd.v1.Platform
+	14, // 2: imgd.v1.ImagePlatform.manifest:type_name -> imgd.v1.Descriptor
 	3,  // 3: imgd.v1.ImageHolder.kind:type_name -> imgd.v1.ImageHolder.Kind
-	13, // 4: imgd.v1.Image.target:type_name -> imgd.v1.Descriptor
+	14, // 4: imgd.v1.Image.target:type_name -> imgd.v1.Descriptor
 	1,  // 5: imgd.v1.Image.kind:type_name -> imgd.v1.ImageKind
-	14, // 6: imgd.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	14, // 7: imgd.v1.Image.store_time:type_name -> google.protobuf.Timestamp
-	12, // 8: imgd.v1.Image.platform:type_name -> imgd.v1.Platform
+	15, // 6: imgd.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	15, // 7: imgd.v1.Image.store_time:type_name -> google.protobuf.Timestamp
+	13, // 8: imgd.v1.Image.platform:type_name -> imgd.v1.Platform
 	5,  // 9: imgd.v1.Image.platforms:type_name -> imgd.v1.ImagePlatform
-	10, // 10: imgd.v1.Image.labels:type_name -> imgd.v1.Image.LabelsEntry
-	14, // 11: imgd.v1.Image.last_use_time:type_name -> google.protobuf.Timestamp
+	11, // 10: imgd.v1.Image.labels:type_name -> imgd.v1.Image.LabelsEntry
+	15, // 11: imgd.v1.Image.last_use_time:type_name -> google.protobuf.Timestamp
 	6,  // 12: imgd.v1.Image.holders:type_name -> imgd.v1.ImageHolder
-	11, // 13: imgd.v1.ImageConfig.labels:type_name -> imgd.v1.ImageConfig.LabelsEntry
-	14, // 14: imgd.v1.HistoryEntry.create_time:type_name -> google.protobuf.Timestamp
-	13, // 15: imgd.v1.HistoryEntry.layer:type_name -> imgd.v1.Descriptor
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	12, // 13: imgd.v1.ImageConfig.labels:type_name -> imgd.v1.ImageConfig.LabelsEntry
+	9,  // 14: imgd.v1.ImageConfig.health_check:type_name -> imgd.v1.HealthCheck
+	16, // 15: imgd.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	16, // 16: imgd.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	16, // 17: imgd.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
+	16, // 18: imgd.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
+	15, // 19: imgd.v1.HistoryEntry.create_time:type_name -> google.protobuf.Timestamp
+	14, // 20: imgd.v1.HistoryEntry.layer:type_name -> imgd.v1.Descriptor
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_imgd_v1_image_proto_init() }
@@ -1187,14 +1333,16 @@ func file_imgd_v1_image_proto_init() {
 	}
 	file_imgd_v1_descriptor_proto_init()
 	file_imgd_v1_image_proto_msgTypes[3].OneofWrappers = []any{}
+	file_imgd_v1_image_proto_msgTypes[4].OneofWrappers = []any{}
 	file_imgd_v1_image_proto_msgTypes[5].OneofWrappers = []any{}
+	file_imgd_v1_image_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_imgd_v1_image_proto_rawDesc), len(file_imgd_v1_image_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

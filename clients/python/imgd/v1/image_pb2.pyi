@@ -9,6 +9,7 @@ of names. Child manifests of an index and attestations are not images.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -488,6 +489,9 @@ class ImageConfig(_message.Message):
     WORKING_DIR_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
+    ON_BUILD_FIELD_NUMBER: _builtins.int
+    SHELL_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """`User`: name or UID, with an optional group."""
     working_dir: _builtins.str
@@ -518,6 +522,18 @@ class ImageConfig(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """`Labels`."""
 
+    @_builtins.property
+    def health_check(self) -> Global___HealthCheck:
+        """`Healthcheck`, Docker's own. Absent where the image says nothing."""
+
+    @_builtins.property
+    def on_build(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`OnBuild`, Docker's own: the triggers, in order."""
+
+    @_builtins.property
+    def shell(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`Shell`, Docker's own: what the shell form of instructions is run with."""
+
     def __init__(
         self,
         *,
@@ -530,14 +546,92 @@ class ImageConfig(_message.Message):
         working_dir: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         stop_signal: _builtins.str = ...,
+        health_check: Global___HealthCheck | None = ...,
+        on_build: _abc.Iterable[_builtins.str] | None = ...,
+        shell: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_health_check", b"_health_check", "health_check", b"health_check"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cmd", b"cmd", "entrypoint", b"entrypoint", "env", b"env", "exposed_ports", b"exposed_ports", "labels", b"labels", "stop_signal", b"stop_signal", "user", b"user", "volumes", b"volumes", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_health_check", b"_health_check", "cmd", b"cmd", "entrypoint", b"entrypoint", "env", b"env", "exposed_ports", b"exposed_ports", "health_check", b"health_check", "labels", b"labels", "on_build", b"on_build", "shell", b"shell", "stop_signal", b"stop_signal", "user", b"user", "volumes", b"volumes", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__health_check: _TypeAlias = _typing.Literal["health_check"]  # noqa: Y015
+    _WhichOneofArgType__health_check: _TypeAlias = _typing.Literal["_health_check", b"_health_check"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__health_check) -> _WhichOneofReturnType__health_check | None: ...
 
 Global___ImageConfig: _TypeAlias = ImageConfig  # noqa: Y015
+
+@_typing.final
+class HealthCheck(_message.Message):
+    """How a container's health is looked at (Docker's `HEALTHCHECK`). Absent times and counts are inherited, or
+    the runtime's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEST_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    START_PERIOD_FIELD_NUMBER: _builtins.int
+    START_INTERVAL_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    retries: _builtins.int
+    """`Retries`: so many failures in a row make it unhealthy."""
+    @_builtins.property
+    def test(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`Test`: nothing inherits, else `NONE`, `CMD …` or `CMD-SHELL …`."""
+
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """`Interval` between two looks."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """`Timeout` of one."""
+
+    @_builtins.property
+    def start_period(self) -> _duration_pb2.Duration:
+        """`StartPeriod`, in which failures do not count."""
+
+    @_builtins.property
+    def start_interval(self) -> _duration_pb2.Duration:
+        """`StartInterval` between two looks of that time."""
+
+    def __init__(
+        self,
+        *,
+        test: _abc.Iterable[_builtins.str] | None = ...,
+        interval: _duration_pb2.Duration | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        start_period: _duration_pb2.Duration | None = ...,
+        start_interval: _duration_pb2.Duration | None = ...,
+        retries: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_retries", b"_retries", "_start_interval", b"_start_interval", "_start_period", b"_start_period", "_timeout", b"_timeout", "interval", b"interval", "retries", b"retries", "start_interval", b"start_interval", "start_period", b"start_period", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_retries", b"_retries", "_start_interval", b"_start_interval", "_start_period", b"_start_period", "_timeout", b"_timeout", "interval", b"interval", "retries", b"retries", "start_interval", b"start_interval", "start_period", b"start_period", "test", b"test", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
+    _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
+    _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
+    _WhichOneofReturnType__start_interval: _TypeAlias = _typing.Literal["start_interval"]  # noqa: Y015
+    _WhichOneofArgType__start_interval: _TypeAlias = _typing.Literal["_start_interval", b"_start_interval"]  # noqa: Y015
+    _WhichOneofReturnType__start_period: _TypeAlias = _typing.Literal["start_period"]  # noqa: Y015
+    _WhichOneofArgType__start_period: _TypeAlias = _typing.Literal["_start_period", b"_start_period"]  # noqa: Y015
+    _WhichOneofReturnType__timeout: _TypeAlias = _typing.Literal["timeout"]  # noqa: Y015
+    _WhichOneofArgType__timeout: _TypeAlias = _typing.Literal["_timeout", b"_timeout"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_interval) -> _WhichOneofReturnType__start_interval | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_period) -> _WhichOneofReturnType__start_period | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout) -> _WhichOneofReturnType__timeout | None: ...
+
+Global___HealthCheck: _TypeAlias = HealthCheck  # noqa: Y015
 
 @_typing.final
 class HistoryEntry(_message.Message):

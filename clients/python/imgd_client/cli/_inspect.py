@@ -72,6 +72,24 @@ def _config(config: image_pb2.ImageConfig) -> Struct:
         "WorkingDir": config.working_dir,
         "Labels": StringMap(config.labels) or NilMap(),
         "StopSignal": config.stop_signal,
+        "Healthcheck": _health_check(config) if config.HasField("health_check") else None,
+        "OnBuild": [*config.on_build] or NilList(),
+        "Shell": [*config.shell] or NilList(),
+    }
+    return Struct("", fields, omit_empty=fields)
+
+
+def _health_check(config: image_pb2.ImageConfig) -> Struct:
+    from .gotemplate import NilList, Struct
+
+    found = config.health_check
+    fields = {
+        "Test": [*found.test] or NilList(),
+        "Interval": found.interval.ToNanoseconds(),
+        "Timeout": found.timeout.ToNanoseconds(),
+        "StartPeriod": found.start_period.ToNanoseconds(),
+        "StartInterval": found.start_interval.ToNanoseconds(),
+        "Retries": found.retries,
     }
     return Struct("", fields, omit_empty=fields)
 

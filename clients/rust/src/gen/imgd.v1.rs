@@ -288,6 +288,38 @@ pub struct ImageConfig {
     /// `StopSignal`.
     #[prost(string, tag = "9")]
     pub stop_signal: ::prost::alloc::string::String,
+    /// `Healthcheck`, Docker's own. Absent where the image says nothing.
+    #[prost(message, optional, tag = "10")]
+    pub health_check: ::core::option::Option<HealthCheck>,
+    /// `OnBuild`, Docker's own: the triggers, in order.
+    #[prost(string, repeated, tag = "11")]
+    pub on_build: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `Shell`, Docker's own: what the shell form of instructions is run with.
+    #[prost(string, repeated, tag = "12")]
+    pub shell: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How a container's health is looked at (Docker's `HEALTHCHECK`). Absent times and counts are inherited, or
+/// the runtime's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    /// `Test`: nothing inherits, else `NONE`, `CMD …` or `CMD-SHELL …`.
+    #[prost(string, repeated, tag = "1")]
+    pub test: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `Interval` between two looks.
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    /// `Timeout` of one.
+    #[prost(message, optional, tag = "3")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// `StartPeriod`, in which failures do not count.
+    #[prost(message, optional, tag = "4")]
+    pub start_period: ::core::option::Option<::prost_types::Duration>,
+    /// `StartInterval` between two looks of that time.
+    #[prost(message, optional, tag = "5")]
+    pub start_interval: ::core::option::Option<::prost_types::Duration>,
+    /// `Retries`: so many failures in a row make it unhealthy.
+    #[prost(int64, optional, tag = "6")]
+    pub retries: ::core::option::Option<i64>,
 }
 /// One step of an image's history, oldest first in lists (OCI image 1.1, config.md).
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -45,6 +45,10 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.LazyStringArrayList.emptyList();
     workingDir_ = "";
     stopSignal_ = "";
+    onBuild_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    shell_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -72,6 +76,7 @@ private static final long serialVersionUID = 0L;
             dev.imgd.v1.ImageConfig.class, dev.imgd.v1.ImageConfig.Builder.class);
   }
 
+  private int bitField0_;
   public static final int USER_FIELD_NUMBER = 1;
   @SuppressWarnings("serial")
   private volatile java.lang.Object user_ = "";
@@ -573,6 +578,150 @@ java.lang.String defaultValue) {
     }
   }
 
+  public static final int HEALTH_CHECK_FIELD_NUMBER = 10;
+  private dev.imgd.v1.HealthCheck healthCheck_;
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   * @return Whether the healthCheck field is set.
+   */
+  @java.lang.Override
+  public boolean hasHealthCheck() {
+    return ((bitField0_ & 0x00000001) != 0);
+  }
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   * @return The healthCheck.
+   */
+  @java.lang.Override
+  public dev.imgd.v1.HealthCheck getHealthCheck() {
+    return healthCheck_ == null ? dev.imgd.v1.HealthCheck.getDefaultInstance() : healthCheck_;
+  }
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   */
+  @java.lang.Override
+  public dev.imgd.v1.HealthCheckOrBuilder getHealthCheckOrBuilder() {
+    return healthCheck_ == null ? dev.imgd.v1.HealthCheck.getDefaultInstance() : healthCheck_;
+  }
+
+  public static final int ON_BUILD_FIELD_NUMBER = 11;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.LazyStringArrayList onBuild_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @return A list containing the onBuild.
+   */
+  public com.google.protobuf.ProtocolStringList
+      getOnBuildList() {
+    return onBuild_;
+  }
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @return The count of onBuild.
+   */
+  public int getOnBuildCount() {
+    return onBuild_.size();
+  }
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @param index The index of the element to return.
+   * @return The onBuild at the given index.
+   */
+  public java.lang.String getOnBuild(int index) {
+    return onBuild_.get(index);
+  }
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the onBuild at the given index.
+   */
+  public com.google.protobuf.ByteString
+      getOnBuildBytes(int index) {
+    return onBuild_.getByteString(index);
+  }
+
+  public static final int SHELL_FIELD_NUMBER = 12;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.LazyStringArrayList shell_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @return A list containing the shell.
+   */
+  public com.google.protobuf.ProtocolStringList
+      getShellList() {
+    return shell_;
+  }
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @return The count of shell.
+   */
+  public int getShellCount() {
+    return shell_.size();
+  }
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @param index The index of the element to return.
+   * @return The shell at the given index.
+   */
+  public java.lang.String getShell(int index) {
+    return shell_.get(index);
+  }
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the shell at the given index.
+   */
+  public com.google.protobuf.ByteString
+      getShellBytes(int index) {
+    return shell_.getByteString(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -616,6 +765,15 @@ java.lang.String defaultValue) {
         8);
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(stopSignal_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 9, stopSignal_);
+    }
+    if (((bitField0_ & 0x00000001) != 0)) {
+      output.writeMessage(10, getHealthCheck());
+    }
+    for (int i = 0; i < onBuild_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 11, onBuild_.getRaw(i));
+    }
+    for (int i = 0; i < shell_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 12, shell_.getRaw(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -685,6 +843,26 @@ java.lang.String defaultValue) {
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(stopSignal_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(9, stopSignal_);
     }
+    if (((bitField0_ & 0x00000001) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(10, getHealthCheck());
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < onBuild_.size(); i++) {
+        dataSize += computeStringSizeNoTag(onBuild_.getRaw(i));
+      }
+      size += dataSize;
+      size += 1 * getOnBuildList().size();
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < shell_.size(); i++) {
+        dataSize += computeStringSizeNoTag(shell_.getRaw(i));
+      }
+      size += dataSize;
+      size += 1 * getShellList().size();
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -718,6 +896,15 @@ java.lang.String defaultValue) {
         other.internalGetLabels())) return false;
     if (!getStopSignal()
         .equals(other.getStopSignal())) return false;
+    if (hasHealthCheck() != other.hasHealthCheck()) return false;
+    if (hasHealthCheck()) {
+      if (!getHealthCheck()
+          .equals(other.getHealthCheck())) return false;
+    }
+    if (!getOnBuildList()
+        .equals(other.getOnBuildList())) return false;
+    if (!getShellList()
+        .equals(other.getShellList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -759,6 +946,18 @@ java.lang.String defaultValue) {
     }
     hash = (37 * hash) + STOP_SIGNAL_FIELD_NUMBER;
     hash = (53 * hash) + getStopSignal().hashCode();
+    if (hasHealthCheck()) {
+      hash = (37 * hash) + HEALTH_CHECK_FIELD_NUMBER;
+      hash = (53 * hash) + getHealthCheck().hashCode();
+    }
+    if (getOnBuildCount() > 0) {
+      hash = (37 * hash) + ON_BUILD_FIELD_NUMBER;
+      hash = (53 * hash) + getOnBuildList().hashCode();
+    }
+    if (getShellCount() > 0) {
+      hash = (37 * hash) + SHELL_FIELD_NUMBER;
+      hash = (53 * hash) + getShellList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -904,13 +1103,19 @@ java.lang.String defaultValue) {
 
     // Construct using dev.imgd.v1.ImageConfig.newBuilder()
     private Builder() {
-
+      maybeForceBuilderInitialization();
     }
 
     private Builder(
         com.google.protobuf.GeneratedMessage.BuilderParent parent) {
       super(parent);
-
+      maybeForceBuilderInitialization();
+    }
+    private void maybeForceBuilderInitialization() {
+      if (com.google.protobuf.GeneratedMessage
+              .alwaysUseFieldBuilders) {
+        internalGetHealthCheckFieldBuilder();
+      }
     }
     @java.lang.Override
     public Builder clear() {
@@ -930,6 +1135,15 @@ java.lang.String defaultValue) {
       workingDir_ = "";
       internalGetMutableLabels().clear();
       stopSignal_ = "";
+      healthCheck_ = null;
+      if (healthCheckBuilder_ != null) {
+        healthCheckBuilder_.dispose();
+        healthCheckBuilder_ = null;
+      }
+      onBuild_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
+      shell_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
       return this;
     }
 
@@ -996,6 +1210,22 @@ java.lang.String defaultValue) {
       if (((from_bitField0_ & 0x00000100) != 0)) {
         result.stopSignal_ = stopSignal_;
       }
+      int to_bitField0_ = 0;
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.healthCheck_ = healthCheckBuilder_ == null
+            ? healthCheck_
+            : healthCheckBuilder_.build();
+        to_bitField0_ |= 0x00000001;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        onBuild_.makeImmutable();
+        result.onBuild_ = onBuild_;
+      }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        shell_.makeImmutable();
+        result.shell_ = shell_;
+      }
+      result.bitField0_ |= to_bitField0_;
     }
 
     @java.lang.Override
@@ -1078,6 +1308,29 @@ java.lang.String defaultValue) {
         bitField0_ |= 0x00000100;
         onChanged();
       }
+      if (other.hasHealthCheck()) {
+        mergeHealthCheck(other.getHealthCheck());
+      }
+      if (!other.onBuild_.isEmpty()) {
+        if (onBuild_.isEmpty()) {
+          onBuild_ = other.onBuild_;
+          bitField0_ |= 0x00000400;
+        } else {
+          ensureOnBuildIsMutable();
+          onBuild_.addAll(other.onBuild_);
+        }
+        onChanged();
+      }
+      if (!other.shell_.isEmpty()) {
+        if (shell_.isEmpty()) {
+          shell_ = other.shell_;
+          bitField0_ |= 0x00000800;
+        } else {
+          ensureShellIsMutable();
+          shell_.addAll(other.shell_);
+        }
+        onChanged();
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1158,6 +1411,25 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00000100;
               break;
             } // case 74
+            case 82: {
+              input.readMessage(
+                  internalGetHealthCheckFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 82
+            case 90: {
+              java.lang.String s = input.readStringRequireUtf8();
+              ensureOnBuildIsMutable();
+              onBuild_.add(s);
+              break;
+            } // case 90
+            case 98: {
+              java.lang.String s = input.readStringRequireUtf8();
+              ensureShellIsMutable();
+              shell_.add(s);
+              break;
+            } // case 98
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2337,6 +2609,457 @@ java.lang.String defaultValue) {
       checkByteStringIsUtf8(value);
       stopSignal_ = value;
       bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+
+    private dev.imgd.v1.HealthCheck healthCheck_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.imgd.v1.HealthCheck, dev.imgd.v1.HealthCheck.Builder, dev.imgd.v1.HealthCheckOrBuilder> healthCheckBuilder_;
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     * @return Whether the healthCheck field is set.
+     */
+    public boolean hasHealthCheck() {
+      return ((bitField0_ & 0x00000200) != 0);
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     * @return The healthCheck.
+     */
+    public dev.imgd.v1.HealthCheck getHealthCheck() {
+      if (healthCheckBuilder_ == null) {
+        return healthCheck_ == null ? dev.imgd.v1.HealthCheck.getDefaultInstance() : healthCheck_;
+      } else {
+        return healthCheckBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public Builder setHealthCheck(dev.imgd.v1.HealthCheck value) {
+      if (healthCheckBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        healthCheck_ = value;
+      } else {
+        healthCheckBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public Builder setHealthCheck(
+        dev.imgd.v1.HealthCheck.Builder builderForValue) {
+      if (healthCheckBuilder_ == null) {
+        healthCheck_ = builderForValue.build();
+      } else {
+        healthCheckBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public Builder mergeHealthCheck(dev.imgd.v1.HealthCheck value) {
+      if (healthCheckBuilder_ == null) {
+        if (((bitField0_ & 0x00000200) != 0) &&
+          healthCheck_ != null &&
+          healthCheck_ != dev.imgd.v1.HealthCheck.getDefaultInstance()) {
+          getHealthCheckBuilder().mergeFrom(value);
+        } else {
+          healthCheck_ = value;
+        }
+      } else {
+        healthCheckBuilder_.mergeFrom(value);
+      }
+      if (healthCheck_ != null) {
+        bitField0_ |= 0x00000200;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public Builder clearHealthCheck() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      healthCheck_ = null;
+      if (healthCheckBuilder_ != null) {
+        healthCheckBuilder_.dispose();
+        healthCheckBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public dev.imgd.v1.HealthCheck.Builder getHealthCheckBuilder() {
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return internalGetHealthCheckFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    public dev.imgd.v1.HealthCheckOrBuilder getHealthCheckOrBuilder() {
+      if (healthCheckBuilder_ != null) {
+        return healthCheckBuilder_.getMessageOrBuilder();
+      } else {
+        return healthCheck_ == null ?
+            dev.imgd.v1.HealthCheck.getDefaultInstance() : healthCheck_;
+      }
+    }
+    /**
+     * <pre>
+     * `Healthcheck`, Docker's own. Absent where the image says nothing.
+     * </pre>
+     *
+     * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.imgd.v1.HealthCheck, dev.imgd.v1.HealthCheck.Builder, dev.imgd.v1.HealthCheckOrBuilder> 
+        internalGetHealthCheckFieldBuilder() {
+      if (healthCheckBuilder_ == null) {
+        healthCheckBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.imgd.v1.HealthCheck, dev.imgd.v1.HealthCheck.Builder, dev.imgd.v1.HealthCheckOrBuilder>(
+                getHealthCheck(),
+                getParentForChildren(),
+                isClean());
+        healthCheck_ = null;
+      }
+      return healthCheckBuilder_;
+    }
+
+    private com.google.protobuf.LazyStringArrayList onBuild_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureOnBuildIsMutable() {
+      if (!onBuild_.isModifiable()) {
+        onBuild_ = new com.google.protobuf.LazyStringArrayList(onBuild_);
+      }
+      bitField0_ |= 0x00000400;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @return A list containing the onBuild.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getOnBuildList() {
+      onBuild_.makeImmutable();
+      return onBuild_;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @return The count of onBuild.
+     */
+    public int getOnBuildCount() {
+      return onBuild_.size();
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param index The index of the element to return.
+     * @return The onBuild at the given index.
+     */
+    public java.lang.String getOnBuild(int index) {
+      return onBuild_.get(index);
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the onBuild at the given index.
+     */
+    public com.google.protobuf.ByteString
+        getOnBuildBytes(int index) {
+      return onBuild_.getByteString(index);
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param index The index to set the value at.
+     * @param value The onBuild to set.
+     * @return This builder for chaining.
+     */
+    public Builder setOnBuild(
+        int index, java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureOnBuildIsMutable();
+      onBuild_.set(index, value);
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param value The onBuild to add.
+     * @return This builder for chaining.
+     */
+    public Builder addOnBuild(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureOnBuildIsMutable();
+      onBuild_.add(value);
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param values The onBuild to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllOnBuild(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureOnBuildIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, onBuild_);
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearOnBuild() {
+      onBuild_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00000400);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `OnBuild`, Docker's own: the triggers, in order.
+     * </pre>
+     *
+     * <code>repeated string on_build = 11;</code>
+     * @param value The bytes of the onBuild to add.
+     * @return This builder for chaining.
+     */
+    public Builder addOnBuildBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      ensureOnBuildIsMutable();
+      onBuild_.add(value);
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.LazyStringArrayList shell_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureShellIsMutable() {
+      if (!shell_.isModifiable()) {
+        shell_ = new com.google.protobuf.LazyStringArrayList(shell_);
+      }
+      bitField0_ |= 0x00000800;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @return A list containing the shell.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getShellList() {
+      shell_.makeImmutable();
+      return shell_;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @return The count of shell.
+     */
+    public int getShellCount() {
+      return shell_.size();
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param index The index of the element to return.
+     * @return The shell at the given index.
+     */
+    public java.lang.String getShell(int index) {
+      return shell_.get(index);
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the shell at the given index.
+     */
+    public com.google.protobuf.ByteString
+        getShellBytes(int index) {
+      return shell_.getByteString(index);
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param index The index to set the value at.
+     * @param value The shell to set.
+     * @return This builder for chaining.
+     */
+    public Builder setShell(
+        int index, java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureShellIsMutable();
+      shell_.set(index, value);
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param value The shell to add.
+     * @return This builder for chaining.
+     */
+    public Builder addShell(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureShellIsMutable();
+      shell_.add(value);
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param values The shell to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllShell(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureShellIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, shell_);
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearShell() {
+      shell_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00000800);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * `Shell`, Docker's own: what the shell form of instructions is run with.
+     * </pre>
+     *
+     * <code>repeated string shell = 12;</code>
+     * @param value The bytes of the shell to add.
+     * @return This builder for chaining.
+     */
+    public Builder addShellBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      ensureShellIsMutable();
+      shell_.add(value);
+      bitField0_ |= 0x00000800;
       onChanged();
       return this;
     }

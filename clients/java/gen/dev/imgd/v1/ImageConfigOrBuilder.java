@@ -328,4 +328,113 @@ java.lang.String defaultValue);
    */
   com.google.protobuf.ByteString
       getStopSignalBytes();
+
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   * @return Whether the healthCheck field is set.
+   */
+  boolean hasHealthCheck();
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   * @return The healthCheck.
+   */
+  dev.imgd.v1.HealthCheck getHealthCheck();
+  /**
+   * <pre>
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   * </pre>
+   *
+   * <code>optional .imgd.v1.HealthCheck health_check = 10;</code>
+   */
+  dev.imgd.v1.HealthCheckOrBuilder getHealthCheckOrBuilder();
+
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @return A list containing the onBuild.
+   */
+  java.util.List<java.lang.String>
+      getOnBuildList();
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @return The count of onBuild.
+   */
+  int getOnBuildCount();
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @param index The index of the element to return.
+   * @return The onBuild at the given index.
+   */
+  java.lang.String getOnBuild(int index);
+  /**
+   * <pre>
+   * `OnBuild`, Docker's own: the triggers, in order.
+   * </pre>
+   *
+   * <code>repeated string on_build = 11;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the onBuild at the given index.
+   */
+  com.google.protobuf.ByteString
+      getOnBuildBytes(int index);
+
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @return A list containing the shell.
+   */
+  java.util.List<java.lang.String>
+      getShellList();
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @return The count of shell.
+   */
+  int getShellCount();
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @param index The index of the element to return.
+   * @return The shell at the given index.
+   */
+  java.lang.String getShell(int index);
+  /**
+   * <pre>
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   * </pre>
+   *
+   * <code>repeated string shell = 12;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the shell at the given index.
+   */
+  com.google.protobuf.ByteString
+      getShellBytes(int index);
 }

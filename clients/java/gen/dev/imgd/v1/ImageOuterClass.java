@@ -62,6 +62,11 @@ public final class ImageOuterClass extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_imgd_v1_ImageConfig_LabelsEntry_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_imgd_v1_HealthCheck_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_imgd_v1_HealthCheck_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_imgd_v1_HistoryEntry_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -75,71 +80,83 @@ public final class ImageOuterClass extends com.google.protobuf.GeneratedFile {
       descriptor;
   static {
     java.lang.String[] descriptorData = {
-      "\n\023imgd/v1/image.proto\022\007imgd.v1\032\037google/p" +
-      "rotobuf/timestamp.proto\032\030imgd/v1/descrip" +
-      "tor.proto\"\230\001\n\tReference\022\014\n\004full\030\001 \001(\t\022\020\n" +
-      "\010familiar\030\002 \001(\t\022\016\n\006domain\030\003 \001(\t\022\014\n\004path\030" +
-      "\004 \001(\t\022\013\n\003tag\030\005 \001(\t\022\016\n\006digest\030\006 \001(\t\0220\n\017re" +
-      "ference_class\030\007 \001(\0162\027.imgd.v1.ReferenceC" +
-      "lass\"\225\001\n\rImagePlatform\022#\n\010platform\030\001 \001(\013" +
-      "2\021.imgd.v1.Platform\022%\n\010manifest\030\002 \001(\0132\023." +
-      "imgd.v1.Descriptor\022\020\n\010image_id\030\003 \001(\t\022\020\n\010" +
-      "complete\030\004 \001(\010\022\024\n\014content_size\030\005 \001(\003\"\247\001\n" +
-      "\013ImageHolder\022\'\n\004kind\030\001 \001(\0162\031.imgd.v1.Ima" +
-      "geHolder.Kind\022\014\n\004name\030\002 \001(\t\"a\n\004Kind\022\024\n\020K" +
-      "IND_UNSPECIFIED\020\000\022\022\n\016KIND_CONTAINER\020\001\022\016\n" +
-      "\nKIND_LEASE\020\002\022\014\n\010KIND_PIN\020\003\022\021\n\rKIND_TRAN" +
-      "SFER\020\004\"\204\007\n\005Image\022\014\n\004name\030\001 \001(\t\022\020\n\010image_" +
-      "id\030\002 \001(\t\022#\n\006target\030\003 \001(\0132\023.imgd.v1.Descr" +
-      "iptor\022\014\n\004tags\030\004 \003(\t\022\031\n\021digest_references" +
-      "\030\005 \003(\t\022\024\n\014repo_digests\030\006 \003(\t\022\020\n\010dangling" +
-      "\030\007 \001(\010\022 \n\004kind\030\010 \001(\0162\022.imgd.v1.ImageKind" +
-      "\022\025\n\rartifact_type\030\t \001(\t\0224\n\013create_time\030\n" +
-      " \001(\0132\032.google.protobuf.TimestampH\000\210\001\001\022.\n" +
-      "\nstore_time\030\013 \001(\0132\032.google.protobuf.Time" +
-      "stamp\022\014\n\004size\030\014 \001(\003\022\024\n\014content_size\030\r \001(" +
-      "\003\022\032\n\runpacked_size\030\016 \001(\003H\001\210\001\001\022\016\n\006pinned\030" +
-      "\017 \001(\010\022\020\n\010complete\030\020 \001(\010\022(\n\010platform\030\021 \001(" +
-      "\0132\021.imgd.v1.PlatformH\002\210\001\001\022\021\n\ttruncated\030\022" +
-      " \001(\010\022)\n\tplatforms\030\036 \003(\0132\026.imgd.v1.ImageP" +
-      "latform\022*\n\006labels\030\037 \003(\0132\032.imgd.v1.Image." +
-      "LabelsEntry\0226\n\rlast_use_time\030  \001(\0132\032.goo" +
-      "gle.protobuf.TimestampH\003\210\001\001\022%\n\007holders\030!" +
-      " \003(\0132\024.imgd.v1.ImageHolder\022\024\n\014holder_cou" +
-      "nt\030\" \001(\005\022\027\n\017container_count\030# \001(\005\022\030\n\013sha" +
-      "red_size\030$ \001(\003H\004\210\001\001\022\030\n\013unique_size\030% \001(\003" +
-      "H\005\210\001\001\032-\n\013LabelsEntry\022\013\n\003key\030\001 \001(\t\022\r\n\005val" +
-      "ue\030\002 \001(\t:\0028\001B\016\n\014_create_timeB\020\n\016_unpacke" +
-      "d_sizeB\013\n\t_platformB\020\n\016_last_use_timeB\016\n" +
-      "\014_shared_sizeB\016\n\014_unique_size\"\374\001\n\013ImageC" +
-      "onfig\022\014\n\004user\030\001 \001(\t\022\025\n\rexposed_ports\030\002 \003" +
-      "(\t\022\013\n\003env\030\003 \003(\t\022\022\n\nentrypoint\030\004 \003(\t\022\013\n\003c" +
-      "md\030\005 \003(\t\022\017\n\007volumes\030\006 \003(\t\022\023\n\013working_dir" +
-      "\030\007 \001(\t\0220\n\006labels\030\010 \003(\0132 .imgd.v1.ImageCo" +
-      "nfig.LabelsEntry\022\023\n\013stop_signal\030\t \001(\t\032-\n" +
+      "\n\023imgd/v1/image.proto\022\007imgd.v1\032\036google/p" +
+      "rotobuf/duration.proto\032\037google/protobuf/" +
+      "timestamp.proto\032\030imgd/v1/descriptor.prot" +
+      "o\"\230\001\n\tReference\022\014\n\004full\030\001 \001(\t\022\020\n\010familia" +
+      "r\030\002 \001(\t\022\016\n\006domain\030\003 \001(\t\022\014\n\004path\030\004 \001(\t\022\013\n" +
+      "\003tag\030\005 \001(\t\022\016\n\006digest\030\006 \001(\t\0220\n\017reference_" +
+      "class\030\007 \001(\0162\027.imgd.v1.ReferenceClass\"\225\001\n" +
+      "\rImagePlatform\022#\n\010platform\030\001 \001(\0132\021.imgd." +
+      "v1.Platform\022%\n\010manifest\030\002 \001(\0132\023.imgd.v1." +
+      "Descriptor\022\020\n\010image_id\030\003 \001(\t\022\020\n\010complete" +
+      "\030\004 \001(\010\022\024\n\014content_size\030\005 \001(\003\"\247\001\n\013ImageHo" +
+      "lder\022\'\n\004kind\030\001 \001(\0162\031.imgd.v1.ImageHolder" +
+      ".Kind\022\014\n\004name\030\002 \001(\t\"a\n\004Kind\022\024\n\020KIND_UNSP" +
+      "ECIFIED\020\000\022\022\n\016KIND_CONTAINER\020\001\022\016\n\nKIND_LE" +
+      "ASE\020\002\022\014\n\010KIND_PIN\020\003\022\021\n\rKIND_TRANSFER\020\004\"\204" +
+      "\007\n\005Image\022\014\n\004name\030\001 \001(\t\022\020\n\010image_id\030\002 \001(\t" +
+      "\022#\n\006target\030\003 \001(\0132\023.imgd.v1.Descriptor\022\014\n" +
+      "\004tags\030\004 \003(\t\022\031\n\021digest_references\030\005 \003(\t\022\024" +
+      "\n\014repo_digests\030\006 \003(\t\022\020\n\010dangling\030\007 \001(\010\022 " +
+      "\n\004kind\030\010 \001(\0162\022.imgd.v1.ImageKind\022\025\n\rarti" +
+      "fact_type\030\t \001(\t\0224\n\013create_time\030\n \001(\0132\032.g" +
+      "oogle.protobuf.TimestampH\000\210\001\001\022.\n\nstore_t" +
+      "ime\030\013 \001(\0132\032.google.protobuf.Timestamp\022\014\n" +
+      "\004size\030\014 \001(\003\022\024\n\014content_size\030\r \001(\003\022\032\n\runp" +
+      "acked_size\030\016 \001(\003H\001\210\001\001\022\016\n\006pinned\030\017 \001(\010\022\020\n" +
+      "\010complete\030\020 \001(\010\022(\n\010platform\030\021 \001(\0132\021.imgd" +
+      ".v1.PlatformH\002\210\001\001\022\021\n\ttruncated\030\022 \001(\010\022)\n\t" +
+      "platforms\030\036 \003(\0132\026.imgd.v1.ImagePlatform\022" +
+      "*\n\006labels\030\037 \003(\0132\032.imgd.v1.Image.LabelsEn" +
+      "try\0226\n\rlast_use_time\030  \001(\0132\032.google.prot" +
+      "obuf.TimestampH\003\210\001\001\022%\n\007holders\030! \003(\0132\024.i" +
+      "mgd.v1.ImageHolder\022\024\n\014holder_count\030\" \001(\005" +
+      "\022\027\n\017container_count\030# \001(\005\022\030\n\013shared_size" +
+      "\030$ \001(\003H\004\210\001\001\022\030\n\013unique_size\030% \001(\003H\005\210\001\001\032-\n" +
       "\013LabelsEntry\022\013\n\003key\030\001 \001(\t\022\r\n\005value\030\002 \001(\t" +
-      ":\0028\001\"\236\002\n\014HistoryEntry\0224\n\013create_time\030\001 \001" +
-      "(\0132\032.google.protobuf.TimestampH\000\210\001\001\022\022\n\nc" +
-      "reated_by\030\002 \001(\t\022\016\n\006author\030\003 \001(\t\022\017\n\007comme" +
-      "nt\030\004 \001(\t\022\023\n\013empty_layer\030\005 \001(\010\022\'\n\005layer\030\006" +
-      " \001(\0132\023.imgd.v1.DescriptorH\001\210\001\001\022\017\n\007diff_i" +
-      "d\030\007 \001(\t\022\032\n\runpacked_size\030\010 \001(\003H\002\210\001\001\022\014\n\004t" +
-      "ags\030\t \003(\tB\016\n\014_create_timeB\010\n\006_layerB\020\n\016_" +
-      "unpacked_size*R\n\tImageView\022\032\n\026IMAGE_VIEW" +
-      "_UNSPECIFIED\020\000\022\024\n\020IMAGE_VIEW_BASIC\020\001\022\023\n\017" +
-      "IMAGE_VIEW_FULL\020\002*V\n\tImageKind\022\032\n\026IMAGE_" +
-      "KIND_UNSPECIFIED\020\000\022\024\n\020IMAGE_KIND_IMAGE\020\001" +
-      "\022\027\n\023IMAGE_KIND_ARTIFACT\020\002*\252\001\n\016ReferenceC" +
-      "lass\022\037\n\033REFERENCE_CLASS_UNSPECIFIED\020\000\022\034\n" +
-      "\030REFERENCE_CLASS_OFFICIAL\020\001\022\035\n\031REFERENCE" +
-      "_CLASS_COMMUNITY\020\002\022\037\n\033REFERENCE_CLASS_TH" +
-      "IRD_PARTY\020\003\022\031\n\025REFERENCE_CLASS_LOCAL\020\004B+" +
-      "\n\013dev.imgd.v1P\001Z\032imgd.dev/go/imgd/v1;img" +
-      "dv1b\006proto3"
+      ":\0028\001B\016\n\014_create_timeB\020\n\016_unpacked_sizeB\013" +
+      "\n\t_platformB\020\n\016_last_use_timeB\016\n\014_shared" +
+      "_sizeB\016\n\014_unique_size\"\337\002\n\013ImageConfig\022\014\n" +
+      "\004user\030\001 \001(\t\022\025\n\rexposed_ports\030\002 \003(\t\022\013\n\003en" +
+      "v\030\003 \003(\t\022\022\n\nentrypoint\030\004 \003(\t\022\013\n\003cmd\030\005 \003(\t" +
+      "\022\017\n\007volumes\030\006 \003(\t\022\023\n\013working_dir\030\007 \001(\t\0220" +
+      "\n\006labels\030\010 \003(\0132 .imgd.v1.ImageConfig.Lab" +
+      "elsEntry\022\023\n\013stop_signal\030\t \001(\t\022/\n\014health_" +
+      "check\030\n \001(\0132\024.imgd.v1.HealthCheckH\000\210\001\001\022\020" +
+      "\n\010on_build\030\013 \003(\t\022\r\n\005shell\030\014 \003(\t\032-\n\013Label" +
+      "sEntry\022\013\n\003key\030\001 \001(\t\022\r\n\005value\030\002 \001(\t:\0028\001B\017" +
+      "\n\r_health_check\"\313\002\n\013HealthCheck\022\014\n\004test\030" +
+      "\001 \003(\t\0220\n\010interval\030\002 \001(\0132\031.google.protobu" +
+      "f.DurationH\000\210\001\001\022/\n\007timeout\030\003 \001(\0132\031.googl" +
+      "e.protobuf.DurationH\001\210\001\001\0224\n\014start_period" +
+      "\030\004 \001(\0132\031.google.protobuf.DurationH\002\210\001\001\0226" +
+      "\n\016start_interval\030\005 \001(\0132\031.google.protobuf" +
+      ".DurationH\003\210\001\001\022\024\n\007retries\030\006 \001(\003H\004\210\001\001B\013\n\t" +
+      "_intervalB\n\n\010_timeoutB\017\n\r_start_periodB\021" +
+      "\n\017_start_intervalB\n\n\010_retries\"\236\002\n\014Histor" +
+      "yEntry\0224\n\013create_time\030\001 \001(\0132\032.google.pro" +
+      "tobuf.TimestampH\000\210\001\001\022\022\n\ncreated_by\030\002 \001(\t" +
+      "\022\016\n\006author\030\003 \001(\t\022\017\n\007comment\030\004 \001(\t\022\023\n\013emp" +
+      "ty_layer\030\005 \001(\010\022\'\n\005layer\030\006 \001(\0132\023.imgd.v1." +
+      "DescriptorH\001\210\001\001\022\017\n\007diff_id\030\007 \001(\t\022\032\n\runpa" +
+      "cked_size\030\010 \001(\003H\002\210\001\001\022\014\n\004tags\030\t \003(\tB\016\n\014_c" +
+      "reate_timeB\010\n\006_layerB\020\n\016_unpacked_size*R" +
+      "\n\tImageView\022\032\n\026IMAGE_VIEW_UNSPECIFIED\020\000\022" +
+      "\024\n\020IMAGE_VIEW_BASIC\020\001\022\023\n\017IMAGE_VIEW_FULL" +
+      "\020\002*V\n\tImageKind\022\032\n\026IMAGE_KIND_UNSPECIFIE" +
+      "D\020\000\022\024\n\020IMAGE_KIND_IMAGE\020\001\022\027\n\023IMAGE_KIND_" +
+      "ARTIFACT\020\002*\252\001\n\016ReferenceClass\022\037\n\033REFEREN" +
+      "CE_CLASS_UNSPECIFIED\020\000\022\034\n\030REFERENCE_CLAS" +
+      "S_OFFICIAL\020\001\022\035\n\031REFERENCE_CLASS_COMMUNIT" +
+      "Y\020\002\022\037\n\033REFERENCE_CLASS_THIRD_PARTY\020\003\022\031\n\025" +
+      "REFERENCE_CLASS_LOCAL\020\004B+\n\013dev.imgd.v1P\001" +
+      "Z\032imgd.dev/go/imgd/v1;imgdv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
         new com.google.protobuf.Descriptors.FileDescriptor[] {
+          com.google.protobuf.DurationProto.getDescriptor(),
           com.google.protobuf.TimestampProto.getDescriptor(),
           dev.imgd.v1.DescriptorOuterClass.getDescriptor(),
         });
@@ -178,20 +195,27 @@ public final class ImageOuterClass extends com.google.protobuf.GeneratedFile {
     internal_static_imgd_v1_ImageConfig_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_imgd_v1_ImageConfig_descriptor,
-        new java.lang.String[] { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", });
+        new java.lang.String[] { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "HealthCheck", "OnBuild", "Shell", });
     internal_static_imgd_v1_ImageConfig_LabelsEntry_descriptor =
       internal_static_imgd_v1_ImageConfig_descriptor.getNestedType(0);
     internal_static_imgd_v1_ImageConfig_LabelsEntry_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_imgd_v1_ImageConfig_LabelsEntry_descriptor,
         new java.lang.String[] { "Key", "Value", });
-    internal_static_imgd_v1_HistoryEntry_descriptor =
+    internal_static_imgd_v1_HealthCheck_descriptor =
       getDescriptor().getMessageType(5);
+    internal_static_imgd_v1_HealthCheck_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_imgd_v1_HealthCheck_descriptor,
+        new java.lang.String[] { "Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries", });
+    internal_static_imgd_v1_HistoryEntry_descriptor =
+      getDescriptor().getMessageType(6);
     internal_static_imgd_v1_HistoryEntry_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_imgd_v1_HistoryEntry_descriptor,
         new java.lang.String[] { "CreateTime", "CreatedBy", "Author", "Comment", "EmptyLayer", "Layer", "DiffId", "UnpackedSize", "Tags", });
     descriptor.resolveAllFeaturesImmutable();
+    com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();
     dev.imgd.v1.DescriptorOuterClass.getDescriptor();
   }

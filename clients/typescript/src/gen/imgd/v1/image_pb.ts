@@ -9,8 +9,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Descriptor, Platform } from "./descriptor_pb.js";
 import { file_imgd_v1_descriptor } from "./descriptor_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file imgd/v1/image.proto.
  */
 export const file_imgd_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChNpbWdkL3YxL2ltYWdlLnByb3RvEgdpbWdkLnYxIpgBCglSZWZlcmVuY2USDAoEZnVsbBgBIAEoCRIQCghmYW1pbGlhchgCIAEoCRIOCgZkb21haW4YAyABKAkSDAoEcGF0aBgEIAEoCRILCgN0YWcYBSABKAkSDgoGZGlnZXN0GAYgASgJEjAKD3JlZmVyZW5jZV9jbGFzcxgHIAEoDjIXLmltZ2QudjEuUmVmZXJlbmNlQ2xhc3MilQEKDUltYWdlUGxhdGZvcm0SIwoIcGxhdGZvcm0YASABKAsyES5pbWdkLnYxLlBsYXRmb3JtEiUKCG1hbmlmZXN0GAIgASgLMhMuaW1nZC52MS5EZXNjcmlwdG9yEhAKCGltYWdlX2lkGAMgASgJEhAKCGNvbXBsZXRlGAQgASgIEhQKDGNvbnRlbnRfc2l6ZRgFIAEoAyKnAQoLSW1hZ2VIb2xkZXISJwoEa2luZBgBIAEoDjIZLmltZ2QudjEuSW1hZ2VIb2xkZXIuS2luZBIMCgRuYW1lGAIgASgJImEKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEhIKDktJTkRfQ09OVEFJTkVSEAESDgoKS0lORF9MRUFTRRACEgwKCEtJTkRfUElOEAMSEQoNS0lORF9UUkFOU0ZFUhAEIoQHCgVJbWFnZRIMCgRuYW1lGAEgASgJEhAKCGltYWdlX2lkGAIgASgJEiMKBnRhcmdldBgDIAEoCzITLmltZ2QudjEuRGVzY3JpcHRvchIMCgR0YWdzGAQgAygJEhkKEWRpZ2VzdF9yZWZlcmVuY2VzGAUgAygJEhQKDHJlcG9fZGlnZXN0cxgGIAMoCRIQCghkYW5nbGluZxgHIAEoCBIgCgRraW5kGAggASgOMhIuaW1nZC52MS5JbWFnZUtpbmQSFQoNYXJ0aWZhY3RfdHlwZRgJIAEoCRI0CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIuCgpzdG9yZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAwgASgDEhQKDGNvbnRlbnRfc2l6ZRgNIAEoAxIaCg11bnBhY2tlZF9zaXplGA4gASgDSAGIAQESDgoGcGlubmVkGA8gASgIEhAKCGNvbXBsZXRlGBAgASgIEigKCHBsYXRmb3JtGBEgASgLMhEuaW1nZC52MS5QbGF0Zm9ybUgCiAEBEhEKCXRydW5jYXRlZBgSIAEoCBIpCglwbGF0Zm9ybXMYHiADKAsyFi5pbWdkLnYxLkltYWdlUGxhdGZvcm0SKgoGbGFiZWxzGB8gAygLMhouaW1nZC52MS5JbWFnZS5MYWJlbHNFbnRyeRI2Cg1sYXN0X3VzZV90aW1lGCAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgDiAEBEiUKB2hvbGRlcnMYISADKAsyFC5pbWdkLnYxLkltYWdlSG9sZGVyEhQKDGhvbGRlcl9jb3VudBgiIAEoBRIXCg9jb250YWluZXJfY291bnQYIyABKAUSGAoLc2hhcmVkX3NpemUYJCABKANIBIgBARIYCgt1bmlxdWVfc2l6ZRglIAEoA0gFiAEBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDgoMX2NyZWF0ZV90aW1lQhAKDl91bnBhY2tlZF9zaXplQgsKCV9wbGF0Zm9ybUIQCg5fbGFzdF91c2VfdGltZUIOCgxfc2hhcmVkX3NpemVCDgoMX3VuaXF1ZV9zaXplIvwBCgtJbWFnZUNvbmZpZxIMCgR1c2VyGAEgASgJEhUKDWV4cG9zZWRfcG9ydHMYAiADKAkSCwoDZW52GAMgAygJEhIKCmVudHJ5cG9pbnQYBCADKAkSCwoDY21kGAUgAygJEg8KB3ZvbHVtZXMYBiADKAkSEwoLd29ya2luZ19kaXIYByABKAkSMAoGbGFiZWxzGAggAygLMiAuaW1nZC52MS5JbWFnZUNvbmZpZy5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIp4CCgxIaXN0b3J5RW50cnkSNAoLY3JlYXRlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQESEgoKY3JlYXRlZF9ieRgCIAEoCRIOCgZhdXRob3IYAyABKAkSDwoHY29tbWVudBgEIAEoCRITCgtlbXB0eV9sYXllchgFIAEoCBInCgVsYXllchgGIAEoCzITLmltZ2QudjEuRGVzY3JpcHRvckgBiAEBEg8KB2RpZmZfaWQYByABKAkSGgoNdW5wYWNrZWRfc2l6ZRgIIAEoA0gCiAEBEgwKBHRhZ3MYCSADKAlCDgoMX2NyZWF0ZV90aW1lQggKBl9sYXllckIQCg5fdW5wYWNrZWRfc2l6ZSpSCglJbWFnZVZpZXcSGgoWSU1BR0VfVklFV19VTlNQRUNJRklFRBAAEhQKEElNQUdFX1ZJRVdfQkFTSUMQARITCg9JTUFHRV9WSUVXX0ZVTEwQAipWCglJbWFnZUtpbmQSGgoWSU1BR0VfS0lORF9VTlNQRUNJRklFRBAAEhQKEElNQUdFX0tJTkRfSU1BR0UQARIXChNJTUFHRV9LSU5EX0FSVElGQUNUEAIqqgEKDlJlZmVyZW5jZUNsYXNzEh8KG1JFRkVSRU5DRV9DTEFTU19VTlNQRUNJRklFRBAAEhwKGFJFRkVSRU5DRV9DTEFTU19PRkZJQ0lBTBABEh0KGVJFRkVSRU5DRV9DTEFTU19DT01NVU5JVFkQAhIfChtSRUZFUkVOQ0VfQ0xBU1NfVEhJUkRfUEFSVFkQAxIZChVSRUZFUkVOQ0VfQ0xBU1NfTE9DQUwQBEIrCgtkZXYuaW1nZC52MVABWhppbWdkLmRldi9nby9pbWdkL3YxO2ltZ2R2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_imgd_v1_descriptor]);
+  fileDesc("ChNpbWdkL3YxL2ltYWdlLnByb3RvEgdpbWdkLnYxIpgBCglSZWZlcmVuY2USDAoEZnVsbBgBIAEoCRIQCghmYW1pbGlhchgCIAEoCRIOCgZkb21haW4YAyABKAkSDAoEcGF0aBgEIAEoCRILCgN0YWcYBSABKAkSDgoGZGlnZXN0GAYgASgJEjAKD3JlZmVyZW5jZV9jbGFzcxgHIAEoDjIXLmltZ2QudjEuUmVmZXJlbmNlQ2xhc3MilQEKDUltYWdlUGxhdGZvcm0SIwoIcGxhdGZvcm0YASABKAsyES5pbWdkLnYxLlBsYXRmb3JtEiUKCG1hbmlmZXN0GAIgASgLMhMuaW1nZC52MS5EZXNjcmlwdG9yEhAKCGltYWdlX2lkGAMgASgJEhAKCGNvbXBsZXRlGAQgASgIEhQKDGNvbnRlbnRfc2l6ZRgFIAEoAyKnAQoLSW1hZ2VIb2xkZXISJwoEa2luZBgBIAEoDjIZLmltZ2QudjEuSW1hZ2VIb2xkZXIuS2luZBIMCgRuYW1lGAIgASgJImEKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEhIKDktJTkRfQ09OVEFJTkVSEAESDgoKS0lORF9MRUFTRRACEgwKCEtJTkRfUElOEAMSEQoNS0lORF9UUkFOU0ZFUhAEIoQHCgVJbWFnZRIMCgRuYW1lGAEgASgJEhAKCGltYWdlX2lkGAIgASgJEiMKBnRhcmdldBgDIAEoCzITLmltZ2QudjEuRGVzY3JpcHRvchIMCgR0YWdzGAQgAygJEhkKEWRpZ2VzdF9yZWZlcmVuY2VzGAUgAygJEhQKDHJlcG9fZGlnZXN0cxgGIAMoCRIQCghkYW5nbGluZxgHIAEoCBIgCgRraW5kGAggASgOMhIuaW1nZC52MS5JbWFnZUtpbmQSFQoNYXJ0aWZhY3RfdHlwZRgJIAEoCRI0CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIuCgpzdG9yZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAwgASgDEhQKDGNvbnRlbnRfc2l6ZRgNIAEoAxIaCg11bnBhY2tlZF9zaXplGA4gASgDSAGIAQESDgoGcGlubmVkGA8gASgIEhAKCGNvbXBsZXRlGBAgASgIEigKCHBsYXRmb3JtGBEgASgLMhEuaW1nZC52MS5QbGF0Zm9ybUgCiAEBEhEKCXRydW5jYXRlZBgSIAEoCBIpCglwbGF0Zm9ybXMYHiADKAsyFi5pbWdkLnYxLkltYWdlUGxhdGZvcm0SKgoGbGFiZWxzGB8gAygLMhouaW1nZC52MS5JbWFnZS5MYWJlbHNFbnRyeRI2Cg1sYXN0X3VzZV90aW1lGCAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgDiAEBEiUKB2hvbGRlcnMYISADKAsyFC5pbWdkLnYxLkltYWdlSG9sZGVyEhQKDGhvbGRlcl9jb3VudBgiIAEoBRIXCg9jb250YWluZXJfY291bnQYIyABKAUSGAoLc2hhcmVkX3NpemUYJCABKANIBIgBARIYCgt1bmlxdWVfc2l6ZRglIAEoA0gFiAEBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDgoMX2NyZWF0ZV90aW1lQhAKDl91bnBhY2tlZF9zaXplQgsKCV9wbGF0Zm9ybUIQCg5fbGFzdF91c2VfdGltZUIOCgxfc2hhcmVkX3NpemVCDgoMX3VuaXF1ZV9zaXplIt8CCgtJbWFnZUNvbmZpZxIMCgR1c2VyGAEgASgJEhUKDWV4cG9zZWRfcG9ydHMYAiADKAkSCwoDZW52GAMgAygJEhIKCmVudHJ5cG9pbnQYBCADKAkSCwoDY21kGAUgAygJEg8KB3ZvbHVtZXMYBiADKAkSEwoLd29ya2luZ19kaXIYByABKAkSMAoGbGFiZWxzGAggAygLMiAuaW1nZC52MS5JbWFnZUNvbmZpZy5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgJIAEoCRIvCgxoZWFsdGhfY2hlY2sYCiABKAsyFC5pbWdkLnYxLkhlYWx0aENoZWNrSACIAQESEAoIb25fYnVpbGQYCyADKAkSDQoFc2hlbGwYDCADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIPCg1faGVhbHRoX2NoZWNrIssCCgtIZWFsdGhDaGVjaxIMCgR0ZXN0GAEgAygJEjAKCGludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSACIAQESLwoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgBiAEBEjQKDHN0YXJ0X3BlcmlvZBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgCiAEBEjYKDnN0YXJ0X2ludGVydmFsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAOIAQESFAoHcmV0cmllcxgGIAEoA0gEiAEBQgsKCV9pbnRlcnZhbEIKCghfdGltZW91dEIPCg1fc3RhcnRfcGVyaW9kQhEKD19zdGFydF9pbnRlcnZhbEIKCghfcmV0cmllcyKeAgoMSGlzdG9yeUVudHJ5EjQKC2NyZWF0ZV90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAiAEBEhIKCmNyZWF0ZWRfYnkYAiABKAkSDgoGYXV0aG9yGAMgASgJEg8KB2NvbW1lbnQYBCABKAkSEwoLZW1wdHlfbGF5ZXIYBSABKAgSJwoFbGF5ZXIYBiABKAsyEy5pbWdkLnYxLkRlc2NyaXB0b3JIAYgBARIPCgdkaWZmX2lkGAcgASgJEhoKDXVucGFja2VkX3NpemUYCCABKANIAogBARIMCgR0YWdzGAkgAygJQg4KDF9jcmVhdGVfdGltZUIICgZfbGF5ZXJCEAoOX3VucGFja2VkX3NpemUqUgoJSW1hZ2VWaWV3EhoKFklNQUdFX1ZJRVdfVU5TUEVDSUZJRUQQABIUChBJTUFHRV9WSUVXX0JBU0lDEAESEwoPSU1BR0VfVklFV19GVUxMEAIqVgoJSW1hZ2VLaW5kEhoKFklNQUdFX0tJTkRfVU5TUEVDSUZJRUQQABIUChBJTUFHRV9LSU5EX0lNQUdFEAESFwoTSU1BR0VfS0lORF9BUlRJRkFDVBACKqoBCg5SZWZlcmVuY2VDbGFzcxIfChtSRUZFUkVOQ0VfQ0xBU1NfVU5TUEVDSUZJRUQQABIcChhSRUZFUkVOQ0VfQ0xBU1NfT0ZGSUNJQUwQARIdChlSRUZFUkVOQ0VfQ0xBU1NfQ09NTVVOSVRZEAISHwobUkVGRVJFTkNFX0NMQVNTX1RISVJEX1BBUlRZEAMSGQoVUkVGRVJFTkNFX0NMQVNTX0xPQ0FMEARCKwoLZGV2LmltZ2QudjFQAVoaaW1nZC5kZXYvZ28vaW1nZC92MTtpbWdkdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_imgd_v1_descriptor]);
 
 /**
  * A reference, parsed and normalised (grammar of distribution/reference 0.6).
@@ -479,6 +479,27 @@ export type ImageConfig = Message<"imgd.v1.ImageConfig"> & {
    * @generated from field: string stop_signal = 9;
    */
   stopSignal: string;
+
+  /**
+   * `Healthcheck`, Docker's own. Absent where the image says nothing.
+   *
+   * @generated from field: optional imgd.v1.HealthCheck health_check = 10;
+   */
+  healthCheck?: HealthCheck;
+
+  /**
+   * `OnBuild`, Docker's own: the triggers, in order.
+   *
+   * @generated from field: repeated string on_build = 11;
+   */
+  onBuild: string[];
+
+  /**
+   * `Shell`, Docker's own: what the shell form of instructions is run with.
+   *
+   * @generated from field: repeated string shell = 12;
+   */
+  shell: string[];
 };
 
 /**
@@ -487,6 +508,63 @@ export type ImageConfig = Message<"imgd.v1.ImageConfig"> & {
  */
 export const ImageConfigSchema: GenMessage<ImageConfig> = /*@__PURE__*/
   messageDesc(file_imgd_v1_image, 4);
+
+/**
+ * How a container's health is looked at (Docker's `HEALTHCHECK`). Absent times and counts are inherited, or
+ * the runtime's.
+ *
+ * @generated from message imgd.v1.HealthCheck
+ */
+export type HealthCheck = Message<"imgd.v1.HealthCheck"> & {
+  /**
+   * `Test`: nothing inherits, else `NONE`, `CMD …` or `CMD-SHELL …`.
+   *
+   * @generated from field: repeated string test = 1;
+   */
+  test: string[];
+
+  /**
+   * `Interval` between two looks.
+   *
+   * @generated from field: optional google.protobuf.Duration interval = 2;
+   */
+  interval?: Duration;
+
+  /**
+   * `Timeout` of one.
+   *
+   * @generated from field: optional google.protobuf.Duration timeout = 3;
+   */
+  timeout?: Duration;
+
+  /**
+   * `StartPeriod`, in which failures do not count.
+   *
+   * @generated from field: optional google.protobuf.Duration start_period = 4;
+   */
+  startPeriod?: Duration;
+
+  /**
+   * `StartInterval` between two looks of that time.
+   *
+   * @generated from field: optional google.protobuf.Duration start_interval = 5;
+   */
+  startInterval?: Duration;
+
+  /**
+   * `Retries`: so many failures in a row make it unhealthy.
+   *
+   * @generated from field: optional int64 retries = 6;
+   */
+  retries?: bigint;
+};
+
+/**
+ * Describes the message imgd.v1.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
+ */
+export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
+  messageDesc(file_imgd_v1_image, 5);
 
 /**
  * One step of an image's history, oldest first in lists (OCI image 1.1, config.md).
@@ -563,7 +641,7 @@ export type HistoryEntry = Message<"imgd.v1.HistoryEntry"> & {
  * Use `create(HistoryEntrySchema)` to create a new message.
  */
 export const HistoryEntrySchema: GenMessage<HistoryEntry> = /*@__PURE__*/
-  messageDesc(file_imgd_v1_image, 5);
+  messageDesc(file_imgd_v1_image, 6);
 
 /**
  * How much of each image an answer holds. Volatile and costly fields stay out of the default view,
