@@ -285,7 +285,7 @@ class Cache:
         if not stored:
             return Descriptor("application/octet-stream", digest, size)
         if stored.size != size:
-            raise refuse("BLOB_UNKNOWN", f"{digest} has another size at its registry", 502)
+            raise refuse("UNAVAILABLE", f"{digest} has another size at its registry", 502)
         await self._landed(repository, digest)
         return None
 
@@ -416,19 +416,24 @@ def _is_shown(media_type: str) -> bool:
     return media.is_manifest(media_type) or media.is_index(media_type)
 
 
-def refuse_upstream(error: Error, code: str) -> Refusal:
-    """The answer where an upstream fails, or has not what is asked for; `code` is the unknown
-    thing's."""
+def refuse_upstream(error: Error, unknown: str) -> Refusal:
+    """The answer where an upstream fails, or has not what is asked for: then its code is `unknown`.
+    A failure must not have that one: clients match codes, and would say that there is no such
+    image."""
+    wait = error.retry_after
     if error.reason in _NOT_FOR_US:
         # Its 401 would make clients log in here.
-        return refuse(code, error.message, 404)
+        return refuse(unknown, error.message, 404)
     if error.reason is Reason.REGISTRY_RATE_LIMITED:
-        wait = str(int(error.retry_after or _PAUSE) + 1)
-        return refuse("TOOMANYREQUESTS", error.message, headers={"Retry-After": wait})
+        return refuse("TOOMANYREQUESTS", error.message, headers=_again(wait or _PAUSE))
     if error.reason is Reason.EGRESS_DENIED:
         return refuse("DENIED", error.message, 403)
-    if error.reason is Reason.REGISTRY_TIMEOUT:
-        return refuse(code, error.message, 504)
-    if error.host:
-        return refuse(code, error.message, 502)
+    slow = error.reason is Reason.REGISTRY_TIMEOUT
+    if slow or error.host:
+        headers = None if wait is None else _again(wait)
+        return refuse("UNAVAILABLE", error.message, 504 if slow else 502, headers=headers)
     return refuse_error(error)
+
+
+def _again(wait: float) -> dict[str, str]:
+    return {"Retry-After": str(int(wait) + 1)}

@@ -13,7 +13,8 @@ from imgd_server.oci import Digest, FormatError
 __all__ = ["Refusal", "parse_digest", "refuse", "refuse_all", "refuse_defect", "refuse_error"]
 
 # OCI distribution 1.1, "Error Codes". UNSUPPORTED and DENIED are about the method here: what may
-# not be done to what the URL names.
+# not be done to what the URL names. The specification has no code for what may succeed later;
+# UNAVAILABLE is Docker's (distribution, registry/api/errcode), which clients know.
 _STATUS = {
     "BLOB_UNKNOWN": 404,
     "BLOB_UPLOAD_INVALID": 400,
@@ -29,6 +30,7 @@ _STATUS = {
     "DENIED": 405,
     "UNSUPPORTED": 405,
     "TOOMANYREQUESTS": 429,
+    "UNAVAILABLE": 503,
 }
 
 _CODES = {
@@ -72,7 +74,7 @@ def refuse(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """An error to raise; `code` is one of OCI distribution 1.1, which implies the status."""
+    """An error to raise; `code` is one of `_STATUS`, which implies the status."""
     error: dict[str, object] = {"code": code, "message": message}
     return Refusal(status or _STATUS[code], [error], headers or {})
 

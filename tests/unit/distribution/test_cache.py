@@ -143,12 +143,12 @@ async def test_a_download_that_fails_fails_its_followers(tmp_path: Path, begun: 
         (Reason.REGISTRY_DENIED, 404, "BLOB_UNKNOWN"),
         (Reason.REGISTRY_RATE_LIMITED, 429, "TOOMANYREQUESTS"),
         (Reason.EGRESS_DENIED, 403, "DENIED"),
-        (Reason.REGISTRY_TIMEOUT, 504, "BLOB_UNKNOWN"),
-        (Reason.REGISTRY_UNREACHABLE, 502, "BLOB_UNKNOWN"),
-        (Reason.REGISTRY_UNAVAILABLE, 502, "BLOB_UNKNOWN"),
-        (Reason.REGISTRY_TLS, 502, "BLOB_UNKNOWN"),
-        (Reason.DIGEST_MISMATCH, 502, "BLOB_UNKNOWN"),
-        (Reason.MANIFEST_TOO_LARGE, 502, "BLOB_UNKNOWN"),
+        (Reason.REGISTRY_TIMEOUT, 504, "UNAVAILABLE"),
+        (Reason.REGISTRY_UNREACHABLE, 502, "UNAVAILABLE"),
+        (Reason.REGISTRY_UNAVAILABLE, 502, "UNAVAILABLE"),
+        (Reason.REGISTRY_TLS, 502, "UNAVAILABLE"),
+        (Reason.DIGEST_MISMATCH, 502, "UNAVAILABLE"),
+        (Reason.MANIFEST_TOO_LARGE, 502, "UNAVAILABLE"),
     ],
 )
 def test_an_upstreams_failure_is_its_own(reason: Reason, status: int, code: str) -> None:
@@ -167,6 +167,10 @@ def test_our_own_failure_is_ours() -> None:
 def test_a_limit_says_when_to_come_again(wanted: float | None, given: str) -> None:
     error = Error(Reason.REGISTRY_RATE_LIMITED, "slow", host="up.test", retry_after=wanted)
     assert refuse_upstream(error, "BLOB_UNKNOWN").headers["Retry-After"] == given
+    # One that is busy in another way may say so, too, and need not.
+    error.reason = Reason.REGISTRY_UNAVAILABLE
+    said = refuse_upstream(error, "BLOB_UNKNOWN").headers.get("Retry-After")
+    assert said == (given if wanted else None)
 
 
 # --- names
