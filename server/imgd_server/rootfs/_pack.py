@@ -3,8 +3,8 @@
 What is gone becomes a whiteout of its own, also where overlayfs has an opaque directory: that is
 the form that layers should have (OCI image 1.1, layer.md, "Opaque Whiteout"). Headers are ustar's;
 what does not fit there (long names, large numbers, parts of seconds, attributes) is in PAX records,
-and large holes are left out as GNU tar's form 1.0 has it (pax, "pax Extended Header"; GNU tar's
-manual, "Storing Sparse Files"), which Go's archive/tar reads.
+and holes beyond a bound are left out as GNU tar's form 1.0 has it (pax, "pax Extended Header"; GNU
+tar's manual, "Storing Sparse Files"), which Go's archive/tar reads.
 
 The same changes make the same bytes: they come sorted, and nothing of the moment is written.
 """
@@ -36,9 +36,11 @@ _CHUNK = 512 << 10
 _WHITEOUT = b".wh."
 _GZIP_WINDOW = 31  # of zlib: a gzip header around the largest window
 _MAX_OCTAL_7, _MAX_OCTAL_11 = (1 << 21) - 1, (1 << 33) - 1
-# Smaller holes are zeros, as in Docker's layers: podman loads an image with the sparse form, but
-# can't push it. Of larger ones a layer would become what every reader takes for a bomb.
-_LEAST_HOLES = 256 << 20
+# So much of a layer's holes is zeros, as all is in Docker's layers: podman loads an image with the
+# sparse form, but can't push it. Of more the layer would become a bomb: see Limits.ratio_floor.
+_MAX_ZEROS = 512 << 20
+# Beyond them: the sparse form costs three blocks.
+_LEAST_HOLES = 32 << 10
 # Of extents that are gone through one by one; a file with more is written whole.
 _MAX_EXTENTS = 4096
 # What is no longer there, or no longer a file.
@@ -175,6 +177,7 @@ class _Packer:
         self._links: dict[tuple[int, int], bytes] = {}
         self._folders: set[bytes] = set()
         self._entries = self._file_bytes = self._sockets = 0
+        self._zeros = _MAX_ZEROS  # that may still be written for holes
 
     def finish(self) -> PackedLayer:
         self._sink.add(bytes(2 * _BLOCK))
@@ -255,7 +258,7 @@ class _Packer:
             if not stat.S_ISREG(status.st_mode):
                 return
             records = _attributes(change.folder, name)
-            extents = _extents(file, status)
+            extents = self._extents(file, status)
             if extents is None:
                 self._header(change.path, b"0", size=status.st_size, records=records, **facts)
                 self._data(file, [(0, status.st_size)], check)
@@ -276,6 +279,14 @@ class _Packer:
             self._data(file, extents, check)
         finally:
             os.close(file)
+
+    def _extents(self, file: int, status: os.stat_result) -> list[tuple[int, int]] | None:
+        """Where a file has data, if its holes are left out; else None."""
+        holes = max(status.st_size - 512 * status.st_blocks, 0)
+        if holes <= self._zeros:
+            self._zeros -= holes
+            return None
+        return _extents(file, status.st_size) if holes >= _LEAST_HOLES else None
 
     def _data(
         self, file: int, extents: Iterable[tuple[int, int]], check: Callable[[], None]
@@ -397,11 +408,8 @@ def _target(folder: int, name: bytes) -> bytes:
         raise
 
 
-def _extents(file: int, status: os.stat_result) -> list[tuple[int, int]] | None:
-    """Where a file has data, if it has holes that are worth it; else None."""
-    size = status.st_size
-    if size - 512 * status.st_blocks < _LEAST_HOLES:
-        return None
+def _extents(file: int, size: int) -> list[tuple[int, int]] | None:
+    """Where a file has data; None where it has hardly any holes, or too many."""
     found: list[tuple[int, int]] = []
     offset = 0
     while offset < size:

@@ -145,9 +145,9 @@ def change(root: Path) -> None:
 
 @pytest.fixture(params=[False, True], ids=["zeros", "holes"])
 def holes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether holes of some MiB are large."""
+    """Whether holes of some MiB are more than may be written as zeros."""
     if request.param:
-        monkeypatch.setattr("imgd_server.rootfs._pack._LEAST_HOLES", 32 << 10)
+        monkeypatch.setattr("imgd_server.rootfs._pack._MAX_ZEROS", 0)
     return bool(request.param)
 
 
@@ -286,6 +286,24 @@ def test_other_readers_read_it(tmp_path: Path, holes: bool) -> None:
         hard = [one for one in found.values() if one.islnk()]
         assert {one.linkname for one in hard} == {"d/hard-b"}
         assert found["link"].linkname == "t" * 300
+
+
+def test_holes_are_zeros_until_a_layer_has_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is small, and all together would be what no reader takes."""
+    monkeypatch.setattr("imgd_server.rootfs._pack._MAX_ZEROS", 2 << 20)
+    before, now = make(tmp_path / "before"), tmp_path / "now"
+    copied(before, now)
+    for name, size in (("1", 1 << 20), ("2", 1 << 20), ("3", 1 << 20), ("4", 16 << 10)):
+        with (now / name).open("wb") as file:
+            file.truncate(size)
+    layer, packed = pack(now, before, compression=Compression.NONE)
+    with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+        found = {one.name: one.issparse() for one in archive if one.name in "1234"}
+    assert found == {"1": False, "2": False, "3": True, "4": False}
+    assert packed.file_bytes == (2 << 20) + (16 << 10)
+    assert tree(applied(layer, before, tmp_path / "again")) == tree(now)
 
 
 @pytest.mark.parametrize("compression", [*Compression])
