@@ -18,6 +18,7 @@ from imgd_server.oci import (
     media,
 )
 from imgd_server.registry._http import Response
+from imgd_server.registry._protocol import come_again
 
 __all__ = [
     "blob_offset",
@@ -105,6 +106,7 @@ def failure(response: Response, body: bytes, about: Reference | str) -> Error:
     code, said = _registry_error(body)
     status, host = response.status, response.host
     what = about.familiar() if isinstance(about, Reference) else about
+    wait = retry_after(response.headers.get("retry-after", ""))
     reason, text = {
         401: (
             Reason.REGISTRY_UNAUTHORIZED,
@@ -115,10 +117,16 @@ def failure(response: Response, body: bytes, about: Reference | str) -> Error:
             Reason.REMOTE_NOT_FOUND,
             f"{host} has no {what}, or does not show it without a login",
         ),
-        429: (Reason.REGISTRY_RATE_LIMITED, f"{host} limits requests; try later or log in"),
+        429: (
+            Reason.REGISTRY_RATE_LIMITED,
+            f"{host} limits requests: {come_again(wait)}, or log in",
+        ),
     }.get(
         status,
-        (Reason.REGISTRY_UNAVAILABLE, f"{host} fails with HTTP {status}")
+        (
+            Reason.REGISTRY_UNAVAILABLE,
+            f"{host} fails with HTTP {status}" + (f": {come_again(wait)}" if wait else ""),
+        )
         if status >= 500 or status == 408
         else (Reason.REGISTRY_PROTOCOL, f"{host} answers HTTP {status} for {what}"),
     )
@@ -129,7 +137,7 @@ def failure(response: Response, body: bytes, about: Reference | str) -> Error:
         http_status=status,
         registry_code=code,
         reference=str(about) if isinstance(about, Reference) else "",
-        retry_after=retry_after(response.headers.get("retry-after", "")),
+        retry_after=wait,
     )
 
 

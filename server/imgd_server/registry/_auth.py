@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from imgd_server.errors import Error, Reason
 from imgd_server.registry._answers import retry_after
 from imgd_server.registry._http import Response
-from imgd_server.registry._protocol import Cancellation, Credentials
+from imgd_server.registry._protocol import Cancellation, Credentials, come_again
 from imgd_server.registry._transport import Request, Transport
 from imgd_server.registry._url import Url
 
@@ -187,12 +187,14 @@ class _TokenFlow:
 
     def _failure(self, response: Response) -> Error:
         host, status = response.host, response.status
+        wait = retry_after(response.headers.get("retry-after", ""))
         if status in (400, 401, 403):
             reason = Reason.REGISTRY_UNAUTHORIZED
             advice = "check the user and password" if self.credentials else "log in"
             why = f"gives no token for {self.registry.label}: {advice}"
         elif status == 429:
-            reason, why = Reason.REGISTRY_RATE_LIMITED, "limits requests for tokens"
+            reason = Reason.REGISTRY_RATE_LIMITED
+            why = f"limits requests for tokens: {come_again(wait)}"
         elif status >= 500:
             reason, why = Reason.REGISTRY_UNAVAILABLE, f"gives no token now: HTTP {status}"
         else:
@@ -202,7 +204,7 @@ class _TokenFlow:
             f"{host} {why}",
             host=host,
             http_status=status,
-            retry_after=retry_after(response.headers.get("retry-after", "")),
+            retry_after=wait,
         )
 
     def _realm(self) -> Url:

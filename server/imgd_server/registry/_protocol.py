@@ -6,6 +6,7 @@ HTTP status and the registry's own code, origin unset: the caller knows which si
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,20 @@ __all__ = [
     "RegistryPusher",
     "Resolved",
     "Upload",
+    "come_again",
 ]
+
+
+def come_again(wait: float | None) -> str:
+    """What to do about a limit: `try again in 60 minutes`, never too soon; `try later` when nothing
+    is known of the wait, which is in seconds."""
+    if not wait:
+        return "try later"
+    unit, length = "second", 1
+    if wait > 120:
+        unit, length = ("minute", 60) if wait <= 7200 else ("hour", 3600)
+    count = math.ceil(wait / length)
+    return f"try again in {count} {unit}{'s' if count > 1 else ''}"
 
 
 class PausedError(Error):
@@ -41,7 +55,7 @@ class PausedError(Error):
     def __init__(self, host: str, seconds: float) -> None:
         super().__init__(
             Reason.REGISTRY_RATE_LIMITED,
-            f"{host} limits requests, and wants none for {seconds:.0f} s",
+            f"{host} limits requests: {come_again(seconds)}",
             host=host,
             retry_after=seconds,
         )

@@ -196,6 +196,25 @@ def test_failures(status: int, reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wait", "when"),
+    [
+        ("", "try later"),
+        ("0", "try later"),
+        ("1", "try again in 1 second"),
+        ("120", "try again in 120 seconds"),
+        ("121", "try again in 3 minutes"),
+        ("3600", "try again in 60 minutes"),
+        ("7201", "try again in 3 hours"),
+    ],
+)
+def test_a_limit_says_when_to_come_again(wait: str, when: str) -> None:
+    limited = _answers.failure(said(429, retry_after=wait), b"", "it").message
+    assert limited == f"h.io limits requests: {when}, or log in"
+    busy = _answers.failure(said(503, retry_after=wait), b"", "it").message
+    assert busy == "h.io fails with HTTP 503" + (f": {when}" if "again" in when else "")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

@@ -318,6 +318,7 @@ def test_refusals(status: int, headers: dict[str, str], reason: Reason, wait: fl
         wait,
     )
     assert "pass-word" not in str(failure)
+    assert ("try again in 7 seconds" in str(failure)) is (status == 429)
 
 
 def test_a_realm_without_tls_is_for_registries_without() -> None:
