@@ -21,7 +21,7 @@ from imgd_server.oci import Digest
 from imgd_server.rootfs import _tar
 from imgd_server.rootfs._inflate import Inflater
 from imgd_server.rootfs._layer import LayerTree, is_mark, is_meta, lstat
-from imgd_server.rootfs._metadata import owner, times, write, write_sparse
+from imgd_server.rootfs._metadata import is_device_number, owner, times, write, write_sparse
 from imgd_server.rootfs._protocol import (
     AppliedLayer,
     ApplyOptions,
@@ -43,8 +43,6 @@ __all__ = ["apply_layer"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _NODES = {_tar.CHAR_DEVICE: stat.S_IFCHR, _tar.BLOCK_DEVICE: stat.S_IFBLK, _tar.FIFO: stat.S_IFIFO}
-# Of device numbers in Linux (dev_t: 12 and 20 bits).
-_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 _REFUSED = {
     errno.ENOENT: "names what is not there",
@@ -184,10 +182,15 @@ class _Applier(LayerTree):
                 write_sparse(fd, self._reader.data(), entry)
             if self._owner_differs(entry, parent):
                 os.fchown(fd, *owner(entry))
+            locked = False
             if entry.xattrs:
+                # Who is not privileged may give none to a file that is not to be written.
+                locked = not (self._privileged or mode & stat.S_IWUSR)
+                if locked:
+                    os.fchmod(fd, mode | stat.S_IWUSR)
                 self._set_xattrs(fd, entry.xattrs)
             # Last, for chown and write take setuid and setgid away.
-            if mode & _SPECIAL or not self._exact:
+            if mode & _SPECIAL or not self._exact or locked:
                 os.fchmod(fd, mode)
             os.utime(fd, ns=times(entry))
         finally:
@@ -263,7 +266,7 @@ class _Applier(LayerTree):
             self.stats.skipped_devices += 1
             self.clear(parent, base)  # it replaces what was there all the same
             return
-        if not (0 <= entry.major <= _MAX_MAJOR and 0 <= entry.minor <= _MAX_MINOR):
+        if not is_device_number(entry):
             raise invalid(f"{show(entry.name)} has an impossible device number")
         device = os.makedev(entry.major, entry.minor)
         kind = _NODES[entry.kind]
@@ -324,7 +327,7 @@ class _Applier(LayerTree):
                     self.stats.skipped_xattrs += 1
                 elif error.errno in (errno.E2BIG, errno.ERANGE, errno.ENOSPC):
                     raise too_large(f"an attribute of {show(self.name)} is too large") from error
-                elif error.errno == errno.EINVAL:
+                elif error.errno in (errno.EINVAL, errno.EACCES):
                     raise invalid(
                         f"{show(self.name)} has an impossible attribute {show(key)}"
                     ) from error

@@ -162,6 +162,9 @@ apply(root, archive(directory(b"d", 0o555), file(b"d/f"), directory(b"d/in", 0),
 apply(root, archive(file(b"d/g"), file(b"d/in/h"), whiteout(b"d/f"), device(b"dev", 1, 3)), how)
 apply(root, archive(directory(b".", 0o500)), how)
 apply(root, archive(file(b"new")), how)
+noted = {b"SCHILY.xattr.user.note": b"x"}
+apply(root, archive(pax(noted), file(b"locked", mode=0o444)), how)
+apply(root, archive(pax(noted), directory(b"in", 0o555)), how)
 """
 
 
@@ -179,8 +182,12 @@ def test_without_privileges_onto_a_tree_that_bars_the_way(tmp_path: Path) -> Non
     assert stat.S_IMODE((root / "d").stat().st_mode) == 0o555
     assert stat.S_IMODE((root / "d" / "in").stat().st_mode) == 0
     (root / "d" / "in").chmod(0o700)
-    assert set(tree(root)) == {"", "d", "d/g", "d/in", "d/in/h", "new"}
-    (root / "d").chmod(0o700)
+    found = tree(root)
+    assert set(found) == {"", "d", "d/g", "d/in", "d/in/h", "in", "locked", "new"}
+    for name, mode in (("locked", stat.S_IFREG | 0o444), ("in", stat.S_IFDIR | 0o555)):
+        assert (found[name]["mode"], set(found[name]["xattrs"])) == (oct(mode), {"user.note"})
+    for name in ("d", "in"):
+        (root / name).chmod(0o700)
 
 
 @BOTH

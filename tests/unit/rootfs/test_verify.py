@@ -107,6 +107,73 @@ def test_what_is_beyond_bounds(data: bytes, limits: dict[str, int]) -> None:
     assert caught.value.reason is Reason.LAYER_TOO_LARGE
 
 
+LONG = b"n" * 256
+CAPABILITY = b"\1\0\0\2" + bytes(16)
+
+
+def attribute(key: bytes, value: bytes) -> bytes:
+    return archive(pax({b"SCHILY.xattr." + key: value}), file(b"d/x"))
+
+
+def named(path: bytes, one: bytes) -> bytes:
+    """An entry whose name does not fit into its header."""
+    return pax({b"path": path}) + one
+
+
+IMPOSSIBLE = {
+    "a name": archive(named(LONG, file(b"x"))),
+    "a folder": archive(named(LONG + b"/x", file(b"x"))),
+    "a removed file": archive(named(b".wh." + LONG, file(b"x"))),
+    "a folder of a mark": archive(named(LONG + b"/.wh.x", file(b"x"))),
+    "a hard link to a long name": archive(pax({b"linkpath": LONG}), link(b"x", b"y")),
+    "a link to nothing": archive(symlink(b"x", b"")),
+    "a link to what is too long": archive(pax({b"linkpath": b"l" * 4096}), symlink(b"x", b"y")),
+    "a device": archive(entry(b"x", b"3", device=(4096, 1))),
+    "a capability": attribute(b"security.capability", CAPABILITY[:-1]),
+    "an ACL": attribute(b"system.posix_acl_access", b"\2\0\0\0" + bytes(8)),
+    "a folder's ACL, of a file": attribute(
+        b"system.posix_acl_default",
+        b"\2\0\0\0" + b"".join(b"%c\0\5\0" % kind + b"\xff" * 4 for kind in (1, 4, 32)),
+    ),
+    "an attribute without a name": attribute(b"user.", b"x"),
+    "an attribute's long name": attribute(b"user." + b"a" * 251, b"x"),
+    "a long attribute": attribute(b"user.a", bytes(65537)),
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_what_can_be_no_file_is_refused_before_it_is_unpacked(tmp_path: Path, what: str) -> None:
+    data = IMPOSSIBLE[what]
+    with pytest.raises(Error) as caught:
+        verify(data)
+    assert caught.value.reason in REFUSED
+    if not ROOT and what in ("a device", "a removed file", "a folder of a mark"):
+        return  # which this caller can't make anyway
+    (tmp_path / "root").mkdir()
+    with pytest.raises(Error) as unpacked:
+        apply(tmp_path / "root", data, options())
+    assert unpacked.value.reason is caught.value.reason
+
+
+def test_what_is_just_possible(tmp_path: Path) -> None:
+    data = archive(
+        named(b"n" * 255, file(b"x")),
+        named(b"d" * 255, directory(b"x")),
+        named(b".wh." + b"w" * 255, file(b"x")),
+        pax({b"linkpath": b"l" * 4095}),
+        symlink(b"s", b"y"),
+        pax({b"SCHILY.xattr.security.capability": CAPABILITY}),
+        file(b"x"),
+        pax({b"SCHILY.xattr.trusted.overlay.redirect": bytes(70_000)}),
+        file(b"left-out"),
+        pax({b"SCHILY.xattr.user.": b"x"}),
+        link(b"y", b"x"),
+    )
+    assert verify(data).diff_id == diff_id(data)
+    (tmp_path / "root").mkdir()
+    apply(tmp_path / "root", data, options(Whiteouts.OVERLAY if ROOT else Whiteouts.APPLY))
+
+
 ZSTD = [
     zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=size).compress(data)
     for checksum in (False, True)
