@@ -29,6 +29,10 @@ __all__ = ["Intake", "Source", "Watcher"]
 _DOCUMENTS = {DOCKER_DOCUMENT, LAYOUT_DOCUMENT, LAYOUT_INDEX}
 # What dockers before 25 write for dockers before 1.10, and nobody reads.
 _OLD = re.compile(r"repositories|[0-9a-f]{64}/(?:json|VERSION)", re.ASCII)
+# Whoever saves images names files by digests, some archives made by hand apart. Of a root file
+# system each would cost two syncs of the disk, and nobody asks for it then.
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MAX_OTHERS = 500
 
 
 class Source(Protocol):
@@ -72,6 +76,7 @@ class Intake:
     sizes: dict[Digest, int] = field(default_factory=dict)
     fetched: int = 0
     reused: int = 0
+    _others: int = 0
 
     def run(self) -> None:
         """Reads the archive to its end. Raises ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, and
@@ -111,6 +116,13 @@ class Intake:
             failure = from_format(error)
             failure.origin = Origin.SOURCE
             raise failure from error
+        if not _DIGEST.search(member.name):
+            self._others += 1
+            if self._others > _MAX_OTHERS:
+                raise refused(
+                    f"it has more than {_MAX_OTHERS} files that are named by no digest, as those "
+                    "of images are; a root file system is imported, not loaded"
+                )
         flow = Flow()
         self.watcher.begin(member, flow)
         if expected:

@@ -540,6 +540,26 @@ async def test_a_layer_that_many_images_have_is_compared_once(
     assert opened == 1
 
 
+async def test_a_root_file_system_is_refused_before_all_of_it_is_stored(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its files is synced, for the document that says what is what stands at the end."""
+    monkeypatch.setattr("imgd_server.transfer._intake._MAX_OTHERS", 3)
+    config = config_of(LAYERS)
+    record, loaded = await load(lab.manager, docker_archive(config, LAYERS, ["app:1"]))
+    assert record.state == TransferState.SUCCEEDED.name
+    assert [one.image_id for one in loaded] == [digest_of(config)]
+    files = {f"usr/share/{number}": b"%d" % number for number in range(5)}
+    record, _ = await load(lab.manager, tar(files))
+    failure = outcome_of(record).failure
+    assert failure is not None
+    assert failure.reason is Reason.ARCHIVE_INVALID
+    assert "more than 3 files that are named by no digest" in failure.message
+    assert "imported" in failure.message
+    stored = [lab.content.find(Digest.of(data)) is not None for data in files.values()]
+    assert stored == [True, True, True, False, False]
+
+
 async def test_the_names_that_an_archive_gives_are_bounded(lab: Lab) -> None:
     def named(count: int, length: int) -> bytes:
         tags = [f"test.com/{'a' * length}:{number}" for number in range(count)]
