@@ -173,6 +173,25 @@ async def test_a_large_layer_goes_in_chunks(
         assert digest_at(where, name) == image.digest
 
 
+async def test_a_large_layer_is_copied_by_one_request(
+    pusher: Pusher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many chunks it goes in: what a registry sent of a request that was given up, it sent
+    for nothing."""
+    monkeypatch.setattr("imgd_server.registry._push._CHUNK", 1_000_000)
+    plain = "application/vnd.oci.image.layer.v1.tar"
+    image = make_image([make_layer({"f": noise(4_321_000)})], layer_type=plain)
+    (layer,) = [digest for digest, data in image.blobs.items() if len(data) > 4_000_000]
+    log: list[str] = []
+    with docker_registry(tmp_path / "from", log=log) as source, peer("open", tmp_path / "to") as to:
+        await pusher.store(image, f"{source}/app:1")
+        await pusher.push(f"{source}/app:1")
+        await pusher.copy(f"{source}/app:1", f"{to.host}/app:1")
+        assert digest_at(to, f"{to.host}/app:1") == image.digest
+    asked = [line for line in log if "response completed" in line and f"/blobs/{layer}" in line]
+    assert len([line for line in asked if "http.request.method=GET" in line]) == 1, asked
+
+
 async def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the kernel can't send files by itself."""
     authority = Authority(tmp_path / "authority")

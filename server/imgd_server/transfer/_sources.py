@@ -371,7 +371,8 @@ class _Stored(_Counted):
 
 
 class _Remote(_Counted):
-    """A blob of a registry, passed through. All its bytes are hashed, each once."""
+    """A blob of a registry, passed through. All its bytes are hashed, each once. Pieces that follow
+    each other come by one stream: of a request given up in the middle more has been sent."""
 
     def __init__(
         self, flight: Flight[Any], target: Descriptor, stream: Callable[[int], BlobStream]
@@ -380,13 +381,26 @@ class _Remote(_Counted):
         self._stream = stream
         self._hasher = target.digest.hasher()
         self._hashed = 0
+        self._passing: _Passing | None = None
 
     def fileno(self) -> int | None:
         return None
 
     def open(self, offset: int) -> BlobStream:
-        with _blamed():
-            return _Passing(self._stream(min(offset, self._hashed)), offset, self._note)
+        if self._passing is None or not self._passing.goes_on(offset):
+            self._end()
+            with _blamed():
+                stream = self._stream(min(offset, self._hashed))
+            self._passing = _Passing(stream, offset, self._note)
+        return self._passing
+
+    def _end(self) -> None:
+        passing, self._passing = self._passing, None
+        if passing is not None:
+            passing.end()
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
 
     def check(self) -> None:
         pass
@@ -448,7 +462,8 @@ class _Inline:
 
 
 class _Passing:
-    """A stream from exactly `offset` on, whatever the server made of the range; a `BlobStream`."""
+    """A stream from exactly `offset` on, whatever the server made of the range; a `BlobStream` that
+    is closed after each piece, and ends with `end`."""
 
     def __init__(
         self, stream: BlobStream, offset: int, note: Callable[[int, memoryview], None]
@@ -456,13 +471,20 @@ class _Passing:
         self._stream, self._note = stream, note
         self.offset, self.host, self.private = offset, stream.host, stream.private
         self._at = stream.offset
+        self._well = True
+
+    def goes_on(self, offset: int) -> bool:
+        """Whether what comes next is the byte at an offset."""
+        return self._well and self._at == offset
 
     def readinto(self, buffer: memoryview) -> int:
         while True:
+            self._well = False
             with _blamed():
                 got = self._stream.readinto(buffer)
             if not got:
                 return 0
+            self._well = True
             start, self._at = self._at, self._at + got
             try:
                 self._note(start, buffer[:got])
@@ -479,10 +501,14 @@ class _Passing:
         self._stream.distrust()
 
     def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        """Closes the stream."""
         self._stream.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        pass
