@@ -188,6 +188,24 @@ class TestLookUps:
             "variant": "v8",
         }
 
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b'{"schemaVersion":2,"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+            b'{"schemaVersion":2,"x":' + b"7" * 10_000 + b"}",
+            b'\xff\xfe{"schemaVersion":2}',
+            b"[]" * 2,
+        ],
+        ids=["deep", "a long number", "no UTF-8", "two values"],
+    )
+    def test_what_can_not_be_shown_is_printed_as_it_is(self, imgctl: Any, raw: bytes) -> None:
+        with HostileRegistry() as registry:
+            name = registry.add("odd/app", make_document(raw, OCI_INDEX), "1")
+            shown = imgctl("manifest", "inspect", name)
+            assert shown.returncode == 1
+            assert f"`imgctl manifest {name}` prints it" in shown.stderr
+            assert "Traceback" not in shown.stderr
+
     def test_the_catalog_of_both_registries(self, daemon: Daemon, open_registry: str) -> None:
         push_image(daemon.registry, "b/own", IMAGE, "1")
         push_image(daemon.registry, "a/own", IMAGE, "1")

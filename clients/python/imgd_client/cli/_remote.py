@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -101,7 +102,7 @@ def _inspect(reference: str, platform: str, verbose: bool) -> None:
             name, platform=platform, include_config=verbose, credentials=who
         )
 
-    with connect() as client:
+    with connect() as client, _readable(reference):
         found = fetch(client, reference, platform)
         shown = json.loads(found.raw)
         if verbose and "manifests" in shown:
@@ -113,7 +114,8 @@ def _inspect(reference: str, platform: str, verbose: bool) -> None:
             ]
         elif verbose:
             shown = _described(_full(reference), _descriptor(found.descriptor, found.config), found)
-    click.echo(json.dumps(shown, indent="\t", ensure_ascii=False))
+        text = json.dumps(shown, indent="\t", ensure_ascii=False)
+    click.echo(text)
 
 
 manifest = _Manifest(
@@ -121,6 +123,18 @@ manifest = _Manifest(
     help="Shows manifests as their registry has them.",
     commands=[_raw, _inspect],
 )
+
+
+@contextmanager
+def _readable(reference: str) -> Iterator[None]:
+    """Says of a document that nobody can show that it is none: a stranger wrote it."""
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(
+            f"what {reference} has for a manifest is none that can be shown; "
+            f"`imgctl manifest {reference}` prints it as it is"
+        ) from error
 
 
 def _full(reference: str) -> str:
