@@ -50,6 +50,8 @@ _CHUNK = 512 << 10
 # So often it is looked whether somebody else's lock is free; seconds.
 _LOOK = 0.05
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+# Of open(2), where O_TMPFILE is not known.
+_NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 
 
 def allowed_place(path: str, allowed: Sequence[str], field: str) -> tuple[Path, Path]:
@@ -82,15 +84,20 @@ def opened_layout(
     except OSError as error:
         if folder >= 0:
             os.close(folder)
-        message = f"{field}: {os.strerror(error.errno or 0)}"
-        full = error.errno in _NO_ROOM
-        failure = Error(Reason.DISK_FULL, message) if full else FieldError(field, message)
-        failure.origin = Origin.DESTINATION if create else Origin.SOURCE
-        raise failure from None
+        raise _failure(error, field, Origin.DESTINATION if create else Origin.SOURCE) from None
     try:
         yield folder
     finally:
         os.close(folder)
+
+
+def _failure(error: OSError, field: str, origin: Origin) -> Error:
+    """What the file system says of the folder that the caller named, which is not told again."""
+    message = f"{field}: {os.strerror(error.errno or 0)}"
+    full = error.errno in _NO_ROOM
+    failure = Error(Reason.DISK_FULL, message) if full else FieldError(field, message)
+    failure.origin = origin
+    return failure
 
 
 def _read(folder: int, name: str) -> bytes:
@@ -234,22 +241,18 @@ class LayoutFolder:
                 failure.origin = Origin.DESTINATION
                 raise failure
             if not names:
-                self._write(self._folder, LAYOUT_DOCUMENT, layout_document())
+                _write(self._folder, LAYOUT_DOCUMENT, layout_document())
 
     def put(
         self, content: ContentStore, blob: Descriptor, flow: Flow, check: Callable[[], None]
     ) -> bool:
         """Writes a blob, verified and durable; says whether it had to, for one that is there whole
-        is left. Raises STORE_CORRUPT, DISK_FULL."""
+        is left. Raises STORE_CORRUPT, DISK_FULL, FIELD_INVALID where it can't be written."""
         with _told(), self._blob_folder(blob) as folder:
             if self._has(folder, blob, check):
                 return False
-            part = _part(blob.digest.hex[:32])
             hasher = blob.digest.hasher()
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=folder)
-            file = os.open(part, _NEW, 0o644, dir_fd=folder)
-            try:
+            with _new_file(folder, blob.digest.hex) as file:
                 with content.open(blob.digest) as reader:
                     while data := reader.pread(_CHUNK, flow.done_bytes):
                         check()
@@ -263,15 +266,6 @@ class LayoutFolder:
                         origin=Origin.SOURCE,
                         digest=blob.digest,
                     )
-                os.fsync(file)
-                os.rename(part, blob.digest.hex, src_dir_fd=folder, dst_dir_fd=folder)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(part, dir_fd=folder)
-                raise
-            finally:
-                os.close(file)
-            os.fsync(folder)
             return True
 
     def name(self, entry: Descriptor, check: Callable[[], None]) -> None:
@@ -288,7 +282,7 @@ class LayoutFolder:
                     known = _read(self._folder, LAYOUT_INDEX)
                 except FileNotFoundError:
                     known = layout_index([])
-                self._write(self._folder, LAYOUT_INDEX, layout_entry(known, entry))
+                _write(self._folder, LAYOUT_INDEX, layout_entry(known, entry))
         except FormatError as error:
             failure = from_format(error)
             failure.origin = Origin.DESTINATION
@@ -298,19 +292,6 @@ class LayoutFolder:
             raise
         finally:
             os.close(lock)
-
-    def _write(self, folder: int, name: str, data: bytes) -> None:
-        part = _part(name)
-        with suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=folder)
-        file = os.open(part, _NEW, 0o644, dir_fd=folder)
-        try:
-            _write_all(file, data)
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
 
     @contextmanager
     def _blob_folder(self, blob: Descriptor) -> Iterator[int]:
@@ -353,13 +334,55 @@ def _lock(file: int, check: Callable[[], None]) -> None:
             return
 
 
-def _part(name: str) -> str:
-    """What a file is called while it is written. Several threads may write the same one."""
-    return f".{name}.{os.getpid()}.{threading.get_ident()}.part"
+@contextmanager
+def _new_file(folder: int, name: str) -> Iterator[int]:
+    """A file to write, which is there under its name, durable, when the block ends well. Until then
+    it has no name where the file system can do that, so that whoever is killed leaves nothing."""
+    # Several threads may write the same one.
+    part = f".{name[:32]}.{os.getpid()}.{threading.get_ident()}.part"
+    file = _nameless(folder)
+    named = file < 0
+    try:
+        if named:
+            _forget(folder, part)
+            file = os.open(part, _NEW, 0o644, dir_fd=folder)
+        yield file
+        os.fsync(file)
+        if not named:
+            _forget(folder, part)
+            os.link(f"/proc/self/fd/{file}", part, dst_dir_fd=folder, follow_symlinks=True)
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _forget(folder, part)
+        raise
+    finally:
+        if file >= 0:
+            os.close(file)
+    os.fsync(folder)
+
+
+def _nameless(folder: int) -> int:
+    """A file without a name, -1 where the file system has none such."""
+    try:
+        return os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NO_NAMELESS:
+            return -1
+        raise
+
+
+def _forget(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def _is_part(name: str) -> bool:
     return name.startswith(".") and name.endswith(".part")
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    with _new_file(folder, name) as file:
+        _write_all(file, data)
 
 
 def _write_all(file: int, data: Any) -> None:
@@ -374,9 +397,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in _NO_ROOM
-        raise Error(
-            Reason.DISK_FULL if full else Reason.UNSUPPORTED,
-            f"the layout can't be written: {os.strerror(error.errno or 0)}",
-            origin=Origin.DESTINATION,
-        ) from error
+        raise _failure(error, "destination.layout.path", Origin.DESTINATION) from error

@@ -298,6 +298,49 @@ async def test_a_disk_without_room_for_the_folder_is_full(
     assert str(roots) not in failure.message
 
 
+async def test_what_stands_in_the_way_is_told_as_the_path_s(lab: Lab, roots: Path) -> None:
+    await store(lab, IMAGE, NAME)
+    folder = write(roots / "layout", {**layout(), "blobs": b"no folder"})
+    failure = failure_of(await put(lab, NAME, folder))
+    assert (failure.reason, failure.origin) == (Reason.FIELD_INVALID, Origin.DESTINATION)
+    assert failure.message == "destination.layout.path: Not a directory"
+
+
+@pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EISDIR])
+async def test_a_file_has_no_name_before_it_is_whole(
+    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch, code: int | None
+) -> None:
+    """So whoever is killed leaves nothing, where the file system can do that."""
+    really = os.open
+
+    def opened(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if code and flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(code, "no such files here")
+        return really(path, flags, *more, **options)
+
+    monkeypatch.setattr("imgd_server.transfer._layouts.os.open", opened)
+    await store(lab, IMAGE, NAME)
+    layer = max(IMAGE.blobs.values(), key=len)
+    target = Descriptor("application/octet-stream", Digest.of(layer), len(layer))
+    descriptor = really(roots, os.O_RDONLY | os.O_DIRECTORY)
+    seen: set[str] = set()
+    try:
+        folder = LayoutFolder(descriptor)
+        assert folder.put(lab.content, target, Flow(), lambda: seen.update(read(roots)))
+    finally:
+        os.close(descriptor)
+    assert bool(seen) == (code is not None or not can_be_nameless(roots))
+    assert read(roots) == {blob(layer): layer}
+
+
+def can_be_nameless(folder: Path) -> bool:
+    try:
+        os.close(os.open(folder, os.O_WRONLY | os.O_TMPFILE))
+    except OSError:
+        return False
+    return True
+
+
 async def test_two_saves_of_one_blob_do_not_get_in_each_others_way(lab: Lab, roots: Path) -> None:
     await store(lab, IMAGE, NAME)
     layer = max(IMAGE.blobs.values(), key=len)
