@@ -46,16 +46,32 @@ def _write(chunks: Iterable[bytes], output: str) -> None:
             file.writelines(chunks)
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    nameless = _nameless(path.parent)
     try:
-        with _opened(str(part), "xb", output) as file:
+        new, mode = (part, "xb") if nameless is None else (nameless, "wb")
+        with _opened(new, mode, output) as file:
             file.writelines(chunks)
-        part.replace(path)
+            file.flush()
+            if nameless is not None:
+                # Any descriptor: without one Python's link(2) would not follow it.
+                there = f"/proc/self/fd/{nameless}"
+                os.link(there, part, src_dir_fd=nameless, follow_symlinks=True)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
+def _nameless(folder: Path) -> int | None:
+    """A file without a name, of which nothing is left when we are killed; None where the system
+    has none such."""
+    try:
+        return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except (AttributeError, OSError):
+        return None
+
+
 @contextmanager
-def _opened(name: str, mode: str, said: str = "") -> Iterator[IO[bytes]]:
+def _opened(name: str | int | Path, mode: str, said: str = "") -> Iterator[IO[bytes]]:
     """A file; errors tell of it as the caller `said` it."""
     try:
         with open(name, mode) as file:
