@@ -164,11 +164,12 @@ async def test_gc_and_fsck_from_the_command_line(tmp_path: Path) -> None:
 async def test_a_look_from_the_command_line_changes_nothing(tmp_path: Path) -> None:
     async with pulling(tmp_path) as puller:
         content = puller.content
-        for data in (b"discarded", b"there"):
+        large = b"too large to be freed at once" * 50_000
+        for data in (large, b"there"):
             with content.ingest("x") as ingest:
                 ingest.write(data)
                 ingest.commit(Digest.of(data))
-        content.discard(Digest.of(b"discarded"))
+        content.discard(Digest.of(large))
         with content.ingest(Digest.of(b"there")) as ingest:
             ingest.write(b"the")
         over = lease_record("over", 1, digests=(Digest.of(b"there"),))

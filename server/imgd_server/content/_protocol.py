@@ -6,7 +6,7 @@ blob is visible only when it is complete, verified and durable. Errors are `erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -258,7 +258,12 @@ class ContentStore(Protocol):
 
     def discard(self, digest: Digest) -> int:
         """Takes a blob out of sight, at once and however large it is, and returns its size; 0 when
-        there was none. Its bytes are freed by `sweep`."""
+        there was none. Its bytes are freed then, or by `sweep` where that may take longer."""
+        ...
+
+    def discard_all(self, digests: Sequence[Digest]) -> int:
+        """As `discard` of each, several at a time where that is faster; returns the sum of their
+        sizes. When it fails, some may be gone."""
         ...
 
     def discard_seen(self, seen: BlobInfo) -> bool:
@@ -277,6 +282,10 @@ class ContentStore(Protocol):
 
     def blobs(self) -> Iterator[BlobInfo]:
         """Every blob, in no order. What is added or deleted meanwhile may or may not appear."""
+        ...
+
+    def digests(self) -> Iterator[Digest]:
+        """The digests of `blobs`, for less: nothing is asked about any of them."""
         ...
 
     def strays(self) -> Iterator[str]:

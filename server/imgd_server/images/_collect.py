@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from imgd_server.content import BlobInfo, ContentStore, PartialInfo
+from imgd_server.content import ContentStore, PartialInfo
 from imgd_server.errors import Error, Reason
 from imgd_server.images._containers import expire_containers
 from imgd_server.images._indexes import LayerIndexes
@@ -28,9 +29,10 @@ __all__ = ["Collection", "collect", "expire", "free_partials", "listed", "sweep_
 
 T = TypeVar("T")
 
-# Taking a blob out of sight is a rename, some 20 µs: a batch keeps other writers waiting for a few
-# milliseconds.
 _BATCH = 128
+# Other writers wait while blobs are taken out of sight, each 15 to 100 µs: so many at once that it
+# takes about so long, in seconds.
+_LEAST, _MOST, _HOLD = 16, 1024, 0.01
 # Marks of what never came, at one collection; each pull that fails leaves as many as it has blobs.
 _MAX_FORGOTTEN = 10_000
 _EXPIRED_AT_ONCE = 500
@@ -95,19 +97,21 @@ async def collect(
         if error.reason is not Reason.DISK_FULL:
             raise
     # Listed before the holds are read: what comes later is of no concern.
-    blobs = await listed(content.blobs())
+    blobs = await listed(content.digests())
     partials = await listed(content.partials())
     held = await metadata.read(lambda session: session.held_digests(clock()))
-    free = await asyncio.to_thread(lambda: [blob for blob in blobs if blob.digest not in held])
+    free = await asyncio.to_thread(lambda: [blob for blob in blobs if blob not in held])
     loose = await metadata.read(lambda session: free_partials(session, content, partials, clock()))
-    if not dry_run:
-        free = await _take(metadata, content, clock, free)
+    if dry_run:
+        deleted, freed = len(free), sum(await listed(_size(content, one) for one in free))
+    else:
+        deleted, freed = await _take(metadata, content, clock, free)
         loose = await _drop(metadata, content, clock, loose)
         await _forget_marks(metadata, content, clock)
         await sweep_content(content)
     indexed = 0
     if indexes is not None:
-        gone = {one.digest for one in free}
+        gone = set(free) if dry_run else ()
         indexed = await asyncio.to_thread(indexes.collect, content.find, gone, dry_run=dry_run)
     unpacked = [
         await collect_snapshots(metadata, store, clock, dry_run=dry_run) for store in snapshots
@@ -117,12 +121,12 @@ async def collect(
         started,
         clock(),
         len(blobs),
-        len(free),
+        deleted,
         len(loose),
-        sum(one.size for one in free) + sum(one.size for one in loose) + unpacked_bytes + indexed,
+        freed + sum(one.size for one in loose) + unpacked_bytes + indexed,
         hidden,
     )
-    if not dry_run and (free or loose or hidden):
+    if not dry_run and (deleted or loose or hidden):
         await metadata.write(lambda session: session.add_event(_event(report)))
     return report
 
@@ -133,37 +137,52 @@ async def sweep_content(content: ContentStore) -> None:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What came of a batch: blobs out of sight, their bytes, and those that were shown until now;
+    and for how many seconds others had to wait for the writer."""
+
+    taken: int
+    freed: int
+    shown: list[Digest]
+    seconds: float
+
+
 async def _take(
     metadata: MetadataStore,
     content: ContentStore,
     clock: Callable[[], int],
-    blobs: Sequence[BlobInfo],
-) -> list[BlobInfo]:
-    """Takes blobs out of sight, batch by batch, unless somebody holds them by now."""
-    taken: list[BlobInfo] = []
-    linked: list[BlobInfo] = []
+    blobs: Sequence[Digest],
+) -> tuple[int, int]:
+    """Takes blobs out of sight, batch by batch, unless somebody holds them by now; returns how
+    many, and their bytes."""
 
-    def take(session: WriteSession, batch: Sequence[BlobInfo]) -> list[BlobInfo]:
-        held = session.held_among([one.digest for one in batch], clock())
-        free = [one for one in batch if one.digest not in held]
+    def take(session: WriteSession, batch: Sequence[Digest]) -> _Batch:
+        began = time.monotonic()
+        held = session.held_among(batch, clock())
+        free = [one for one in batch if one not in held]
         # A blob goes only when it is durable that no repository shows it: a crash between the two
         # leaves a blob too many, never a link to nothing.
-        shown = session.forget_links([one.digest for one in free])
-        gone = [one.digest for one in free if one.digest not in shown]
-        for digest in gone:
-            content.discard(digest)
+        linked = session.forget_links(free)
+        gone = [one for one in free if one not in linked]
+        freed = content.discard_all(gone)
         session.free_private(gone)
-        linked.extend(one for one in free if one.digest in shown)
-        return [one for one in free if one.digest not in shown]
+        shown = [one for one in free if one in linked]
+        return _Batch(len(gone), freed, shown, time.monotonic() - began)
 
-    async def take_all(blobs: Sequence[BlobInfo]) -> None:
-        for batch in _batches(blobs):
-            taken.extend(await metadata.write_alone(lambda session: take(session, batch)))  # noqa: B023
+    async def take_all(blobs: Sequence[Digest]) -> list[_Batch]:
+        done: list[_Batch] = []
+        start, most = 0, _BATCH
+        while batch := blobs[start : start + most]:
+            done.append(await metadata.write_alone(lambda session: take(session, batch)))
+            start += len(batch)
+            fitting = int(len(batch) * _HOLD / max(done[-1].seconds, 1e-6))
+            most = max(_LEAST, min(fitting, 2 * most, _MOST))
+        return done
 
-    await take_all(blobs)
-    again = {one.digest: one for one in linked}
-    await take_all([*again.values()])
-    return taken
+    first = await take_all(blobs)
+    done = first + await take_all([digest for one in first for digest in one.shown])
+    return sum(one.taken for one in done), sum(one.freed for one in done)
 
 
 async def _drop(
@@ -216,6 +235,11 @@ def free_partials(
         return lease is not None and lease.expires > now
 
     return [one for one in partials if not is_wanted(one.key)]
+
+
+def _size(content: ContentStore, digest: Digest) -> int:
+    found = content.find(digest)
+    return found.size if found else 0
 
 
 def _is_stored(content: ContentStore, key: str) -> bool:

@@ -162,11 +162,27 @@ def test_what_was_seen_is_discarded_and_what_came_since_is_not(store: ContentSto
     assert store.find(empty.digest) is None
 
 
-def test_what_was_discarded_is_freed_in_steps(store: ContentStore) -> None:
-    for data in (b"one", b"two", b"three"):
-        store.discard(put(store, data))
+@pytest.mark.parametrize("size", [1, 2_000_000])
+def test_what_was_discarded_is_freed_in_steps(store: ContentStore, size: int) -> None:
+    kept = put(store, b"0" * size)
+    for data in (b"1", b"2", b"3"):
+        assert store.discard(put(store, data * size)) == size
+    assert [info.digest for info in store.blobs()] == [kept]
     assert store.sweep(0) == 0
-    assert [store.sweep(2), store.sweep(2), store.sweep()] == [2, 1, 0]
+    freed = [store.sweep(2), store.sweep(2)]
+    assert max(freed) <= 2
+    assert store.sweep() == 0
+    assert store.verify(kept)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_many_are_discarded_at_once(store: ContentStore, count: int) -> None:
+    kept = put(store, b"kept")
+    digests = [put(store, b"%02d" % number) for number in range(count)]
+    gone = Digest.of(b"never came")
+    assert store.discard_all([*digests, gone]) == 2 * count
+    assert [*store.digests()] == [kept]
+    assert store.discard_all(digests) == 0
 
 
 def test_what_is_ours_is_no_stray_to_drop(store: ContentStore) -> None:
@@ -189,7 +205,7 @@ def test_only_small_blobs_are_read_whole(store: ContentStore) -> None:
 def test_every_blob_is_listed_while_others_go(store: ContentStore) -> None:
     digests = {put(store, bytes([number])) for number in range(20)}
     digests |= {put(store, bytes([number]), "sha512") for number in range(20)}
-    assert {info.digest for info in store.blobs()} == digests
+    assert {info.digest for info in store.blobs()} == {*store.digests()} == digests
     listed = store.blobs()
     first = next(listed).digest
     for digest in digests - {first}:

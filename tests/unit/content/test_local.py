@@ -21,6 +21,8 @@ from imgd_server.oci import Digest
 PATIENCE = 60.0
 DATA = b"the bytes of a blob " * 1000
 DIGEST = Digest.of(DATA)
+# Too large to be freed at once.
+LARGE = DATA * 60
 
 
 @pytest.fixture
@@ -39,6 +41,10 @@ def put(store: LocalContentStore, data: bytes = DATA, key: str = "key") -> Diges
         ingest.write(data)
         ingest.commit(digest)
     return digest
+
+
+def discard_large(store: LocalContentStore) -> None:
+    assert store.discard(put(store, LARGE)) == len(LARGE)
 
 
 def leave(store: LocalContentStore, key: str, data: bytes) -> None:
@@ -254,7 +260,7 @@ def test_a_blob_that_goes_before_it_is_opened(
 
 def test_strays_are_told_and_left_alone(store: LocalContentStore, root: Path) -> None:
     put(store)
-    store.discard(put(store, b"in the trash"))
+    discard_large(store)
     leave(store, "upload:1", b"half")
     strays = {
         "blobs/md5",
@@ -301,12 +307,47 @@ def test_a_blob_goes_where_the_trash_has_no_room(
     def full(_path: Path, _target: str) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    put(store)
+    digest = put(store, LARGE)
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", full)
-        assert store.discard(DIGEST) == len(DATA)
-    assert store.find(DIGEST) is None
+        assert store.discard(digest) == len(LARGE)
+    assert store.find(digest) is None
     assert store.sweep() == 0
+
+
+def test_a_large_blob_is_freed_later_and_a_small_one_at_once(
+    store: LocalContentStore, root: Path
+) -> None:
+    put(store)
+    assert store.discard_all([DIGEST]) == len(DATA)
+    assert [*(root / "trash").iterdir()] == []
+    discard_large(store)
+    assert [path.stat().st_size for path in (root / "trash").iterdir()] == [len(LARGE)]
+    assert store.sweep() == 1
+    assert [*(root / "trash").iterdir()] == []
+
+
+def test_when_one_cannot_be_discarded_the_others_are_done_first(
+    store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [put(store, b"%d" % number) for number in range(20)]
+    broken = f"/{digests[0].hex}"
+    unlink = os.unlink
+
+    def fail(path: str) -> None:
+        if path.endswith(broken):
+            raise OSError(errno.EIO, "broken")
+        unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", fail)
+        with pytest.raises(OSError, match="broken"):
+            store.discard_all(digests)
+        left = {*store.digests()}
+    # What shared a thread with it is left; nothing goes once it has returned.
+    assert digests[0] in left
+    assert {*store.digests()} == left
+    assert len(left) < 10
 
 
 # --- what a crash leaves
@@ -314,7 +355,7 @@ def test_a_blob_goes_where_the_trash_has_no_room(
 
 def test_opening_changes_nothing(store: LocalContentStore, root: Path) -> None:
     put(store)
-    store.discard(put(store, b"in the trash"))
+    discard_large(store)
     leave(store, DIGEST, DATA[:100])  # the blob has come another way
     leave(store, "upload:1", b"")
     before = {path: path.lstat() for path in root.rglob("*")}
@@ -324,14 +365,14 @@ def test_opening_changes_nothing(store: LocalContentStore, root: Path) -> None:
     assert reopened.sweep() == 1
 
 
+@pytest.mark.parametrize("data", [DATA, LARGE], ids=["small", "large"])
 def test_a_blob_that_goes_before_it_is_discarded(
-    store: LocalContentStore, monkeypatch: pytest.MonkeyPatch
+    store: LocalContentStore, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(store)
-    found = store.info(DIGEST)
-    store.delete(DIGEST)
+    found = store.info(put(store, data))
+    store.delete(found.digest)
     monkeypatch.setattr(store, "find", lambda _digest: found)
-    assert store.discard(DIGEST) == 0
+    assert store.discard(found.digest) == 0
 
 
 def test_an_empty_partial_is_a_beginning(store: LocalContentStore, root: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from imgd_server.content import BlobInfo
 from imgd_server.errors import Error, Reason
 from imgd_server.images import Housekeeper, HousekeepingConfig, Water, describe
 from imgd_server.metadata import (
@@ -411,7 +410,8 @@ async def test_a_removal_is_followed_by_a_collection(
 async def test_what_was_discarded_before_a_kill_is_freed_after_the_start(
     metadata: SqliteMetadataStore, disk: Disk, clock: Clock, tmp_path: Path
 ) -> None:
-    disk.discard(disk.put(b"discarded"))
+    disk.discard(disk.put(b"too large to be freed at once" * 50_000))
+    assert [*(tmp_path / "content" / "trash").iterdir()]
     async with working(keeper(metadata, disk, clock, interval=3600.0)):
         await until(lambda: not [*(tmp_path / "content" / "trash").iterdir()])
 
@@ -499,12 +499,12 @@ async def test_closing_does_not_wait_for_a_collection(
 ) -> None:
     reached, goes_on = threading.Event(), threading.Event()
 
-    def slow() -> Iterator[BlobInfo]:
+    def slow() -> Iterator[Digest]:
         reached.set()
         assert goes_on.wait(PATIENCE)
         yield from ()
 
-    monkeypatch.setattr(disk, "blobs", slow)
+    monkeypatch.setattr(disk, "digests", slow)
     house = keeper(metadata, disk, clock)
     callers = [asyncio.create_task(house.collect()) for _ in range(2)]
     assert await asyncio.to_thread(reached.wait, PATIENCE)
@@ -523,14 +523,14 @@ async def test_those_who_wait_for_a_collection_share_the_next(
     monkeypatch: pytest.MonkeyPatch,
     logs: list[Any],
 ) -> None:
-    blobs, reached, goes_on = disk.blobs, threading.Event(), threading.Event()
+    digests, reached, goes_on = disk.digests, threading.Event(), threading.Event()
 
-    def slow() -> Iterator[BlobInfo]:
+    def slow() -> Iterator[Digest]:
         reached.set()
         assert goes_on.wait(PATIENCE)
-        yield from blobs()
+        yield from digests()
 
-    monkeypatch.setattr(disk, "blobs", slow)
+    monkeypatch.setattr(disk, "digests", slow)
     house = keeper(metadata, disk, clock)
     first = asyncio.create_task(house.collect())
     assert await asyncio.to_thread(reached.wait, PATIENCE)
