@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -234,6 +236,8 @@ def test_names_states_and_refusals(daemon: Daemon, registry: HostileRegistry) ->
         with pytest.raises(ImgdError) as caught_name:
             client.containers.commit("again", "h.io/no:1")
         assert caught_name.value.reason == "UNSUPPORTED"
+        with tarfile.open(fileobj=io.BytesIO(b"".join(client.archives.export("again")))) as files:
+            assert ".wh.x" in files.getnames()
         done = daemon.imgctl("commit", "again", "h.io/no:1")
         assert (done.returncode, done.stdout) == (1, "")
         with pytest.raises(NotFound):

@@ -325,7 +325,8 @@ class RootfsStore:
         write: Callable[[bytes], None],
         check: Callable[[], None],
     ) -> None:
-        """Writes all its files as a tar archive; see `pack_layer`. Raises as it does."""
+        """Writes all its files, of any name, as a tar archive; see `pack_layer`. Raises as it
+        does."""
         with (
             self._merged(rootfs, snapshots) as tree,
             tempfile.TemporaryDirectory(dir=self._root / rootfs.key, prefix="export-") as nothing,
@@ -338,6 +339,7 @@ class RootfsStore:
                 newest=None,
                 privileged=is_privileged(),
                 check=check,
+                marks=False,
             )
 
     @contextlib.contextmanager

@@ -92,8 +92,10 @@ def pack_layer(
     newest: int | None,
     privileged: bool,
     check: Callable[[], None],
+    marks: bool = True,
 ) -> PackedLayer:
-    """Writes changes, in the order of paths, as a layer.
+    """Writes changes, in the order of paths, as a layer; without `marks` as an archive of files, in
+    which no name is a mark of removal, and nothing is removed.
 
     No time in it is after `newest` (nanoseconds since the epoch, None for any), and with it the
     compression is the one whose result is the same on every processor. Without privilege, what is
@@ -103,7 +105,8 @@ def pack_layer(
 
     Raises UNSUPPORTED for a file that a layer can't hold, OSError, and what `write` raises.
     """
-    packer = _Packer(_Sink(write, compression, stable=newest is not None), newest, privileged)
+    sink = _Sink(write, compression, stable=newest is not None)
+    packer = _Packer(sink, newest, privileged, marks)
     for change in changes:
         check()
         packer.add(change, check)
@@ -172,8 +175,9 @@ def _compressor(compression: Compression, *, stable: bool) -> Any:
 
 
 class _Packer:
-    def __init__(self, sink: _Sink, newest: int | None, privileged: bool) -> None:
+    def __init__(self, sink: _Sink, newest: int | None, privileged: bool, marks: bool) -> None:
         self._sink, self._newest, self._privileged = sink, newest, privileged
+        self._marks = marks
         self._links: dict[tuple[int, int], bytes] = {}
         self._folders: set[bytes] = set()
         self._entries = self._file_bytes = self._sockets = 0
@@ -188,7 +192,7 @@ class _Packer:
 
     def add(self, change: Change, check: Callable[[], None]) -> None:
         folder, slash, name = change.path.rpartition(b"/")
-        if name.startswith(_WHITEOUT):
+        if self._marks and name.startswith(_WHITEOUT):
             raise Error(
                 Reason.UNSUPPORTED,
                 f"a layer can't hold {show(change.path)}: its name would mark another as removed",

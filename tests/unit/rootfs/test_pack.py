@@ -339,6 +339,20 @@ def test_what_no_layer_holds(tmp_path: Path) -> None:
         pack(now, before)
     assert caught.value.reason is Reason.UNSUPPORTED
     assert "d/.wh.one" in caught.value.message
+    # An archive of files has any.
+    with opened(now) as new, opened(before) as old:
+        written: list[bytes] = []
+        pack_layer(
+            tree_changes(new, old),
+            written.append,
+            Compression.NONE,
+            newest=None,
+            privileged=ROOT,
+            check=quiet,
+            marks=False,
+        )
+    with tarfile.open(fileobj=io.BytesIO(b"".join(written))) as archive:
+        assert "d/.wh.one" in archive.getnames()
     (now / "d" / ".wh.one").unlink()
     os.setxattr(now / "plain", "user.a=b", b"c")
     (now / "plain").write_text("other")
