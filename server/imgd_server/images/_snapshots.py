@@ -78,12 +78,19 @@ def size_of(store: SnapshotStore, chain_id: Digest) -> int:
     return found.stats.file_bytes if found else 0
 
 
-def unpacked_sizes(store: SnapshotStore, diff_ids: Sequence[Digest]) -> list[int | None]:
+def unpacked_sizes(
+    store: SnapshotStore | None, diff_ids: Sequence[Digest], total: int | None
+) -> list[int | None]:
     """Bytes of each layer's files, lowest first; None where that is not known: of one that is not
-    unpacked, and of a tree of several, which are only known together. Blocks."""
-    if store.kind == "copy" and len(diff_ids) > 1:
-        return [None] * len(diff_ids)
-    return [size_of(store, one) if store.has(one) else None for one in chain_ids(diff_ids)]
+    unpacked, and of a tree of several, which are only known together. Where the `total` is known,
+    so is the last of them. Blocks."""
+    sizes: list[int | None] = [None] * len(diff_ids)
+    if store is not None and (store.kind != "copy" or len(diff_ids) == 1):
+        chains = chain_ids(diff_ids)
+        sizes = [size_of(store, one) if store.has(one) else None for one in chains]
+    if total is not None and sizes.count(None) == 1:
+        sizes[sizes.index(None)] = max(total - sum(one or 0 for one in sizes), 0)
+    return sizes
 
 
 def broken_snapshots(store: SnapshotStore, *, repair: bool) -> list[tuple[Digest, str]]:

@@ -15,6 +15,7 @@ from imgd_server.images import (
     ImageBuilder,
     Inspection,
     ShownImages,
+    choose_target,
     details_of,
     find_image,
     fitting_images,
@@ -128,11 +129,12 @@ class ImageServicer(ImageChanges):
         self, request: image_service_pb2.GetImageHistoryRequest, context: Context
     ) -> image_service_pb2.GetImageHistoryResponse:
         """Returns its steps."""
-        record, _, found = await self._inspect(request.image, request.platform)
+        record, details, found = await self._inspect(request.image, request.platform)
         answer = image_service_pb2.GetImageHistoryResponse()
-        sizes: list[int | None] = [None] * len(found.diff_ids)
-        if self._snapshots is not None:
-            sizes = await asyncio.to_thread(unpacked_sizes, self._snapshots, found.diff_ids)
+        # The image's own size is that of the platform served by default.
+        default = choose_target(record, details.platforms, None)
+        total = record.unpacked_size if found.target.digest == default.digest else None
+        sizes = await asyncio.to_thread(unpacked_sizes, self._snapshots, found.diff_ids, total)
         layers = iter(zip(found.manifest.layers, found.diff_ids, sizes, strict=False))
         for entry in found.config.history if found.config else ():
             step = answer.entries.add(

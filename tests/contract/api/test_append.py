@@ -93,6 +93,13 @@ async def test_an_image_of_nothing_but_layers(api: Api) -> None:
     assert (image.platform.os, image.platform.architecture) == ("linux", "arm64")
     assert config(api, image)["config"] == {}
     assert (image.size, image.unpacked_size) == (3, 3)
+    # What was read of its one layer shows in its history too.
+    asked = image_service_pb2.GetImageHistoryRequest(image=image.name)
+    assert [one.unpacked_size for one in (await api.images.GetImageHistory(asked)).entries] == [3]
+    several = await append(api, layers=[layer, layer])
+    asked = image_service_pb2.GetImageHistoryRequest(image=several.name)
+    entries = (await api.images.GetImageHistory(asked)).entries
+    assert [one.HasField("unpacked_size") for one in entries] == [False, False]
     # The host's platform, where nobody says one.
     image = await append(api, layers=[layer])
     assert image.platform.os == "linux"
