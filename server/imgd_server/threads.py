@@ -1,4 +1,4 @@
-"""Blocking work for the event loop."""
+"""Blocking work for the event loop, and waiting for what must have ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import TypeVar
 
-__all__ = ["in_thread"]
+__all__ = ["ended", "in_thread"]
 
 T = TypeVar("T")
 
@@ -40,9 +40,15 @@ async def in_thread(
             future.cancel()
             raise
         stop()
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()
+        await ended(future)
         raise
+
+
+async def ended(future: asyncio.Future[T]) -> None:
+    """Waits until a future is done, however often this is cancelled; what became of it is nobody's
+    concern any more."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()

@@ -41,6 +41,7 @@ from imgd_server.metadata import (
 )
 from imgd_server.oci import MAX_CONFIG_BYTES, Descriptor, Digest, Platform, media
 from imgd_server.rootfs import Compression, Limits, verify_layer
+from imgd_server.threads import ended, in_thread
 
 __all__ = ["ImageBuilder", "NewAppend", "NewCommit", "Shown"]
 
@@ -334,13 +335,7 @@ class ImageBuilder:
             if stopped.is_set():
                 raise Error(Reason.CANCELLED, "cancelled")
 
-        running = asyncio.ensure_future(asyncio.to_thread(work, hold, check))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            stopped.set()
-            await _ended(running)
-            raise
+        return await in_thread(lambda: work(hold, check), stop=stopped.set)
 
     # --- showing
 
@@ -368,14 +363,8 @@ async def _recorded(record: Callable[[Shown], Awaitable[T]], show: Shown) -> T:
     try:
         return await asyncio.shield(recording)
     except asyncio.CancelledError:
-        await _ended(recording)
+        await ended(recording)
         raise
-
-
-async def _ended(future: asyncio.Future[T]) -> None:
-    await asyncio.wait([future])
-    if not future.cancelled():
-        future.exception()
 
 
 async def _awaited(writing: Awaitable[T]) -> T:

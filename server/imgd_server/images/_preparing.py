@@ -35,7 +35,7 @@ from imgd_server.metadata import (
 )
 from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import Compression, FileChange, PackedLayer, Snapshot, stored_layer
-from imgd_server.threads import in_thread
+from imgd_server.threads import ended, in_thread
 
 __all__ = ["Packer", "RootfsManager", "View", "lease_for", "to_its_end"]
 
@@ -149,9 +149,7 @@ class RootfsManager:
     ) -> None:
         """Keeps or takes back what was prepared, by what is recorded: a write goes on when whoever
         waits for it has left."""
-        await asyncio.wait([recording])
-        if not recording.cancelled():
-            recording.exception()  # whoever waits for it, if anybody still does, gets it
+        await ended(recording)
         try:
             known = await self._metadata.read(
                 lambda session: session.container(container.container_id)
@@ -285,9 +283,7 @@ class RootfsManager:
         return replace(unpacked, rootfs=made)
 
     async def _abandon(self, making: asyncio.Future[Rootfs], prepared: _Prepared) -> None:
-        await asyncio.wait([making])
-        if not making.cancelled():
-            making.exception()
+        await ended(making)
         await self._give_up(prepared)
 
     def _finish(self, session: WriteSession, prepared: _Prepared, now: int) -> None:
@@ -332,7 +328,7 @@ class RootfsManager:
                 yield changes
         finally:
             if step is not None:
-                await asyncio.wait([step])  # it has files open, whoever has left
+                await ended(step)  # it has files open, whoever has left
             found.close()
 
     async def packer(self, record: ContainerRecord) -> Packer:
@@ -411,16 +407,14 @@ class RootfsManager:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, and it
-    gets the time to."""
+    """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, once
+    however often he is cancelled himself, and it gets the time to."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        await ended(task)
         raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Sequence
@@ -146,18 +145,9 @@ class LayerUnpacker:
         self._seen.update((one.digest, one.diff_id) for one in layers)
 
     async def _run(self, work: Callable[[Cancellation], T]) -> T:
-        """Work in a thread; once cancelled, returns when it has ended."""
+        """Work in a thread; once cancelled, however often, returns when it has ended."""
         cancellation = Cancellation()
-        job = self._calls.submit(work, cancellation)
-        future = asyncio.wrap_future(job)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            cancellation.cancel()
-            if not job.cancel():
-                await asyncio.wait([future])
-                future.exception()
-            raise
+        return await in_thread(lambda: work(cancellation), self._calls, cancellation.cancel)
 
     def close(self) -> None:
         """Ends the processes. Calls under way must have ended."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import ImageRecord
-from imgd_server.threads import in_thread
+from imgd_server.threads import ended, in_thread
 from imgd_server.transfer._progress import Retry
 
 __all__ = ["Flow", "Inbox", "Outbox", "Pipe", "written"]
@@ -205,6 +205,4 @@ async def written(
     finally:
         stopped.set()
         outbox.close()
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()
+        await ended(running)

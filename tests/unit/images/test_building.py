@@ -188,6 +188,7 @@ async def test_a_collection_takes_nothing_that_is_being_made(
     assert await leases(metadata) == []
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("when", ["packing", "recording"])
 async def test_who_leaves_leaves_nothing(
     metadata: SqliteMetadataStore,
@@ -195,7 +196,9 @@ async def test_who_leaves_leaves_nothing(
     packing: Packing,
     builder: ImageBuilder,
     when: str,
+    times: int,
 ) -> None:
+    """However often he is cancelled: once his call has ended, all of it has."""
     recording, go_on = asyncio.Event(), asyncio.Event()
 
     async def record(show: Shown) -> ImageRecord:
@@ -208,9 +211,12 @@ async def test_who_leaves_leaves_nothing(
     if when == "recording":
         packing.go_on.set()
         await recording.wait()
-        # A write that has begun goes on.
-        asyncio.get_running_loop().call_soon(go_on.set)
-    making.cancel()
+    for _ in range(times):
+        making.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    # A write that has begun goes on.
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await making
     assert await leases(metadata) == []
