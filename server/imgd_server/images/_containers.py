@@ -16,7 +16,7 @@ from imgd_server.metadata import (
     ReadSession,
     WriteSession,
 )
-from imgd_server.oci import Platform
+from imgd_server.oci import Digest, Platform
 
 __all__ = [
     "NewContainer",
@@ -39,7 +39,8 @@ _MISSED_BEATS = 3
 @dataclass(frozen=True, slots=True)
 class NewContainer:
     """What a caller asks for. `heartbeat` is in microseconds, None for none wanted. `uid` is the
-    image that `image` named when it was looked at, or its root file system, `rootfs`, was made."""
+    image that `image` named when it was looked at, or its root file system, `rootfs`, was made, and
+    `manifest` is what was chosen of it then: an index may be stored for more platforms since."""
 
     image: str
     container_id: str = ""
@@ -47,6 +48,7 @@ class NewContainer:
     platform: str = ""
     heartbeat: int | None = None
     uid: str = ""
+    manifest: Digest | None = None
     rootfs: str = ""
 
 
@@ -61,7 +63,7 @@ def create_container(session: WriteSession, wanted: NewContainer, now: int) -> C
         container_id,
         image.uid,
         wanted.image,
-        _image_id(session, image, wanted.platform),
+        _image_id(session, image, wanted),
         "CREATED",
         now,
         wanted.labels,
@@ -85,12 +87,16 @@ def container_exists(container_id: str) -> Error:
     )
 
 
-def _image_id(session: ReadSession, image: ImageRecord, platform: str) -> str:
-    if not platform:
+def _image_id(session: ReadSession, image: ImageRecord, wanted: NewContainer) -> str:
+    if not (wanted.platform or wanted.manifest):
         return image.image_id
     platforms = session.image_platforms(image.uid)
-    target = choose_target(image, platforms, Platform.parse(platform))
-    return next(one.image_id for one in platforms if one.manifest.digest == target.digest)
+    digest = wanted.manifest
+    if digest is None:
+        digest = choose_target(image, platforms, Platform.parse(wanted.platform)).digest
+    found = (one.image_id for one in platforms if one.manifest.digest == digest)
+    # What is no image of a platform has the image's own.
+    return next(found, "") or image.image_id
 
 
 def find_container(session: ReadSession, container_id: str) -> ContainerRecord:

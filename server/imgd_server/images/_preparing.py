@@ -122,13 +122,15 @@ class RootfsManager:
         await self._metadata.read(lambda session: _check_free(session, wanted.container_id))
         platform = Platform.parse(wanted.platform) if wanted.platform else None
         image = f"images/{wanted.uid}" if wanted.uid else wanted.image
-        prepared = await self._prepare(image, platform, bundle, wanted.container_id, _now())
+        unpacked = await self._unpack(image, platform, _now(), wanted.manifest)
+        prepared = await self._prepare(unpacked, bundle, wanted.container_id)
         made, config = prepared.rootfs, prepared.inspection.config
         assert made is not None
         complete = replace(
             wanted,
             container_id=wanted.container_id or new_uid().lower(),
             uid=prepared.image.uid,
+            manifest=prepared.inspection.target.digest,
             rootfs=made.to_json(),
             platform=wanted.platform or (str(config.platform) if config else ""),
         )
@@ -210,8 +212,11 @@ class RootfsManager:
         config = prepared.inspection.config
         return View(mount, taken, platform or (config.platform if config else Platform.host()))
 
-    async def _unpack(self, image: str, platform: Platform | None, now: int) -> _Prepared:
-        """Unpacks a stored image as far as it is not, and holds it and its snapshots.
+    async def _unpack(
+        self, image: str, platform: Platform | None, now: int, manifest: Digest | None = None
+    ) -> _Prepared:
+        """Unpacks a stored image as far as it is not, and holds it and its snapshots; where its
+        `manifest` was chosen before, nothing else of it.
 
         Raises IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND, UNSUPPORTED for an artifact,
         BLOB_NOT_FOUND, and what unpacking raises; then nothing is held.
@@ -221,7 +226,10 @@ class RootfsManager:
         def begin(session: WriteSession) -> tuple[ImageRecord, list[PlatformRecord]]:
             record = find_image(session, image)
             session.put_lease(lease_for(key, now, images=(record.uid,)))
-            return record, session.image_platforms(record.uid)
+            platforms = session.image_platforms(record.uid)
+            if manifest:
+                platforms = [one for one in platforms if one.manifest.digest == manifest]
+            return record, platforms
 
         try:
             record, platforms = await self._metadata.write(begin)
@@ -248,15 +256,10 @@ class RootfsManager:
         return _Prepared(key, record, found, Unpacked(found.target.digest, snapshots))
 
     async def _prepare(
-        self,
-        image: str,
-        platform: Platform | None,
-        bundle: BundleRequest | None,
-        hostname: str,
-        now: int,
+        self, unpacked: _Prepared, bundle: BundleRequest | None, hostname: str
     ) -> _Prepared:
-        """As `_unpack`, and makes a root file system. Raises as it and `RootfsStore.make` do."""
-        unpacked = await self._unpack(image, platform, now)
+        """Makes a root file system of what is unpacked. Raises as `RootfsStore.make`; then nothing
+        is held."""
         stopped = threading.Event()
 
         def check() -> None:

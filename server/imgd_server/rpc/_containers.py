@@ -70,9 +70,9 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
         if known is not None:
             return known
         platform = Platform.parse(request.platform) if request.platform else None
-        uid = ""
+        uid, manifest = "", None
         if self._proofs:
-            uid = await self._proofs.admit_named(request.image, credentials, platform)
+            uid, manifest = await self._proofs.admit_named(request.image, credentials, platform)
         wanted = NewContainer(
             request.image,
             request.container_id,
@@ -82,6 +82,7 @@ class ContainerServicer(container_service_pb2_grpc.ContainerServiceServicer):
             if request.HasField("heartbeat_interval")
             else None,
             uid=uid,
+            manifest=manifest,
         )
         if request.prepare_rootfs or request.HasField("bundle"):
             return await create_with_rootfs(self._metadata, self._rootfs, request, wanted)

@@ -356,10 +356,12 @@ class Proofs:
 
     async def admit_named(
         self, name: str, credentials: Credentials | None, platform: Platform | None = None
-    ) -> str:
+    ) -> tuple[str, Digest]:
         """Admits a caller to what a name (or ID) stands for, for a platform or the one that is
-        served by default; returns the image's uid. Raises as `admit`, and IMAGE_NOT_FOUND,
-        IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND: what comes a moment later was asked of nobody."""
+        served by default; returns the image's uid and the manifest of it that he may have: what
+        comes a moment later, also of other platforms, was asked of nobody.
+
+        Raises as `admit`, and IMAGE_NOT_FOUND, IMAGE_AMBIGUOUS, PLATFORM_NOT_FOUND."""
 
         def find(session: ReadSession) -> tuple[ImageRecord, Descriptor]:
             image = find_image(session, name)
@@ -372,7 +374,7 @@ class Proofs:
                 f"{name} came from another registry, with credentials: name it as that has it, and "
                 "bring credentials for that",
             )
-        return image.uid
+        return image.uid, part.digest
 
     async def _ask(
         self,

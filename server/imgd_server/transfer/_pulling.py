@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -132,8 +132,8 @@ class _Pulling:
                 explicit=bool(run.spec.platforms),
                 all_platforms=run.spec.all_platforms,
             )
-            image = await engine.metadata.read(present)
-            if image and await self._admitted(image, reference):
+            image, parts = await engine.metadata.read(partial(self._here, present=present))
+            if image and await self._admitted(image, parts, reference):
 
                 def admitted(session: ReadSession, uid: str = image.uid) -> ImageRecord | None:
                     found = present(session)
@@ -144,7 +144,7 @@ class _Pulling:
                     present=admitted,
                     reference=reference,
                     destination=destination,
-                    unpacked=await self._unpack(image, unpacking) if unpacking else (),
+                    unpacked=await self._unpack(parts, unpacking) if unpacking else (),
                 )
             if destination.policy is PullPolicy.NEVER:
                 raise _commit.not_here(reference)
@@ -184,11 +184,12 @@ class _Pulling:
             destination=destination,
         )
 
-    async def _admitted(self, image: ImageRecord, reference: Reference) -> bool:
-        """Whether a stored image may be given to this caller."""
+    async def _admitted(
+        self, image: ImageRecord, parts: Sequence[Descriptor], reference: Reference
+    ) -> bool:
+        """Whether a stored image, and of it the manifests `parts`, may be given to this caller."""
         progress = self.run.progress
         node = _root(reference)
-        parts = await self.engine.metadata.read(partial(self._manifests, image=image))
 
         def watch(flight: Flight[Any]) -> None:
             nonlocal node
@@ -223,10 +224,15 @@ class _Pulling:
         assert engine.unpacker  # `check` has seen to that, or the spec is one of another daemon
         return Unpacking(engine.unpacker, engine.fetcher.content, self.run.progress, self._hold)
 
-    def _manifests(self, session: ReadSession, image: ImageRecord) -> list[Descriptor]:
-        """The manifests of a stored image that this is for."""
-        spec = self.run.spec
-        return stored_manifests(
+    def _here(
+        self, session: ReadSession, present: Callable[[ReadSession], ImageRecord | None]
+    ) -> tuple[ImageRecord | None, list[Descriptor]]:
+        """The stored image, if there is one, and the manifests of it that this is for: chosen
+        once, since more may come while the caller proves that these are for him."""
+        image, spec = present(session), self.run.spec
+        if image is None:
+            return None, []
+        return image, stored_manifests(
             session,
             image,
             self._wanted,
@@ -234,8 +240,9 @@ class _Pulling:
             all_platforms=spec.all_platforms,
         )
 
-    async def _unpack(self, image: ImageRecord, unpacking: Unpacking) -> tuple[Unpacked, ...]:
+    async def _unpack(
+        self, targets: Sequence[Descriptor], unpacking: Unpacking
+    ) -> tuple[Unpacked, ...]:
         """Unpacks what is stored."""
-        targets = await self.engine.metadata.read(partial(self._manifests, image=image))
         content = self.engine.fetcher.content
         return await unpack_stored(unpacking, self.run.progress, content, targets, self._hold)

@@ -103,6 +103,13 @@ def test_a_platform_is_looked_for_in_the_image(store: Session) -> None:
     assert store.count_containers(()) == 1
 
 
+def test_what_was_chosen_before_is_what_it_uses(store: Session) -> None:
+    """Also where another one would be chosen now."""
+    arm64 = next(one for one in store.image_platforms("UIDa") if one.platform == "linux/arm64")
+    record = create(store, manifest=arm64.manifest.digest)
+    assert record.image_id == IDS["arm64"]
+
+
 def test_what_can_not_be_created(store: Session) -> None:
     create(store)
     assert refused(lambda: create(store)).reason is Reason.CONTAINER_EXISTS

@@ -32,7 +32,7 @@ from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import AppliedLayer, LayerStats, Snapshot, SnapshotStore
 from imgd_server.rpc._containers import ContainerServicer
 from imgd_server.rpc._limits import MAX_ANSWER_BYTES
-from tests.fake_images import make_image, make_layer
+from tests.fake_images import make_image, make_index, make_layer
 from tests.unit.images.conftest import Shelf
 
 IMAGE = "h.io/app:1"
@@ -109,6 +109,34 @@ async def test_what_a_root_file_system_stands_on_is_durable_first(
         return found
 
     assert not await manager.create(NewContainer(IMAGE, "web"), None, record)
+
+
+@pytest.mark.parametrize("platform", ["", "linux/arm64"])
+async def test_what_was_chosen_before_is_unpacked_and_nothing_else(
+    metadata: SqliteMetadataStore, manager: RootfsManager, shelf: Shelf, platform: str
+) -> None:
+    """By default it would be another platform's, which has come since; or one that is twice in the
+    index, for the same platform."""
+    images = [
+        make_image([LAYER], architecture=architecture, config={"Labels": {"n": str(number)}})
+        for number, architecture in enumerate(("amd64", "arm64", "arm64"))
+    ]
+    target = shelf.add(make_index([(image, None) for image in images]))
+    described = describe(shelf, target, Platform("linux", "amd64"))
+
+    def show(session: WriteSession) -> str:
+        return session.put_image(described.record, described.platforms, described.blobs).uid
+
+    uid = await metadata.write(show)
+
+    async def record(register: Register) -> ContainerRecord:
+        return await metadata.write(lambda session: register(session, 2))
+
+    chosen = images[2]
+    wanted = NewContainer(IMAGE, platform=platform, uid=uid, manifest=Digest(chosen.digest))
+    made = await manager.create(wanted, None, record)
+    assert made.image_id == chosen.image_id
+    assert made.platform == "linux/arm64"
 
 
 @pytest.mark.parametrize("leaves", [False, True])

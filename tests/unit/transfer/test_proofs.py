@@ -392,8 +392,8 @@ async def test_of_an_index_each_platform_is_for_those_who_get_it(lab: Lab) -> No
             with pytest.raises(Error) as caught:
                 await proofs.admit_named(name, who, arm64)
             assert caught.value.reason is Reason.REGISTRY_UNAUTHORIZED
-            assert await proofs.admit_named(name, who, amd64)
-        assert await proofs.admit_named(name, ALICE, arm64)
+            assert (await proofs.admit_named(name, who, amd64))[1] == images[0].digest
+        assert (await proofs.admit_named(name, ALICE, arm64))[1] == images[1].digest
     never: dict[str, Any] = {"policy": PullPolicy.NEVER, "credentials": ALICE}
     assert (await lab.outcome(**never, **secret)).failure is None
 
