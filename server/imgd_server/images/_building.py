@@ -90,11 +90,14 @@ class NewAppend:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """An image that something is made on, held by the lease of `key`."""
+    """An image that something is made on, held by the lease of `key`. Of an index `image_id` tells
+    what is meant, where that was chosen before: other platforms, and others of the same one, may
+    have come since."""
 
     key: str
     image: ImageRecord
     platforms: list[PlatformRecord]
+    image_id: str = ""
 
 
 class ImageBuilder:
@@ -137,7 +140,8 @@ class ImageBuilder:
             image = session.image(container.image)
             assert image is not None
             session.put_lease(lease_for(key, _now(), images=(image.uid,)))
-            return container, _Begun(key, image, session.image_platforms(image.uid))
+            platforms = session.image_platforms(image.uid)
+            return container, _Begun(key, image, platforms, container.image_id)
 
         try:
             container, begun = await self._metadata.write(begin)
@@ -232,7 +236,9 @@ class ImageBuilder:
 
     def _base(self, begun: _Begun, platform: Platform | None) -> tuple[Base, int | None]:
         """What an image is as a base, and its size unpacked, where known."""
-        found = inspect(self._content, begun.image, begun.platforms, platform)
+        meant = begun.image_id
+        chosen = [one for one in begun.platforms if meant and one.image_id == meant]
+        found = inspect(self._content, begun.image, chosen or begun.platforms, platform)
         if found.config is None:
             raise Error(Reason.UNSUPPORTED, "this is no image of a root file system")
         layers_of(found.manifest, found.config)

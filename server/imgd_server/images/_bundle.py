@@ -256,18 +256,23 @@ def _volume(destination: str, source: str) -> dict[str, Any]:
 def _annotations(found: Inspection) -> dict[str, str]:
     """conversion.md, "Annotation Fields"."""
     prefix = "org.opencontainers.image"
-    platform = found.config.platform if found.config else None
+    if (config := found.config) is None:
+        return {}
+    platform, created = config.platform, config.created
     implicit = {
-        "os": platform.os if platform else "",
-        "architecture": platform.architecture if platform else "",
-        "variant": platform.variant if platform else "",
-        "author": found.config.author if found.config else "",
+        "os": platform.os,
+        "architecture": platform.architecture,
+        "variant": platform.variant,
+        "os.version": platform.os_version,
+        "os.features": ",".join(platform.os_features),
+        "author": config.author,
+        "created": created.isoformat().replace("+00:00", "Z") if created else "",
         "stopSignal": found.text("StopSignal"),
         "exposedPorts": ",".join(found.keys("ExposedPorts")),
     }
-    labels = dict(found.config.labels) if found.config else {}
     # Labels win over what is implied.
-    return {f"{prefix}.{key}": value for key, value in implicit.items() if value} | labels
+    shown = {f"{prefix}.{key}": value for key, value in implicit.items() if value}
+    return {**shown, **config.labels}
 
 
 def _linux(owner: tuple[int, int] | None) -> dict[str, Any]:

@@ -86,14 +86,16 @@ class ViewStore:
         self._busy.discard(key)
 
     def remove(self, key: str) -> None:
-        """Unmounts a view, as far as it is there. Raises OSError."""
-        with suppress(FileNotFoundError):
-            view = self._read(self._path(key))
-            # A place that is no more allowed, or gone, is nobody's business any more.
-            with suppress(FieldError, FileNotFoundError, NotADirectoryError):
-                self._unmount(view.target)
-            self._path(key).unlink()
-        self._busy.discard(key)
+        """Unmounts a view, as far as it is there. Raises OSError; then `end` tries again."""
+        path = self._path(key)
+        try:
+            # One that is half written was never mounted; and a place that is no more allowed, or
+            # gone, is nobody's business any more.
+            with suppress(ValueError, FieldError, FileNotFoundError, NotADirectoryError):
+                self._unmount(self._read(path).target)
+            path.unlink(missing_ok=True)
+        finally:
+            self._busy.discard(key)
 
     def leases(self) -> set[str]:
         """The leases of all views."""
@@ -107,8 +109,13 @@ class ViewStore:
         return len(over)
 
     def restore(self, failed: Callable[[MountedView, Exception], object]) -> int:
-        """Mounts again what is not mounted any more; returns how many, and tells of what can't
-        be."""
+        """After a start: mounts again what is not mounted any more; returns how many, and tells of
+        what can't be."""
+        for path in self._root.glob("*.json"):
+            try:
+                self._read(path)
+            except ValueError:
+                path.unlink()  # half written
         mounted = 0
         for view in self._views():
             try:

@@ -24,7 +24,7 @@ from imgd_server.oci import Digest
 from imgd_server.rootfs import _tar
 from imgd_server.rootfs._inflate import Inflater
 from imgd_server.rootfs._layer import is_mark, is_meta
-from imgd_server.rootfs._metadata import owner, times
+from imgd_server.rootfs._metadata import is_device_number, owner, times
 from imgd_server.rootfs._pax import Extents
 from imgd_server.rootfs._protocol import Limits, Stream, invalid, no_room, show, too_large
 from imgd_server.rootfs._tar import Entry, TarReader
@@ -57,7 +57,6 @@ _STEPS = 64
 # Of all paths: an index must not grow beyond what its archive's own names account for.
 _MAX_KEYS = 1 << 30
 _MAX_CACHED = 4096
-_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 
 class FileKind(IntEnum):
@@ -243,7 +242,7 @@ class _Builder:
 
     def _row(self, entry: Entry, key: bytes, place: int) -> IndexedFile:
         device = entry.kind in (_tar.CHAR_DEVICE, _tar.BLOCK_DEVICE)
-        if device and not (0 <= entry.major <= _MAX_MAJOR and 0 <= entry.minor <= _MAX_MINOR):
+        if device and not is_device_number(entry):
             raise invalid(f"{show(entry.name)} has an impossible device number")
         symlink = entry.kind == _tar.SYMLINK
         if symlink and not (0 < len(entry.link) <= self._limits.max_path):

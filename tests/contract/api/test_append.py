@@ -131,13 +131,15 @@ async def test_a_base_of_dockers_form_and_one_platform_of_an_index(api: Api) -> 
         layer_type=DOCKER + "image.rootfs.diff.tar.gzip",
     )
     arm = make_image([make_layer({"b": b"b"})], architecture="arm64")
+    absent = make_image([make_layer({"c": b"c"})], architecture="s390x")
     both = make_index(
         [
+            (absent, {"os": "linux", "architecture": "s390x"}),
             (docker, {"os": "linux", "architecture": "amd64"}),
             (arm, {"os": "linux", "architecture": "arm64"}),
         ]
     )
-    await api.store(both, "h.io/both:1")
+    await api.store(both, "h.io/both:1", without=[absent.digest, *absent.blobs])
     layer = api.put(PLAIN)
     image = await append(api, base="h.io/both:1", layers=[layer], platform="linux/amd64")
     document = manifest(api, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.images import (
+    Description,
     ImageBuilder,
     NewAppend,
     NewCommit,
@@ -26,10 +28,16 @@ from imgd_server.images import (
     start_container,
     stop_container,
 )
-from imgd_server.metadata import ContainerRecord, ImageRecord, Name, SqliteMetadataStore
+from imgd_server.metadata import (
+    ContainerRecord,
+    ImageRecord,
+    Name,
+    SqliteMetadataStore,
+    WriteSession,
+)
 from imgd_server.oci import Digest, Platform
 from imgd_server.rootfs import Compression, Limits, PackedLayer
-from tests.fake_images import make_image, make_layer
+from tests.fake_images import make_image, make_index, make_layer
 from tests.unit.images.conftest import Shelf
 
 IMAGE = "h.io/app:1"
@@ -225,6 +233,33 @@ async def test_who_leaves_leaves_nothing(
     assert await images(metadata) == (2 if shown else 1)
     assert (shelf.find(Digest.of(LAYER)) is not None) == shown
     assert [*shelf.partials()] == []
+
+
+async def test_of_an_index_the_base_is_what_the_container_was_made_of(
+    metadata: SqliteMetadataStore, shelf: Shelf, packing: Packing, builder: ImageBuilder
+) -> None:
+    """Also where another manifest of its platform, which would be chosen first, has come since."""
+    packing.go_on.set()
+    platform = {"os": "linux", "architecture": "amd64"}
+    first, second = (make_image([make_layer({name: b"x"})]) for name in ("first", "second"))
+    index = make_index([(first, platform), (second, platform)])
+
+    def show(described: Description) -> Callable[[WriteSession], str]:
+        return lambda session: (
+            session.put_image(described.record, described.platforms, described.blobs).uid
+        )
+
+    target = shelf.add(index, without=(*first.blobs, first.digest))
+    host = Platform("linux", "amd64")
+    uid = await metadata.write(show(describe(shelf, target, host)))
+    wanted = NewContainer(f"images/{uid}", "of-two", platform="linux/amd64", rootfs='{"key": 2}')
+    made = await metadata.write(lambda session: create_container(session, wanted, 1))
+    assert made.image_id == second.image_id
+    shelf.add(first)
+    assert await metadata.write(show(describe(shelf, target, host))) == uid
+    image = await builder.commit(NewCommit("of-two"), recorder(metadata))
+    manifest = json.loads(shelf.read(image.target.digest, 1 << 20))
+    assert manifest["layers"][0]["digest"] == second.document["layers"][0]["digest"]
 
 
 async def test_a_request_that_was_answered_before_makes_nothing(
