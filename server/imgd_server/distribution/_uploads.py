@@ -187,12 +187,18 @@ class Uploads:
         return partial.size if partial else None
 
     async def drop(self, key: str) -> None:
-        """Forgets an upload; a request that works on it is ended."""
-        if upload := self._busy.get(key):
+        """Forgets an upload; requests that work on it are ended."""
+        # When one is over, the next may have begun before this goes on.
+        while upload := self._busy.get(key):
             upload.cancel()
             await upload.over.wait()
         self._close(key)
-        await in_thread(lambda: self._content.drop_partial(key))
+        nobody = self._busy[key] = Upload(key)
+        try:
+            await in_thread(lambda: self._content.drop_partial(key))
+        finally:
+            del self._busy[key]
+            nobody.over.set()
         self._forget(key)
 
     def close(self) -> None:

@@ -56,6 +56,37 @@ async def test_an_upload_is_somebodys_while_it_rests(tmp_path: Path) -> None:
     assert [one.key for one in content.partials()] == [KEY]
 
 
+async def test_a_dropped_upload_is_gone_whoever_goes_on_with_it(tmp_path: Path) -> None:
+    """The next request begins when the one that a drop has ended is over, and before the drop."""
+    content = LocalContentStore(tmp_path)
+    uploads = Uploads(content)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def requests() -> None:
+        async with uploads.use(KEY, create=True):
+            begun.set()
+            await go_on.wait()
+        go_on.clear()
+        async with uploads.use(KEY) as upload:
+            await go_on.wait()
+            assert upload.cancelled
+
+    working = asyncio.create_task(requests())
+    await begun.wait()
+    dropping = asyncio.create_task(uploads.drop(KEY))
+    await asyncio.sleep(0)
+    go_on.set()
+    while go_on.is_set():
+        await asyncio.sleep(0)
+    # As long as the second one works, the upload is there.
+    while not (dropping.done() or uploads._busy[KEY].cancelled):
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(working, dropping)
+    assert await uploads.offset(KEY) is None
+    assert list(content.partials()) == []
+
+
 async def test_an_unknown_upload_is_not_made(tmp_path: Path) -> None:
     content = LocalContentStore(tmp_path)
     uploads = Uploads(content)
