@@ -130,7 +130,7 @@ class Fetcher:
             reference,
             lambda: self.registry.blob_size(reference, digest, credentials, flight.cancellation),
         )
-        flight.private = max(flight.private, found.private)
+        flight.tell(found.private)
         return found.size
 
     def _marking(
@@ -149,7 +149,7 @@ class Fetcher:
             # Two streams of a blob may both do it, which is as good.
             if private and not flight.private:
                 asyncio.run_coroutine_threadsafe(write(), loop).result()
-            flight.private = max(flight.private, private)
+            flight.tell(private)
 
         return mark
 
@@ -198,7 +198,7 @@ class Fetcher:
                     reference, target, credentials, flight.cancellation
                 )
                 flight.host, raw = fetched.host, fetched.raw
-                flight.private = max(flight.private, fetched.private)
+                flight.tell(fetched.private)
             elif target.data is not None:
                 return target.data
             else:
@@ -228,7 +228,7 @@ class Fetcher:
             reference, target, 0, credentials, flight.cancellation
         ) as stream:
             flight.host = stream.host
-            flight.private = max(flight.private, stream.private)
+            flight.tell(stream.private)
             while got := stream.readinto(memoryview(data)[filled:]):
                 filled += got
         raw = bytes(data[:filled])

@@ -75,9 +75,9 @@ class Flight(Generic[T]):
     """Work under way, as its sharers see it (a `Work`).
 
     Written by the thread that does the work, read by the event loop: each figure is one reference,
-    so a reader sees the old or the new one. `sharers` are in the order of joining. `stored` says
-    that this work made the blob: where `resumed_bytes` is 0 then, all of it came this way.
-    `private` says whether a registry answered for credentials.
+    so a reader sees the old or the new one. Several streams of a blob `tell` at once. `sharers` are
+    in the order of joining. `stored` says that this work made the blob: where `resumed_bytes` is 0
+    then, all of it came this way.
     """
 
     key: Hashable
@@ -86,7 +86,6 @@ class Flight(Generic[T]):
     resumed_bytes: int = 0
     moved_bytes: int = 0
     stored: bool = False
-    private: Privacy = Privacy.NONE
     host: str = ""
     retry: Retry | None = None
     spare: Slots | None = None
@@ -95,6 +94,17 @@ class Flight(Generic[T]):
     sharers: list[str] = field(default_factory=list)
     task: asyncio.Task[T] | None = None
     _claimed: int = 0
+    _told: dict[Privacy, None] = field(default_factory=dict)
+
+    def tell(self, private: Privacy) -> None:
+        """Notes whether a registry gave something for credentials, from any thread."""
+        # Not the larger one of two: between a look and a note another thread notes its own.
+        self._told[private] = None
+
+    @property
+    def private(self) -> Privacy:
+        """Whether a registry answered for credentials, as far as any answer was."""
+        return max([*self._told], default=Privacy.NONE)
 
     @property
     def limited(self) -> bool:

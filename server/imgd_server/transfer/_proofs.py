@@ -216,7 +216,7 @@ class _Hashing:
             self._restart()
         with self._open(flight.done_bytes, self._credentials, flight.cancellation) as stream:
             flight.host = stream.host
-            flight.private = max(flight.private, stream.private)
+            flight.tell(stream.private)
             if stream.offset != flight.done_bytes:
                 self._restart()
             while length := stream.readinto(buffer[: flight.portion(_CHUNK)]):
@@ -393,7 +393,7 @@ class Proofs:
             for one in dict.fromkeys((reference, Reference.parse(f"{repository}@{digest}"))):
                 resolved = await self.fetcher.resolve(flight, one, credentials)
                 flight.host = resolved.host
-                flight.private = max(flight.private, resolved.private)
+                flight.tell(resolved.private)
                 if resolved.private is Privacy.ASKED:
                     return resolved.private
             if given:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.images import collect
-from imgd_server.oci import Descriptor, Digest, Platform
-from imgd_server.registry import Credentials
+from imgd_server.oci import Descriptor, Digest, Platform, Reference
+from imgd_server.registry import Credentials, Privacy
 from imgd_server.transfer import NodeState, ProofConfig, PullPolicy, now_us
+from imgd_server.transfer._flight import Flight
 from tests.fake_images import FakeImage, make_document, make_index
 from tests.unit.transfer.fakes import (
     HOST,
@@ -396,6 +398,28 @@ async def test_of_an_index_each_platform_is_for_those_who_get_it(lab: Lab) -> No
         assert (await proofs.admit_named(name, ALICE, arm64))[1] == images[1].digest
     never: dict[str, Any] = {"policy": PullPolicy.NEVER, "credentials": ALICE}
     assert (await lab.outcome(**never, **secret)).failure is None
+
+
+async def test_streams_that_end_at_once_do_not_hide_what_one_of_them_was_given_for(
+    lab: Lab,
+) -> None:
+    """One tells that it was given to everybody just while another tells the opposite."""
+    flight: Flight[None] = Flight("blob")
+    target = Descriptor("application/octet-stream", Digest(SECRET), len(BYTES))
+    mark = lab.manager.fetcher._marking(flight, Reference.parse(APP), target)
+    meanwhile = [Privacy.ASKED]
+
+    class Nothing(int):
+        """Privacy.NONE, and whoever compares it is overtaken."""
+
+        def __gt__(self, other: int) -> bool:
+            if meanwhile:
+                mark(meanwhile.pop())
+            return int(self) > other
+
+    await asyncio.to_thread(mark, cast(Privacy, Nothing(0)))
+    await asyncio.to_thread(lambda: [mark(one) for one in meanwhile])
+    assert flight.private is Privacy.ASKED
 
 
 async def test_marks_go_with_the_bytes(kept: Lab) -> None:
