@@ -71,7 +71,8 @@ class Cancellation:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cancelled = False
-        self._callbacks: set[Callable[[], None]] = set()
+        # By what stands for each registration: two may be of one function.
+        self._callbacks: dict[object, Callable[[], None]] = {}
 
     @property
     def cancelled(self) -> bool:
@@ -82,8 +83,8 @@ class Cancellation:
         """Cancels; further calls do nothing."""
         with self._lock:
             self._cancelled = True
-            callbacks, self._callbacks = self._callbacks, set()
-        for callback in callbacks:
+            callbacks, self._callbacks = self._callbacks, {}
+        for callback in callbacks.values():
             callback()
 
     def check(self) -> None:
@@ -93,12 +94,17 @@ class Cancellation:
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls `callback` (from any thread, at once if cancelled already); returns its removal."""
+        key = object()
         with self._lock:
             if not self._cancelled:
-                self._callbacks.add(callback)
-                return lambda: self._callbacks.discard(callback)
+                self._callbacks[key] = callback
+                return lambda: self._forget(key)
         callback()
         return lambda: None
+
+    def _forget(self, key: object) -> None:
+        with self._lock:
+            self._callbacks.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)

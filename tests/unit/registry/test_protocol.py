@@ -32,6 +32,20 @@ def test_scopes_tell_credentials_apart() -> None:
     assert Credentials().scope == Credentials(anonymous=True).scope
 
 
+def test_each_of_two_who_wait_in_the_same_place_is_woken() -> None:
+    cancellation = Cancellation()
+    called: list[str] = []
+
+    def wake() -> None:
+        called.append("woken")
+
+    forget = cancellation.on_cancel(wake)
+    cancellation.on_cancel(wake)
+    forget()
+    cancellation.cancel()
+    assert called == ["woken"]
+
+
 def test_cancelling() -> None:
     cancellation = Cancellation()
     called: list[str] = []
