@@ -388,9 +388,9 @@ class HttpRegistryClient:
                 response.read(MAX_ERROR_BODY)
         if response.status == 200:
             return ""
-        registry = self._url(call)
-        if response.url.origin != registry.origin:
+        if not self._is_home(call, response.url):
             raise failure(response, b"", domain)
+        registry = replace(response.url, target=self._url(call).target)
         sent, identity = self._auth.prove(registry, challenges, credentials, cancellation)
         if sent:
             request = Request("GET", registry, authorization=sent, named=registry.host)
@@ -423,6 +423,19 @@ class HttpRegistryClient:
         if is_loopback_host(plain.host):
             return secure if self._speaks.get(call.domain) == "https" else plain
         return secure
+
+    def _is_home(self, call: Call, url: Url) -> bool:
+        """Whether a URL is of the host that a call is for: also where one on loopback speaks TLS,
+        and another thread has just forgotten that."""
+        registry = self._registry(call)
+        if url.origin == registry.origin:
+            return True
+        loopback = is_loopback_host(registry.host) and not self._is_sure(call)
+        return loopback and url.origin == _named(call.domain)[0].origin
+
+    def _is_sure(self, call: Call) -> bool:
+        """Whether the scheme that a call's host speaks is configured."""
+        return self._asked(call).url is not None or _named(call.domain)[1].names(self._plain_http)
 
     def _url(self, call: Call) -> Url:
         """What a call asks its host for."""
@@ -457,8 +470,7 @@ class HttpRegistryClient:
         self._policy.check_domain(call.domain)
         url = self._url(call)
         request = Request(method, url, headers, named=url.host, body=body)
-        sure = self._asked(call).url or url.names(self._plain_http)
-        if is_loopback_host(url.host) and not sure:
+        if is_loopback_host(url.host) and not self._is_sure(call):
             return self._ask_loopback(call, request, accepted)
         return self._authorized(call, request, accepted)
 
@@ -467,7 +479,7 @@ class HttpRegistryClient:
         go to the registry's own origin alone. Raises EGRESS_DENIED for a URL that gives TLS up."""
         registry, host = self._registry(call), request.url.label
         request = replace(request, named=registry.host)
-        if request.url.origin == registry.origin:
+        if self._is_home(call, request.url):
             return self._authorized(call, request, accepted)
         if registry.scheme == "https" and request.url.scheme == "http":
             message = f"{registry.label} leads to a connection to {host} without TLS"

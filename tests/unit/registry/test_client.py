@@ -10,7 +10,16 @@ import pytest
 
 from imgd_server.errors import Error, Reason
 from imgd_server.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Reference, media
-from imgd_server.registry import Cancellation, HttpRegistryClient, RegistryConfig, Resolved
+from imgd_server.registry import (
+    Cancellation,
+    Credentials,
+    HttpRegistryClient,
+    RegistryConfig,
+    Resolved,
+)
+from imgd_server.registry._client import Call
+from imgd_server.registry._transport import Request
+from imgd_server.registry._url import Url
 from tests.unit.registry.conftest import Net
 
 RAW = json.dumps({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": []}).encode()
@@ -148,6 +157,25 @@ def test_tls_on_loopback_may_be_found_by_another_meanwhile(
     net.connection([GO])
     assert resolve(client, "localhost:5000/app").target == TARGET
     assert len(net.sockets) == 3
+
+
+def test_that_there_is_tls_on_loopback_may_be_forgotten_by_another_meanwhile(
+    net: Net, client: HttpRegistryClient
+) -> None:
+    """Where an upload goes on is still at the registry, which is told who asks."""
+    net.connection([GO])
+    net.connection([HEAD])
+    resolve(client, "localhost:5000/app")
+    net.sockets[1].readable = True
+    net.refusal(ConnectionRefusedError(111, "refused"))
+    assert reason(resolve, client, "localhost:5000/other") is Reason.REGISTRY_UNREACHABLE
+    token = Credentials(registry_token="T")
+    reference = Reference.parse("localhost:5000/app")
+    call = Call.of(reference, "blobs/uploads/", token, Cancellation())
+    net.connection([said(201, length=0)])
+    where = Request("PUT", Url.parse("https://localhost:5000/v2/app/blobs/uploads/1"))
+    with client.ask_at(call, where, {201}):
+        assert "Authorization: Bearer T" in net.sent[-1]
 
 
 def test_tls_elsewhere_is_not_looked_for(net: Net, client: HttpRegistryClient) -> None:
