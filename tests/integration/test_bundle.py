@@ -247,7 +247,7 @@ def test_bundles_stay_where_they_may_be(
         client.containers.create_bundle(f"{registry.host}/app:1", BundleSpec(path=path))
     assert [one.field for one in caught.value.field_violations] == ["bundle.path"]
     assert [*elsewhere.iterdir()] == []
-    assert [*(daemon.root / "containers").iterdir()] == []
+    assert [*daemon.root.glob("containers/*")] == []
     assert (pods / "full" / "file").exists()
     with Client(daemon.address) as client:
         assert [*client.containers.list()] == []

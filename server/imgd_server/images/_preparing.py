@@ -119,6 +119,8 @@ class RootfsManager:
         bundle: BundleRequest | None,
         record: Callable[[Registered], Awaitable[T]],
     ) -> T:
+        if bundle:
+            self._store.check(bundle)
         await self._metadata.read(lambda session: _check_free(session, wanted.container_id))
         platform = Platform.parse(wanted.platform) if wanted.platform else None
         image = f"images/{wanted.uid}" if wanted.uid else wanted.image
@@ -181,6 +183,11 @@ class RootfsManager:
     async def _mount(
         self, image: str, platform: Platform | None, lease_id: str, ttl: int, target: str
     ) -> View:
+        views = self._views if target else None
+        if views is not None:
+            views.check(target)
+        elif target:
+            raise Error(Reason.UNSUPPORTED, "target_path: this daemon mounts no views")
         prepared = await self._unpack(image, platform, _now())
         taken = lease_id or new_uid().lower()
 
@@ -189,21 +196,19 @@ class RootfsManager:
             take_lease(session, taken, ttl, prepared.image.uid, now)
             self._finish(session, prepared, now)
 
-        views, snapshots = self._views, prepared.unpacked.snapshots
+        snapshots = prepared.unpacked.snapshots
         try:
             mount = None
-            if not target:
+            if views is None:
                 mount = await asyncio.to_thread(self._store.view, snapshots)
-            elif views is None:
-                raise Error(Reason.UNSUPPORTED, "target_path: this daemon mounts no views")
             else:
                 await in_thread(lambda: views.make(prepared.key, taken, target, snapshots))
             await self._metadata.write(hold)
             if views is not None:
                 views.release(prepared.key)
         except BaseException:
-            if target and views is not None:
-                await asyncio.shield(in_thread(lambda: views.remove(prepared.key)))
+            if views is not None:
+                await asyncio.shield(self._end_view(views, prepared.key))
             await asyncio.shield(self._release(prepared.key))
             if not lease_id:
                 # Writes have an order: this one comes after `hold`, which nobody may have seen end.
@@ -211,6 +216,13 @@ class RootfsManager:
             raise
         config = prepared.inspection.config
         return View(mount, taken, platform or (config.platform if config else Platform.host()))
+
+    async def _end_view(self, views: ViewStore, key: str) -> None:
+        """Takes back a view. What fails is left to `end_views`."""
+        try:
+            await in_thread(lambda: views.remove(key))
+        except OSError:
+            _log.exception("a view stays mounted for now")
 
     async def _unpack(
         self, image: str, platform: Platform | None, now: int, manifest: Digest | None = None

@@ -101,6 +101,12 @@ class RootfsStore:
 
     # --- making
 
+    def check(self, bundle: BundleRequest) -> None:
+        """Refuses a place that no bundle may be at, before the work; looks at no disk. Raises
+        FIELD_INVALID."""
+        if bundle.path:
+            self._places.check(bundle.path, *_BUNDLE)
+
     def make(
         self,
         key: str,

@@ -55,6 +55,11 @@ class ViewStore:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / "nothing").mkdir(mode=0o755, exist_ok=True)
 
+    def check(self, target: str) -> None:
+        """Refuses a place that no view may be at, before the work; looks at no disk. Raises
+        FIELD_INVALID."""
+        self._places.check(target, *_TARGET)
+
     def make(self, key: str, lease_id: str, target: str, snapshots: Sequence[Snapshot]) -> None:
         """Mounts snapshots. `release` it when its lease is recorded, or `remove` it; until then
         `end` does not.
@@ -64,7 +69,6 @@ class ViewStore:
         """
         if not snapshots:
             raise Error(Reason.UNSUPPORTED, "the image has no layers, so there is nothing to see")
-        self._places.check(target, *_TARGET)
         self._busy.add(key)
         chains = tuple(str(one.chain_id) for one in snapshots)
         view = MountedView(key, lease_id, target, self._snapshots.kind, chains)

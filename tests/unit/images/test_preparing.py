@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,11 +13,13 @@ import pytest
 from imgd.v1 import container_service_pb2
 from imgd_server.errors import Error, Reason
 from imgd_server.images import (
+    BundleRequest,
     LayerUnpacker,
     NewContainer,
     Rootfs,
     RootfsManager,
     RootfsStore,
+    ViewStore,
     create_container,
     describe,
 )
@@ -251,6 +253,36 @@ async def test_what_nobody_can_look_up_at_the_end_is_swept_at_a_start(
     assert [one.lease_id for one in await leases(metadata)] == [f"rootfs:{key}"]
     await manager.restore()
     assert folders(tmp_path) == []
+    assert await leases(metadata) == []
+
+
+async def test_a_place_that_can_not_be_is_refused_before_the_work(
+    tmp_path: Path,
+    metadata: SqliteMetadataStore,
+    manager: RootfsManager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unpacking may take a minute."""
+    unpacked: list[object] = []
+    monkeypatch.setattr(Unpacked, "unpack", lambda *_: unpacked.append(1))
+    elsewhere = str(tmp_path / "elsewhere")
+
+    async def record(register: Register) -> None:
+        raise AssertionError
+
+    async def refused(work: Awaitable[object]) -> Reason:
+        with pytest.raises(Error) as caught:
+            await work
+        return caught.value.reason
+
+    bundle = BundleRequest(path=elsewhere)
+    made = manager.create(NewContainer(IMAGE, "web"), bundle, record)
+    assert await refused(made) is Reason.FIELD_INVALID
+    assert await refused(manager.mount(IMAGE, None, "", 0, elsewhere)) is Reason.UNSUPPORTED
+    views = ViewStore(tmp_path / "views", SnapshotStore(tmp_path / "more", "copy"), ())
+    monkeypatch.setattr(manager, "_views", views)
+    assert await refused(manager.mount(IMAGE, None, "", 0, elsewhere)) is Reason.FIELD_INVALID
+    assert unpacked == []
     assert await leases(metadata) == []
 
 
