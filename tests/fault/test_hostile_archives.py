@@ -240,7 +240,7 @@ HOSTILE: dict[str, tuple[bytes, Reason]] = {
     "docker's layers are too few": (docker(listed(Layers=[]), *BOTH), INVALID),
     "docker's layers are too many": (docker(listed(Layers=["layer"] * 2), *BOTH), INVALID),
     "docker's layer is another": (
-        docker(listed(Layers=["other"]), *BOTH, file(b"other", b"two")),
+        docker(listed(Layers=["other"]), *BOTH, file(b"other", archive(file(b"two")))),
         Reason.DIGEST_MISMATCH,
     ),
     "docker's config is a layer": (docker(listed(Config="layer"), *BOTH), Reason.CONFIG_INVALID),

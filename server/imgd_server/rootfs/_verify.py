@@ -34,17 +34,26 @@ _MARKS_OF_NOTHING = (b".wh.", b".wh..", b".wh...")
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLayer:
-    """What an archive is: its diff ID, how it is compressed (`gzip`, `zstd` or ""), and the bytes
-    of its regular files, without holes."""
+    """What an archive is: its diff ID, how it is compressed (`gzip`, `zstd` or ""), the bytes of
+    its regular files, without holes, and its own, unpacked."""
 
     diff_id: Digest
     packing: str
     file_bytes: int
+    unpacked_bytes: int
 
 
-def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> VerifiedLayer:
+def verify_layer(
+    pread: Pread,
+    limits: Limits,
+    check: Callable[[], None],
+    algorithm: str = "sha256",
+    *,
+    strict: bool = True,
+) -> VerifiedLayer:
     """Reads an archive to its end, unpacking nothing. `pread(length, offset)` reads its blob;
-    `check` is called now and then, and may raise. Blocks.
+    `check` is called now and then, and may raise. `algorithm` is the diff ID's. With `strict` bytes
+    behind the last gzip member are refused, which the diff ID does not speak of. Blocks.
 
     Raises LAYER_INVALID for what is no archive, would leave its root, or can be no file on Linux,
     and LAYER_TOO_LARGE. What only unpacking can find (links to what is not there) is found then.
@@ -54,14 +63,14 @@ def verify_layer(pread: Pread, limits: Limits, check: Callable[[], None]) -> Ver
     if kind == "zstd":
         check_frames(pread, check)
     file_bytes = 0
-    with Inflater(stream, limits, strict=True) as inflater:
+    with Inflater(stream, limits, algorithm, strict=strict) as inflater:
         reader = TarReader(_checked(inflater, check), limits)
         while (entry := reader.next()) is not None:
             if reader.entries > limits.max_entries:
                 raise too_large(f"it has more than {limits.max_entries} entries")
             if _check(entry, limits) and entry.kind == _tar.REGULAR:
                 file_bytes += entry.size
-    return VerifiedLayer(inflater.digest, kind, file_bytes)
+    return VerifiedLayer(inflater.digest, kind, file_bytes, inflater.unpacked_bytes)
 
 
 def _check(entry: Entry, limits: Limits) -> bool:

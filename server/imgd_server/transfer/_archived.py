@@ -29,7 +29,7 @@ from imgd_server.oci import (
     parse_docker_document,
     parse_layout_index,
 )
-from imgd_server.rootfs import Inflater, Limits
+from imgd_server.rootfs import Limits, verify_layer
 from imgd_server.transfer._intake import Intake
 from imgd_server.transfer._members import refused
 
@@ -51,18 +51,6 @@ class Found:
     def target(self) -> Descriptor:
         """Its manifest or index."""
         return self.description.record.target
-
-
-class _Stored:
-    """A stored blob as a stream."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader, self._offset = reader, 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._reader.pread(size, self._offset)
-        self._offset += len(data)
-        return data
 
 
 @dataclass(slots=True)
@@ -88,9 +76,9 @@ class Archived:
     def images(self) -> list[Found]:
         """The images, each once, in the archive's order.
 
-        Raises ARCHIVE_INVALID, DIGEST_MISMATCH, SIZE_MISMATCH, MANIFEST_*, CONFIG_INVALID,
-        INDEX_TOO_DEEP, PLATFORM_NOT_FOUND, IMAGE_INCOMPLETE, all with the source as their origin;
-        and DISK_FULL.
+        Raises ARCHIVE_INVALID, LAYER_INVALID, LAYER_TOO_LARGE, DIGEST_MISMATCH, SIZE_MISMATCH,
+        MANIFEST_*, CONFIG_INVALID, INDEX_TOO_DEEP, PLATFORM_NOT_FOUND, IMAGE_INCOMPLETE, all with
+        the source as their origin; and DISK_FULL.
         """
         documents = self.intake.documents
         try:
@@ -188,18 +176,15 @@ class Archived:
         return self.intake.descriptor(digest, kind)
 
     def _compare(self, reader: Reader, digest: Digest, diff_id: Digest) -> None:
-        """Unpacks a layer to see that it is what a config says."""
+        """Reads a layer to see that it is one, and what a config says."""
         limits = Limits()
-        with Inflater(_Stored(reader), limits, diff_id.algorithm) as inflater:
-            for chunk in inflater:
-                self.check()
-                self._unpacked += len(chunk)
-                if self._unpacked > limits.max_bytes:
-                    raise refused(f"its layers unpack to more than {limits.max_bytes} bytes")
-        if inflater.digest != diff_id:
+        left = replace(limits, max_bytes=limits.max_bytes - self._unpacked)
+        found = verify_layer(reader.pread, left, self.check, diff_id.algorithm, strict=False)
+        self._unpacked += found.unpacked_bytes
+        if found.diff_id != diff_id:
             raise Error(
                 Reason.DIGEST_MISMATCH,
-                f"the layer {digest} has the diff ID {inflater.digest}, and the config says "
+                f"the layer {digest} has the diff ID {found.diff_id}, and the config says "
                 f"{diff_id}",
                 digest=digest,
             )

@@ -57,7 +57,7 @@ def test_what_a_layer_is(name: str, pack: object) -> None:
         entry(b"d/.wh..wh.plnk", b"5"),
     )
     found = verify(pack(made))  # type: ignore[operator]
-    assert found == VerifiedLayer(diff_id(made), name, 5)
+    assert found == VerifiedLayer(diff_id(made), name, 5, len(made))
     # What GNU tar pads its archives with is part of them.
     padded = made + bytes(9000)
     assert verify(padded).diff_id == diff_id(padded)

@@ -373,6 +373,16 @@ async def test_layers_in_dockers_form_may_be_packed(lab: Lab, pack: Any, kind: s
     assert failure.reason is Reason.DIGEST_MISMATCH
 
 
+async def test_what_is_inflated_anyway_has_to_be_a_layer(lab: Lab) -> None:
+    bad = archive(file(b"../out"))
+    failure = await refuse(lab, docker_archive(config_of([bad]), [gzip.compress(bad)], ["app"]))
+    assert (failure.reason, failure.origin) == (Reason.LAYER_INVALID, Origin.SOURCE)
+    # What Go's gzip would refuse is no matter of the diff ID.
+    good = [gzip.compress(LAYERS[0]) + b"more"]
+    record, _ = await load(lab.manager, docker_archive(config_of(LAYERS[:1]), good, ["app"]))
+    assert record.state == TransferState.SUCCEEDED.name
+
+
 @pytest.mark.parametrize("make", [symlink, link], ids=["symbolic", "hard"])
 async def test_links_within_the_archive_are_followed(lab: Lab, make: Any) -> None:
     """As skopeo writes for old dockers, and docker for layers that are the same."""
