@@ -63,6 +63,7 @@ class LocalContentStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._blobs = f"{root}/blobs/"
         self._lock = threading.Lock()
         self._writing: set[str] = set()
         self.bodies = Bodies()
@@ -121,18 +122,19 @@ class LocalContentStore:
 
     def discard(self, digest: Digest) -> int:
         """See ContentStore."""
-        found = self.find(digest)
-        if found is None:
-            return 0
         blob = self._blob(digest)
-        with suppress(FileNotFoundError):  # somebody else was faster
-            if found.size <= _SMALL:
+        status = regular(blob)
+        if status is None:
+            return 0
+        try:
+            if status.st_size <= _SMALL:
                 # Not Path.unlink: others wait meanwhile, and this is twice as fast.
                 os.unlink(blob)  # noqa: PTH108
             else:
                 self._move_away(blob, digest)
-            return found.size
-        return 0
+        except FileNotFoundError:  # somebody else was faster
+            return 0
+        return status.st_size
 
     def _move_away(self, blob: str, digest: Digest) -> None:
         # A name of its own: the same blob may come again, and go again, before the next sweep.
@@ -395,7 +397,7 @@ class LocalContentStore:
     def _blob(self, digest: Digest) -> str:
         # Not a Path: making one takes longer than the call that it is for, and a collection takes
         # ten thousands.
-        return f"{self._root}/blobs/{digest.algorithm}/{digest.hex}"
+        return self._blobs + digest.replace(":", "/")
 
 
 def _is_ours(folder: str, name: str, is_file: bool) -> bool:

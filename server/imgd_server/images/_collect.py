@@ -9,6 +9,7 @@ gone. The transaction has its commit to itself: a release that it saw can't be u
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ T = TypeVar("T")
 _BATCH = 128
 # Other writers wait while blobs are taken out of sight, each 15 to 100 µs: so many at once that it
 # takes about so long, in seconds.
-_LEAST, _MOST, _HOLD = 16, 1024, 0.01
+_LEAST, _MOST, _HOLD = 16, 1024, 0.015
 # Marks of what never came, at one collection; each pull that fails leaves as many as it has blobs.
 _MAX_FORGOTTEN = 10_000
 _EXPIRED_AT_ONCE = 500
@@ -139,9 +140,10 @@ async def sweep_content(content: ContentStore) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What came of a batch: blobs out of sight, their bytes, and those that were shown until now;
-    and for how many seconds others had to wait for the writer."""
+    """What came of a batch of so many: blobs out of sight, their bytes, and those that were shown
+    until now; and for how many seconds others had to wait for the writer."""
 
+    count: int
     taken: int
     freed: int
     shown: list[Digest]
@@ -168,16 +170,28 @@ async def _take(
         freed = content.discard_all(gone)
         session.free_private(gone)
         shown = [one for one in free if one in linked]
-        return _Batch(len(gone), freed, shown, time.monotonic() - began)
+        return _Batch(len(batch), len(gone), freed, shown, time.monotonic() - began)
 
     async def take_all(blobs: Sequence[Digest]) -> list[_Batch]:
         done: list[_Batch] = []
+        ahead: list[asyncio.Task[_Batch]] = []
         start, most = 0, _BATCH
-        while batch := blobs[start : start + most]:
-            done.append(await metadata.write_alone(lambda session: take(session, batch)))
-            start += len(batch)
-            fitting = int(len(batch) * _HOLD / max(done[-1].seconds, 1e-6))
-            most = max(_LEAST, min(fitting, 2 * most, _MOST))
+        try:
+            while ahead or start < len(blobs):
+                # The next one waits for the writer already, for the event loop may be busy.
+                while len(ahead) < 2 and (batch := blobs[start : start + most]):
+                    work = functools.partial(take, batch=batch)
+                    ahead.append(asyncio.create_task(metadata.write_alone(work)))
+                    start += len(batch)
+                one = await ahead[0]
+                del ahead[0]
+                done.append(one)
+                fitting = int(one.count * _HOLD / max(one.seconds, 1e-6))
+                most = max(_LEAST, min(fitting, 2 * most, _MOST))
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
         return done
 
     first = await take_all(blobs)
