@@ -180,3 +180,54 @@ async def test_what_a_registry_shows_to_everybody_by_now_is_free(tmp_path: Path)
             assert len(home.matching(f"GET .*{DIGEST}")) == blobs
             assert not await _is_private(puller, DIGEST)
             assert not await _is_private(puller, SECRET.digest)
+
+
+@pytest.mark.parametrize("who", [BOGUS, MALLORY])
+async def test_what_is_sent_for_one_manifest_proves_nothing_for_another(
+    who: Credentials, tmp_path: Path
+) -> None:
+    """A registry that guards one tag, and takes no look at what is sent for others."""
+    other = make_image([make_layer({"other": noise(1000)})])
+    with HostileRegistry() as home:
+        home.require_basic(ALICE.user, ALICE.password, "/manifests/secret")
+        secret = home.add("half/app", SECRET, "secret")
+        public = home.add("half/app", other, "public")
+        async with pulling(tmp_path) as puller:
+            await puller.pull(secret, credentials=ALICE)
+            for _ in range(2):
+                assert (await puller.fail(secret, credentials=who)).reason is (
+                    Reason.REGISTRY_UNAUTHORIZED
+                )
+                await puller.pull(public, credentials=who)
+            assert home.matching("HEAD .*/manifests/public")[0].headers.get("authorization")
+            assert await _present(puller, secret, who) is TransferState.FAILED
+            assert await _present(puller, secret, ALICE) is TransferState.SUCCEEDED
+
+
+async def test_one_proof_does_for_all_blobs_of_a_repository(tmp_path: Path) -> None:
+    """Also where credentials are sent from the first request on, so that nobody is refused."""
+    image = make_image([make_layer({str(one): noise(1000, one)}) for one in range(8)])
+    token = Credentials(registry_token="T")
+
+    def guard(request: Request, answer: Answer) -> Answer:
+        if request.headers.get("authorization") == "Bearer T":
+            return answer
+        return Answer(401, {"WWW-Authenticate": 'Basic realm="x"'})
+
+    with HostileRegistry() as home:
+        home.on("/blobs/", guard)
+        reference = home.add("half/app", image, "1")
+        blobs = "HEAD .*/blobs/"
+        async with pulling(tmp_path / "a") as puller:
+            await puller.pull(reference, credentials=token)
+            assert await _is_private(puller, image.image_id)
+            home.requests.clear()
+            # One with the token, and one without, to know what the first one tells.
+            await puller.pull(reference, credentials=token)
+            assert len(home.matching(blobs)) == 2
+            for _ in range(2):
+                await puller.pull(reference, credentials=token)
+            assert len(home.matching(blobs)) == 2
+            assert await _present(puller, reference, token) is TransferState.SUCCEEDED
+            assert await _present(puller, reference, MALLORY) is TransferState.FAILED
+            assert all([await _is_private(puller, digest) for digest in image.blobs])

@@ -54,6 +54,7 @@ from imgd_server.registry._url import Url
 __all__ = ["Call", "HttpRegistryClient", "RegistryConfig"]
 
 T = TypeVar("T")
+_Told = TypeVar("_Told", Resolved, BlobSize)
 
 # Where names on Docker Hub are served.
 _SERVED_BY = {"docker.io": "registry-1.docker.io"}
@@ -61,6 +62,8 @@ _ACCEPT_MANIFESTS: Final = {"Accept": ", ".join((*media.ACCEPT_MANIFESTS, "*/*")
 # A token that another thread got may end just now, a fresh one does not.
 _MAX_CHALLENGES = 2
 _PERHAPS_NO_HEAD = {Reason.REMOTE_NOT_FOUND, Reason.REGISTRY_DENIED, Reason.REGISTRY_PROTOCOL}
+# How nobody is refused what somebody is shown; some registries hide it.
+_REFUSED = {401, 403, 404}
 _MANIFEST = {200}
 _BLOB = {200, 206, 416}
 # A manifest may list as many URLs as fit into it; each may cost a time-out.
@@ -153,16 +156,24 @@ class HttpRegistryClient:
         """See RegistryClient."""
         name = reference.digest or reference.tag or "latest"
         call = Call.of(reference, f"manifests/{name}", credentials, cancellation)
-        resolved = self._look_up(call, reference.digest)
-        if resolved.private is Privacy.SENT and self._asks.get(_kind_of(call)) is None:
-            # What is told for credentials alone tells something of them.
-            nobody = replace(call, credentials=Credentials(anonymous=True))
-            with contextlib.suppress(Error):
-                return self._named_so(reference, self._look_up(nobody, reference.digest))
-            cancellation.check()
-            if self._asks.get(_kind_of(call)):
-                resolved = replace(resolved, private=Privacy.ASKED)
+        resolved = self._told(call, lambda call: self._look_up(call, reference.digest))
         return self._named_so(reference, resolved)
+
+    def _told(self, call: Call, look: Callable[[Call], _Told]) -> _Told:
+        """What `look` tells, and whether for credentials: what it tells for these alone says
+        something of them, so nobody asks too where that is not known."""
+        found = look(call)
+        if found.private is Privacy.SENT and self._asks.get(_kind_of(call)) is None:
+            nobody = replace(call, credentials=Credentials(anonymous=True))
+            try:
+                return look(nobody)
+            except Error as error:
+                call.cancellation.check()
+                if error.http_status in _REFUSED:
+                    self._note_asks(call, True)
+            if self._asks.get(_kind_of(call)):
+                found = replace(found, private=Privacy.ASKED)
+        return found
 
     def _look_up(self, call: Call, digest: Digest | None) -> Resolved:
         resolved = self._head_manifest(call, digest)
@@ -340,7 +351,7 @@ class HttpRegistryClient:
                     raise protocol_error(response, "does not say how large a blob is")
                 return BlobSize(response.length, self._privacy(call, response))
 
-        return self._from_hosts(call, look)
+        return self._told(call, lambda call: self._from_hosts(call, look))
 
     def _open_foreign(
         self, text: str, target: Descriptor, offset: int, cancellation: Cancellation
@@ -581,9 +592,11 @@ class HttpRegistryClient:
 
 
 def _kind_of(call: Call) -> tuple[str, ...]:
-    """What a registry asks credentials for, or not: a repository's blobs, or its manifests by tag
-    or by digest."""
+    """What a registry asks credentials for, or not: a repository's blobs, or one of its manifests.
+    It may guard some of these, and take no look at what is sent for others."""
     kind = call.target.rsplit("/", 2)[1]
+    if kind == "manifests":
+        kind = call.target
     mirror = call.host.url.label if call.host and call.host.mirror and call.host.url else ""
     return call.domain, call.scope, kind, call.needs, mirror
 

@@ -119,9 +119,22 @@ class Gate:
         asked = [one.digest for one in targets if one.digest not in self._open]
         if self.config.share or not asked:
             return {}
-        # Who was asked for nothing has not shown that the repository's private content is for him.
-        own = self.reference.name if self.private is Privacy.ASKED else ""
-        closed = await self.metadata.read(lambda session: session.closed_to(own, asked))
+        name, scope = self.reference.name, self.config.scope(self.credentials)
+
+        def look(session: ReadSession) -> tuple[dict[str, list[str]], bool]:
+            if self.private is Privacy.ASKED:
+                return session.closed_to(name, asked), False
+            # Who was asked for nothing has not shown that the repository's private content is for
+            # him, unless he has lately.
+            closed = session.closed_to("", asked)
+            if closed and (session.proven(name, scope) or 0) >= max(self.config.oldest(), 1):
+                return session.closed_to(name, asked), True
+            return closed, False
+
+        closed, proven = await self.metadata.read(look)
+        if proven:
+            # It is no proof again.
+            self.private = max(self.private, Privacy.SENT)
         # What is held stays, so nobody can bring it here with credentials later.
         self._open.update(one for one in asked if one not in closed)
         return closed

@@ -124,6 +124,7 @@ class Pull:
     _asked: dict[str, Descriptor] = field(default_factory=dict)
     _referring: bool = False
     _turns: Turns = field(default_factory=Turns)
+    _proving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
@@ -419,6 +420,13 @@ class Pull:
         """Makes sure that this pull may use content which is here, and which it did not fetch.
         Returns how many bytes that took."""
         closed = await self.gate.closed([target])
+        if self.reference.name not in closed.get(target.digest, ()):
+            return await self._prove_by(node, target, closed)
+        # What its own repository gave: the first proof may do for the others, which wait for it.
+        async with self._proving:
+            return await self._prove_by(node, target, await self.gate.closed([target]))
+
+    async def _prove_by(self, node: Node, target: Descriptor, closed: dict[str, list[str]]) -> int:
         if target.digest not in closed:
             return 0
 
