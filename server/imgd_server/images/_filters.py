@@ -65,7 +65,11 @@ class Filters:
             return record
         names = tuple(one for one in record.names if _any_fits(self.wanted, (one,)))
         kept = tuple(one.name for one in learned if _any_fits(self.wanted, (one,)))
-        return replace(record, names=names, repo_digests=kept) if names or kept else None
+        if not names and not kept:
+            return None
+        if (names, kept) == (record.names, record.repo_digests):
+            return record
+        return replace(record, names=names, repo_digests=kept)
 
 
 def _any_fits(patterns: Sequence[ReferencePattern], names: Sequence[Name]) -> bool:

@@ -42,11 +42,13 @@ class ReferencePattern:
         """Whether a name (full, with tag or digest) of this repository (full) fits."""
         if self._host and repository.startswith(self._host):
             return True
+        fits = self._expression.fullmatch
         cut = len(repository) - len(familiar_name(repository))
-        forms = {repository, repository[cut:]}
-        if "@" not in name[len(repository) :]:
-            forms |= {name, name[cut:]}
-        return any(self._expression.fullmatch(form) for form in forms)
+        if fits(repository) or (cut and fits(repository[cut:])):
+            return True
+        if "@" in name[len(repository) :]:
+            return False
+        return bool(fits(name) or (cut and fits(name[cut:])))
 
     @property
     def globs(self) -> tuple[str, ...]:

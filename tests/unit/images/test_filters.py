@@ -349,3 +349,25 @@ def test_a_platform_is_found_however_it_is_spelt(
         assert fitting(session, f"platform={text}") == uid
     for text in others:
         assert fitting(session, f"platform={text}") == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "learned", "kept"),
+    [
+        ((), (), None),
+        (("a.b/x:1", "a.b/x:2"), (), ("a.b/x:1", "a.b/x:2")),
+        (("a.b/x:1", "a.b/y:1"), (), ("a.b/x:1",)),
+        (("a.b/y:1",), (f"a.b/x@{Digest.of(b'x')}", f"a.b/y@{Digest.of(b'x')}"), ()),
+        (("a.b/y:1",), (), None),
+    ],
+)
+def test_names_are_narrowed(
+    session: Session,
+    names: tuple[str, ...],
+    learned: tuple[str, ...],
+    kept: tuple[str, ...] | None,
+) -> None:
+    record = image_record("1", names=tuple(map(tag, names)), repo_digests=learned)
+    found = parse_filters(session, ["reference=a.b/x"], 0).narrow(record)
+    assert (found and tuple(one.name for one in found.names)) == kept
+    assert found is None or all(one.startswith("a.b/x@") for one in found.repo_digests)
