@@ -1,7 +1,8 @@
 """Registries as a client sees them: transport, authentication, hosts, fetching."""
 
+from imgd_server.registry._asking import RegistryConfig
 from imgd_server.registry._budgets import RateBudget
-from imgd_server.registry._client import HttpRegistryClient, RegistryConfig
+from imgd_server.registry._client import HttpRegistryClient
 from imgd_server.registry._lookups import Found, Lookups, NamePage
 from imgd_server.registry._policy import HostPattern, RegistryPolicy
 from imgd_server.registry._protocol import (

@@ -22,9 +22,10 @@ from imgd_server.oci import (
     parse_manifest,
 )
 from imgd_server.registry._answers import manifest_kind, protocol_error
+from imgd_server.registry._asking import Call
 from imgd_server.registry._budgets import RateBudget
 from imgd_server.registry._choosing import Look, RemoteManifest
-from imgd_server.registry._client import Call, HttpRegistryClient
+from imgd_server.registry._client import HttpRegistryClient
 from imgd_server.registry._http import Response
 from imgd_server.registry._pages import MAX_PAGES, name_pages, parse_object, read_body, walk
 from imgd_server.registry._protocol import Cancellation, Credentials, Resolved

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from imgd_server.errors import Error, Reason
 from imgd_server.registry._answers import is_encoded, protocol_error
-from imgd_server.registry._client import Call, HttpRegistryClient
+from imgd_server.registry._asking import Asker, Call
 from imgd_server.registry._http import Response
 from imgd_server.registry._url import Url
 
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 def walk(
-    client: HttpRegistryClient,
+    client: Asker,
     call: Call,
     accept: str,
     read: Callable[[Response], _T],
@@ -49,7 +49,7 @@ def walk(
     """The pages of a list, from the call's target on, as far as `Link` headers lead.
 
     Where there is none, `beyond` says the target of the page behind one; empty at the end. Raises
-    what `HttpRegistryClient.ask` raises, and REGISTRY_PROTOCOL for a Link that can't be followed,
+    what `Asker.ask` raises, and REGISTRY_PROTOCOL for a Link that can't be followed,
     and for more than `MAX_PAGES` pages.
     """
     visited = set[str]()
@@ -74,9 +74,7 @@ def walk(
     )
 
 
-def name_pages(
-    client: HttpRegistryClient, call: Call, key: str, last: str = ""
-) -> Iterator[list[str]]:
+def name_pages(client: Asker, call: Call, key: str, last: str = "") -> Iterator[list[str]]:
     """Pages of names behind `last`, as they come: `key` of the answers' JSON objects. Raises as
     `walk`, also for more than 250,000 names."""
     left = _MAX_NAMES

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from imgd_server.errors import Error, Origin, Reason
 from imgd_server.oci import Descriptor, Digest, Reference, media
 from imgd_server.registry._answers import header_digest, protocol_error
-from imgd_server.registry._client import Call, HttpRegistryClient
+from imgd_server.registry._asking import Asker, Call
 from imgd_server.registry._connection import Connection
 from imgd_server.registry._http import Response
 from imgd_server.registry._protocol import (
@@ -65,7 +65,7 @@ class _Begin(Exception):  # noqa: N818 - no failure: what is to be done next
 class HttpRegistryPusher:
     """A `RegistryPusher` over the connections and authentication of a client."""
 
-    def __init__(self, client: HttpRegistryClient) -> None:
+    def __init__(self, client: Asker) -> None:
         self._client = client
 
     def find_blob(
@@ -138,7 +138,7 @@ class HttpRegistryPusher:
 class _Sending:
     """One blob on its way; `minimum` is what the registry wants of a chunk, in bytes."""
 
-    client: HttpRegistryClient
+    client: Asker
     call: Call
     target: Descriptor
     source: BlobSource

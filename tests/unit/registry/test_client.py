@@ -17,7 +17,7 @@ from imgd_server.registry import (
     RegistryConfig,
     Resolved,
 )
-from imgd_server.registry._client import Call
+from imgd_server.registry._asking import Call
 from imgd_server.registry._transport import Request
 from imgd_server.registry._url import Url
 from tests.unit.registry.conftest import Net
