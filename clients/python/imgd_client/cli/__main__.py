@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    threading.excepthook = _tell_of_thread
     # Its core writes lines of its own, and reads this when it is imported: nothing here may import
     # it any earlier.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -81,6 +83,17 @@ def _run(words: Sequence[str]) -> int:
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     # Unwinds, so that a pull that is ours is cancelled.
     raise SystemExit(128 + number)
+
+
+def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
+    trace = args.exc_traceback
+    while trace is not None:
+        # A channel that is closed while calls go on fails in a thread of gRPC's, which has nobody
+        # to tell and nothing more to do.
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("grpc."):
+            return
+        trace = trace.tb_next
+    threading.__excepthook__(args)
 
 
 def _give_up_output() -> None:

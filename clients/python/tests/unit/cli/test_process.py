@@ -40,6 +40,24 @@ def test_grpc_says_nothing_of_its_own_unless_it_is_asked_to(asked: str | None) -
     assert bool(done.stderr) is bool(asked)
 
 
+@pytest.mark.parametrize("module", ["grpc._channel", "imgd_client"])
+def test_what_fails_in_a_thread_of_grpc_is_not_told(module: str) -> None:
+    script = f"""
+import threading
+from imgd_client.cli.__main__ import main
+main(["--help"])
+space = {{"__name__": {module!r}}}
+exec("def fail(): raise ValueError('closed')", space)
+thread = threading.Thread(target=space["fail"])
+thread.start()
+thread.join()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ("ValueError: closed" in done.stderr) == (module == "imgd_client")
+
+
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
