@@ -215,6 +215,7 @@ async def test_a_blob_that_a_manifest_needs_stays(inside: Inside) -> None:
     for digest in image.blobs:
         answer = await inside.call("DELETE", f"/v2/app/blobs/{digest}")
         assert (answer.status, answer.code) == (405, "DENIED")
+        assert answer.headers["Allow"] == "GET, HEAD"
         assert image.digest in answer.body.decode()
         assert (await inside.call("GET", f"/v2/app/blobs/{digest}")).status == 200
     assert (await inside.call("DELETE", f"/v2/app/manifests/{image.digest}")).status == 202
@@ -228,4 +229,5 @@ async def test_a_manifest_is_not_deleted_as_a_blob(inside: Inside) -> None:
     await inside.push("app", "1", image)
     answer = await inside.call("DELETE", f"/v2/app/blobs/{image.digest}")
     assert (answer.status, answer.code) == (405, "DENIED")
+    assert answer.headers["Allow"] == "GET, HEAD"
     assert (await inside.call("GET", "/v2/app/manifests/1")).status == 200

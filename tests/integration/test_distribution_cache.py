@@ -194,6 +194,28 @@ async def test_a_head_fetches_nothing(cached: Cached, upstream: HostileRegistry)
     assert (await cached.manifest("2", "HEAD")).status == 404
 
 
+async def test_what_was_only_looked_at_is_no_repository(
+    cached: Cached, upstream: HostileRegistry
+) -> None:
+    upstream.add("app", SMALL, "1")
+    await cached.pull("1", SMALL)
+    upstream.add("zzz", SMALL, "1")
+    other = Cached(cached.inside, upstream, "zzz")
+
+    async def leases() -> list[str]:
+        found = await cached.inside.metadata.read(lambda session: session.list_leases("", 0, 100))
+        return [one.lease_id for one in found]
+
+    before = await leases()
+    for digest, data in SMALL.blobs.items():
+        answer = await other.blob(digest, "HEAD")
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(data)))
+    assert (await other.manifest("1", "HEAD")).status == 200
+    tags = await cached.inside.call("GET", f"/v2/{other.full}/tags/list")
+    assert (tags.status, tags.code) == (404, "NAME_UNKNOWN")
+    assert await leases() == before
+
+
 async def test_a_fresh_tag_is_not_asked_for(serve: Serve, upstream: HostileRegistry) -> None:
     upstream.add("app", SMALL, "1")
     async with serve(fresh=3600.0) as inside:
@@ -511,6 +533,35 @@ async def test_what_is_here_is_served_when_the_upstream_fails(
     assert (await cached.manifest(SMALL.digest)).body == SMALL.raw
 
 
+@pytest.mark.parametrize("paused", [True, False])
+@pytest.mark.parametrize("fault", [refuse(429, Retry_After="0"), refuse(503), reset()])
+async def test_a_manifest_without_its_blobs_is_served_each_time(
+    cached: Cached,
+    upstream: HostileRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    paused: bool,
+) -> None:
+    if not paused:
+        monkeypatch.setattr("imgd_server.distribution._cache._PAUSE", 0.0)
+    upstream.add("app", SMALL, "1")
+    assert (await cached.manifest("1")).status == 200
+    # The tag has moved, and what it points at now has not come.
+    upstream.add("app", LARGE, "1")
+    assert (await cached.manifest("1", "HEAD")).headers["ETag"] == f'"{LARGE.digest}"'
+    upstream.on("", fault)
+    for method in ("HEAD", "GET", "HEAD", "GET", "GET"):
+        answer = await cached.manifest("1", method)
+        assert (answer.status, answer.headers["ETag"]) == (200, f'"{SMALL.digest}"')
+        assert answer.headers["Warning"].startswith("110 ")
+        answer = await cached.manifest(SMALL.digest, method)
+        assert answer.status == 200
+    assert await cached.named("1") is None
+    upstream.behave()
+    monkeypatch.setattr(cached.inside.server._cache, "_paused", {})
+    await cached.pull("1", LARGE)
+
+
 @pytest.mark.parametrize(("fault", "status", "failed"), FAULTS)
 async def test_what_is_not_here_is_said_so(
     cached: Cached, upstream: HostileRegistry, fault: Fault, status: int, failed: bool
@@ -733,9 +784,40 @@ async def test_the_default_upstream_has_what_is_none_here(
         assert (await inside.call("GET", "/v2/team/app/manifests/1")).body == SMALL.raw
         answer = await inside.call("GET", f"/v2/team/app/blobs/{digest_of(noise(1, 10_000))}")
         assert answer.body == noise(1, 10_000)
+        assert (await inside.call("GET", "/v2/new/manifests/1")).status == 404
         # What is pushed is our own from then on.
-        await inside.push("team/app", "1", app(9, size=10))
-        assert (await inside.call("GET", "/v2/team/app/manifests/1")).body != SMALL.raw
+        assert (await inside.push("new", "1", LARGE)).status == 201
+        upstream.add("new", SMALL, "1")
+        assert (await inside.call("GET", "/v2/new/manifests/1")).body == LARGE.raw
+        assert (await inside.call("DELETE", "/v2/new/manifests/1")).status == 202
+
+
+@pytest.mark.parametrize("known", ["by a blob that was looked at", "by what is here"])
+async def test_what_a_cache_shows_by_default_is_not_pushed_to(
+    serve: Serve, upstream: HostileRegistry, known: str
+) -> None:
+    upstream.add("app", SMALL, "1")
+    blob = next(iter(SMALL.blobs))
+    if known == "by what is here":
+        async with serve(default=True) as before:
+            assert (await before.call("GET", "/v2/app/manifests/1")).status == 200
+    async with serve(default=True) as inside:
+        if known != "by what is here":
+            # As clients do that push: what is there they don't send.
+            assert (await inside.call("HEAD", f"/v2/app/blobs/{blob}")).status == 200
+        for method, path in (
+            ("POST", "blobs/uploads/"),
+            ("PUT", "manifests/2"),
+            ("DELETE", "manifests/1"),
+            ("DELETE", f"manifests/{SMALL.digest}"),
+            ("DELETE", f"blobs/{blob}"),
+        ):
+            answer = await inside.call(method, f"/v2/app/{path}", data=io.BytesIO(SMALL.raw))
+            assert (answer.status, answer.code) == (405, "UNSUPPORTED"), path
+            assert answer.headers["Allow"] == "GET, HEAD"
+        assert (await inside.call("GET", "/v2/app/manifests/1")).body == SMALL.raw
+        # Of another name nobody has said so.
+        assert (await inside.call("DELETE", "/v2/other/manifests/1")).status == 404
 
 
 async def test_a_registry_is_not_its_own_upstream(
@@ -783,8 +865,8 @@ def test_clients_of_a_daemon_before_a_real_registry(
                 text=True,
                 timeout=PATIENCE,
             )
-            # Without its host it is a name of our own, which has no such blobs.
             assert pushed.returncode != 0
+            assert "is a cache here" in pushed.stderr
             # It is an image like others: pulled here, it moves no byte.
             done = daemon.imgctl("pull", f"{host}/team/app:1")
             assert done.returncode == 0, done

@@ -107,7 +107,7 @@ async def test_a_bad_number_is_refused(inside: Inside, n: str) -> None:
     await push_tags(inside)
     for path in ("/v2/app/tags/list", "/v2/_catalog"):
         answer = await inside.call("GET", f"{path}?n={n}")
-        assert (answer.status, answer.code) == (400, "UNSUPPORTED")
+        assert (answer.status, answer.code) == (400, "PAGINATION_NUMBER_INVALID")
 
 
 async def test_a_repository_without_tags_is_known_by_what_it_shows(inside: Inside) -> None:
@@ -289,3 +289,24 @@ async def test_the_catalog_keeps_hosts_apart_that_begin_alike(inside: Inside) ->
         )
     found = await pages(inside, "/v2/_catalog?n=1", "repositories")
     assert [name for page in found for name in page] == sorted(["app", *alike])
+
+
+async def test_the_catalog_has_no_names_that_clients_refuse(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgd_server.distribution._discovery._BATCH", 2)
+    await inside.push("app", "1", ONE)
+    record = await inside.metadata.read(lambda session: session.image_by_target(ONE.digest))
+    assert record is not None
+    ported = [f"{host}:5000/x{number}" for host in ("127.0.0.1", "z.test") for number in range(5)]
+    plain = ["127.0.0.1/y", "a.test/a_b/c__d/e--f.g", "localhost/x", "z.test/y"]
+    for name in [*ported, *plain, "[::1]:5000/x", "[::1]/x", "Z.test/x"]:
+        await inside.metadata.write(
+            lambda session, name=name: session.put_name(Name(f"{name}:1", name), record.uid)  # type: ignore[misc]
+        )
+    for size in (1, 2, 100):
+        found = await pages(inside, f"/v2/_catalog?n={size}", "repositories")
+        assert [name for page in found for name in page] == sorted(["app", *plain])
+    # Who asks by the path gets it all the same.
+    answer = await inside.call("GET", f"/v2/{ported[0]}/manifests/1")
+    assert (answer.status, answer.body) == (200, ONE.raw)

@@ -223,7 +223,7 @@ async def test_a_push_by_digest_may_bring_tags(inside: Inside) -> None:
         assert (served.body, served.headers["Docker-Content-Digest"]) == (ONE.raw, digest)
     for query in ("tag=.x", "tag=ok&tag=a%2Fb"):
         refused = await inside.put_manifest("app", f"{digest}?{query}", ONE)
-        assert (refused.status, refused.code) == (400, "MANIFEST_INVALID")
+        assert (refused.status, refused.code) == (400, "TAG_INVALID")
     many = "&".join(f"tag={number}" for number in range(101))
     assert (await inside.put_manifest("app", f"{digest}?{many}", ONE)).status == 414
 
@@ -321,7 +321,7 @@ async def test_a_bad_digest_is_refused(inside: Inside, reference: str) -> None:
 @pytest.mark.parametrize("tag", [".x", "-x", "a%2Fb", "A" * 129, "%C3%A4", "a%20b", "%00"])
 async def test_a_bad_tag_is_refused_and_unknown(inside: Inside, tag: str) -> None:
     answer = await inside.push("app", tag, ONE)
-    assert (answer.status, answer.code) == (400, "MANIFEST_INVALID")
+    assert (answer.status, answer.code) == (400, "TAG_INVALID")
     for method in ("GET", "HEAD", "DELETE"):
         answer = await inside.call(method, f"/v2/app/manifests/{tag}")
         assert answer.status == 404
@@ -511,6 +511,7 @@ async def test_a_manifest_that_an_index_needs_stays(inside: Inside) -> None:
     for digest in (INDEX.digest, ONE.digest, TWO.digest):
         answer = await delete(inside, digest)
         assert (answer.status, answer.code) == (405, "DENIED")
+        assert answer.headers["Allow"] == "GET, HEAD, PUT"
         assert (await get(inside, digest)).status == 200
     # Not even its own tag's end makes an index forget its children.
     assert (await delete(inside, "1")).status == 202

@@ -12,7 +12,7 @@ from imgd_server.content import Reader
 from imgd_server.distribution._cache import refuse_upstream
 from imgd_server.distribution._follow import Follower
 from imgd_server.distribution._headers import byte_range, matches
-from imgd_server.distribution._protocol import Refusal, parse_digest, refuse
+from imgd_server.distribution._protocol import Refusal, parse_digest, refuse, refuse_deletion
 from imgd_server.distribution._repository import Repository, Upstream
 from imgd_server.errors import Error, Reason
 from imgd_server.metadata import WriteSession
@@ -32,7 +32,8 @@ async def get_blob(request: web.Request, repository: Repository) -> web.StreamRe
     digest = parse_digest(request.match_info["digest"])
     reader = await _open(repository, digest)
     if reader is None and repository.cache:
-        if target := await repository.cache.blob(repository, digest):
+        whole = request.method != "HEAD"
+        if target := await repository.cache.blob(repository, digest, whole=whole):
             return await _fetch(request, repository, repository.cache, target)
         reader = await _open(repository, digest)
     if reader is None:
@@ -151,9 +152,11 @@ async def delete_blob(request: web.Request, repository: Repository) -> web.Strea
 
     def hide(session: WriteSession) -> None:
         if session.repository_manifest(repository.full, digest):
-            raise refuse("DENIED", f"{digest} is a manifest: delete it as one")
+            raise refuse_deletion(f"{digest} is a manifest: delete it as one", "GET, HEAD")
         if holder := session.repository_holder(repository.full, digest):
-            raise refuse("DENIED", f"{holder} in {repository.name} needs {digest}: delete it first")
+            raise refuse_deletion(
+                f"{holder} in {repository.name} needs {digest}: delete it first", "GET, HEAD"
+            )
         if not session.unlink(repository.full, digest):
             raise _unknown(repository, digest)
         session.delete_lease(repository.lease(digest))

@@ -80,10 +80,12 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """What a tag pointed at, when its upstream was asked (`time.monotonic`)."""
+    """What a tag pointed at, when its upstream was asked (`time.monotonic`), and which manifest of
+    it was here then, if any."""
 
     target: Descriptor
     at: float
+    had: Descriptor | None
 
 
 class _Recent(OrderedDict[Any, T]):
@@ -118,6 +120,8 @@ class Cache:
         self._waiting: _Recent[Descriptor] = _Recent(_MAX_WAITING)
         # Repositories that answered without credentials lately: what they have is for everybody.
         self._public: _Recent[bool] = _Recent(_MAX_MARKS)
+        # When upstreams last said that they have something in a repository.
+        self._known: _Recent[float] = _Recent(_MAX_MARKS)
         self._paused: dict[str, float] = {}
         self._settling = asyncio.Lock()
 
@@ -125,6 +129,16 @@ class Cache:
         """Lets go of files and threads, when no request is under way any more."""
         await self._flights.drain()
         await asyncio.to_thread(self._lanes.close)
+
+    async def has(self, repository: Repository) -> bool:
+        """Whether something of an upstream's repository is here, or was asked for within a day and
+        is there."""
+        said = self._known.get(repository.full)
+        if said is not None and self._clock() < said + HOLD_US / 1_000_000:
+            return True
+        return await repository.backing.metadata.read(
+            lambda session: session.has_repository(repository.full)
+        )
 
     # --- manifests
 
@@ -161,13 +175,15 @@ class Cache:
         try:
             if target is None:
                 target = await self._resolve(reference, _WITH_STALE if had else _MANIFESTS)
-                self._marks[name] = _Mark(target, self._clock())
+                self._marks[name] = _Mark(target, self._clock(), had)
             await self._ready(repository, name, target, whole=whole)
         except Error as error:
             # It may have been said of a manifest that has gone since.
             self._marks.pop(name, None)
             if error.reason not in _FAILURES or not had:
                 raise
+            # It may be served again, and is not fresh.
+            self._marks[name] = _Mark(had, float("-inf"), None)
             self._pause(domain, error)
             return Found(had, stale=True)
         return Found(target)
@@ -185,7 +201,7 @@ class Cache:
 
     async def _had(self, repository: Repository, name: str) -> Descriptor | None:
         """What can be served without the upstream: the whole image that has the name, or else the
-        manifest that it was last said to be."""
+        manifest that it was last said to be, or the one before, where that has not come."""
 
         def look(session: ReadSession) -> tuple[str, Descriptor, int] | None:
             record = session.image_by_name(name)
@@ -198,7 +214,10 @@ class Cache:
                 await backing.metadata.write(lambda session: session.touch_image(uid, now))
             return target if await self._shown(repository, target.digest) else None
         mark = self._marks.get(name)
-        return await self._shown(repository, mark.target.digest) if mark else None
+        for said in (mark.target, mark.had) if mark else ():
+            if said and (here := await self._shown(repository, said.digest)):
+                return here
+        return None
 
     async def _shown(self, repository: Repository, digest: Digest) -> Descriptor | None:
         """A manifest that the repository shows and that is stored."""
@@ -216,6 +235,7 @@ class Cache:
         async with self._share(("resolve", str(reference)), work) as flight:
             resolved = await flight.result()
         self._public[reference.name] = not resolved.private
+        self._known[reference.name] = self._clock()
         return resolved.target
 
     async def _claim(self, repository: Repository, digest: Digest) -> None:
@@ -274,7 +294,9 @@ class Cache:
 
     # --- blobs
 
-    async def blob(self, repository: Repository, digest: Digest) -> Descriptor | None:
+    async def blob(
+        self, repository: Repository, digest: Digest, *, whole: bool
+    ) -> Descriptor | None:
         """See Upstream."""
         content = repository.backing.content
         stored = await in_thread(lambda: content.find(digest))
@@ -282,10 +304,10 @@ class Cache:
         if size is None:
             # Who knows a digest has not shown that this repository has it.
             size = await self._size(repository, digest)
-        if not stored:
-            return Descriptor("application/octet-stream", digest, size)
-        if stored.size != size:
+        if stored and stored.size != size:
             raise refuse("UNAVAILABLE", f"{digest} has another size at its registry", 502)
+        if not (stored and whole):
+            return Descriptor("application/octet-stream", digest, size)
         await self._landed(repository, digest)
         return None
 
@@ -299,9 +321,11 @@ class Cache:
 
         try:
             async with self._share(("size", repository.full, digest), work) as flight:
-                return await flight.result()
+                size = await flight.result()
         except Error as error:
             raise refuse_upstream(error, "BLOB_UNKNOWN") from None
+        self._known[repository.full] = self._clock()
+        return size
 
     @asynccontextmanager
     async def fetching(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -15,6 +16,11 @@ from imgd_server.oci import media
 
 __all__ = ["list_referrers", "list_tags", "names_of", "page_of"]
 
+# "Pulling manifests", `<name>`.
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
+# So many names are looked at in one go.
+_BATCH = 1000
 # A page of referrers ends after so many: most have none or a handful.
 _MAX_REFERRERS = 500
 
@@ -71,15 +77,26 @@ async def list_referrers(request: web.Request, repository: Repository) -> web.St
 
 def names_of(session: ReadSession, host: str, last: str, limit: int) -> list[str]:
     """Names of repositories behind `last`: those of `host` without it, others in full; at most
-    `limit` of each kind, in no order."""
+    `limit` of each kind, in no order. Those of registries with a port are left out: such a name is
+    none that the specification has, and clients refuse to ask for it."""
     own = f"{host}/"
     # Between the two are the names that begin with `own`: "0" follows "/".
     end = f"{host}0"
-    mine = session.repositories(own + last, limit)
-    before = session.repositories(last, limit)
-    behind = session.repositories(max(last, end), limit)
+
+    def between(after: str, end: str, prefix: str = "") -> list[str]:
+        found: list[str] = []
+        more = True
+        while more and len(found) < limit:
+            page = session.repositories(after, _BATCH)
+            names = [name for name in page if not end or name < end]
+            shorts = (name.removeprefix(prefix) for name in names)
+            found += filter(_NAME.fullmatch, shorts)
+            more = len(names) == _BATCH
+            after = page[-1] if page else after
+        return found[:limit]
+
     return [
-        *(name.removeprefix(own) for name in mine if name.startswith(own)),
-        *(name for name in before if name < own),
-        *(name for name in behind if name > end),
+        *between(own + last, end, own),
+        *between(last, own),
+        *between(max(last, end), ""),
     ]

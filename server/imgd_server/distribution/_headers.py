@@ -68,7 +68,7 @@ def page(request: web.Request) -> tuple[int, str]:
     """How many names a request wants (`n`), and behind which one (`last`)."""
     text = request.query.get("n", str(MAX_PAGE))
     if not re.fullmatch(_NUMBER, text, re.ASCII):
-        raise refuse("UNSUPPORTED", f"n is a number of names, unlike {text[:50]!r}", 400)
+        raise refuse("PAGINATION_NUMBER_INVALID", f"n is a number of names, unlike {text[:50]!r}")
     return min(int(text), MAX_PAGE), request.query.get("last", "")
 
 

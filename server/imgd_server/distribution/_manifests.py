@@ -13,6 +13,7 @@ from imgd_server.distribution._protocol import (
     parse_digest,
     refuse,
     refuse_all,
+    refuse_deletion,
 )
 from imgd_server.distribution._repository import Found, Repository, put_bytes
 from imgd_server.errors import Error, Reason
@@ -256,7 +257,9 @@ async def delete_manifest(request: web.Request, repository: Repository) -> web.S
         if digest is None:
             return _untag(session, tag)
         if holder := session.repository_holder(repository.full, digest):
-            raise refuse("DENIED", f"{holder} in {repository.name} needs {digest}: delete it first")
+            raise refuse_deletion(
+                f"{holder} in {repository.name} needs {digest}: delete it first", "GET, HEAD, PUT"
+            )
         return _unlink(session, repository, digest)
 
     if not await repository.backing.metadata.write(hide):

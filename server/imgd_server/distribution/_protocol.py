@@ -10,11 +10,20 @@ from aiohttp import web
 from imgd_server.errors import Error, Kind, Reason
 from imgd_server.oci import Digest, FormatError
 
-__all__ = ["Refusal", "parse_digest", "refuse", "refuse_all", "refuse_defect", "refuse_error"]
+__all__ = [
+    "Refusal",
+    "parse_digest",
+    "refuse",
+    "refuse_all",
+    "refuse_defect",
+    "refuse_deletion",
+    "refuse_error",
+]
 
 # OCI distribution 1.1, "Error Codes". UNSUPPORTED and DENIED are about the method here: what may
-# not be done to what the URL names. The specification has no code for what may succeed later;
-# UNAVAILABLE is Docker's (distribution, registry/api/errcode), which clients know.
+# not be done to what the URL names. The specification has no code for what may succeed later, nor
+# for tags and page sizes; UNAVAILABLE, TAG_INVALID and PAGINATION_NUMBER_INVALID are Docker's
+# (distribution, registry/api/errcode and registry/api/v2), which clients know.
 _STATUS = {
     "BLOB_UNKNOWN": 404,
     "BLOB_UPLOAD_INVALID": 400,
@@ -25,7 +34,9 @@ _STATUS = {
     "MANIFEST_UNKNOWN": 404,
     "NAME_INVALID": 400,
     "NAME_UNKNOWN": 404,
+    "PAGINATION_NUMBER_INVALID": 400,
     "SIZE_INVALID": 400,
+    "TAG_INVALID": 400,
     "UNAUTHORIZED": 401,
     "DENIED": 405,
     "UNSUPPORTED": 405,
@@ -86,6 +97,12 @@ def refuse_all(code: str, messages: Iterable[tuple[str, Digest]]) -> Refusal:
         for message, digest in messages
     ]
     return Refusal(_STATUS[code], errors, {})
+
+
+def refuse_deletion(message: str, allow: str) -> Refusal:
+    """The answer where what is needed is to be deleted. `allow` are the methods that do work (RFC
+    9110, section 15.5.6)."""
+    return refuse("DENIED", message, headers={"Allow": allow})
 
 
 def refuse_error(error: Error) -> Refusal:

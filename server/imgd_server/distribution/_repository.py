@@ -61,9 +61,11 @@ class Upstream(Protocol):
         """What a tag, or digest, points at; stored, and shown in the repository, if `whole`."""
         ...
 
-    async def blob(self, repository: Repository, digest: Digest) -> Descriptor | None:
-        """The blob of a repository that does not show it: None if it does now, for it is stored
-        and the upstream has it too; else with its size, to be fetched."""
+    async def blob(
+        self, repository: Repository, digest: Digest, *, whole: bool
+    ) -> Descriptor | None:
+        """The blob of a repository that does not show it: None if it does now, for it is wanted
+        `whole`, and stored, and the upstream has it too; else with its size, to be fetched."""
         ...
 
     def fetching(
@@ -85,11 +87,11 @@ class Repository:
     cache: Upstream | None = None
 
     def tagged(self, tag: str) -> str:
-        """The full image name of a tag. Refuses what is no tag with MANIFEST_INVALID."""
+        """The full image name of a tag. Refuses what is no tag with TAG_INVALID."""
         try:
             return str(Reference.parse(f"{self.full}:{tag}"))
         except FormatError as error:
-            raise refuse("MANIFEST_INVALID", str(error)) from None
+            raise refuse("TAG_INVALID", str(error)) from None
 
     def lease(self, digest: Digest) -> str:
         """The lease that holds what was pushed here and is in no image yet.

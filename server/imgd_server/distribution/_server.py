@@ -173,18 +173,23 @@ class RegistryServer:
         # Docker Hub has several ways to write a name.
         return Repository(name, reference.name, self._store, self._cache if cached else None)
 
-    async def _repository(self, request: web.Request, *, reads: bool) -> Repository:
-        """The repository of a request. What is none here is read from the default upstream."""
-        name, namespace = request.match_info["name"], request.query.get("ns", "")
-        repository = self.resolve(name, namespace)
+    async def _behind(self, repository: Repository, namespace: str) -> Repository | None:
+        """The default upstream's repository, where a name is none of our own as yet."""
         default = self._cache.config.default if self._cache else ""
         own = repository.full.startswith(f"{self.own_host}/") and not namespace
-        if not (default and reads and own) or repository.backing is not self._store:
-            return repository
+        if not (default and own) or repository.backing is not self._store:
+            return None
         known = await self._store.metadata.read(
             lambda session: session.has_repository(repository.full)
         )
-        return repository if known else self.resolve(name, default)
+        return None if known else self.resolve(repository.name, default)
+
+    async def _is_cache(self, repository: Repository, behind: Repository | None) -> bool:
+        """Whether what a repository's readers get is an upstream's. If what is so could be pushed
+        to, the push would hide it, and lack the blobs that its client was shown there."""
+        if repository.cache or not self._cache:
+            return repository.cache is not None
+        return behind is not None and await self._cache.has(behind)
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard], client_max_size=_MAX_BODY)
@@ -222,7 +227,11 @@ class RegistryServer:
         """`needs` is the action that must have been granted: `pull`, `push` or `delete`."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            repository = await self._repository(request, reads=needs == "pull")
+            namespace = request.query.get("ns", "")
+            repository = self.resolve(request.match_info["name"], namespace)
+            behind = await self._behind(repository, namespace)
+            if needs == "pull":
+                repository = behind or repository
             self._require(("repository", self._resource(repository)), needs)
             if needs != "pull" and not repository.backing.writable:
                 raise refuse(
@@ -230,11 +239,11 @@ class RegistryServer:
                     f"{repository.name} is read-only here",
                     headers={"Allow": "GET, HEAD"},
                 )
-            if needs != "pull" and repository.cache:
+            if needs != "pull" and await self._is_cache(repository, behind):
                 raise refuse(
                     "UNSUPPORTED",
-                    f"{repository.name} is a cache here: push to the registry itself, and remove "
-                    "with imgctl",
+                    f"{repository.name} is a cache here, of {(behind or repository).full}: push to "
+                    "that registry itself, and remove with imgctl",
                     headers={"Allow": "GET, HEAD"},
                 )
             return await action(request, repository)

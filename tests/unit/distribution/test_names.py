@@ -140,4 +140,4 @@ def test_a_tag_has_a_grammar(tag: str, valid: bool) -> None:
     else:
         with pytest.raises(Refusal) as caught:
             repository.tagged(tag)
-        assert (caught.value.status, caught.value.errors[0]["code"]) == (400, "MANIFEST_INVALID")
+        assert (caught.value.status, caught.value.errors[0]["code"]) == (400, "TAG_INVALID")
