@@ -91,14 +91,14 @@ def _check(entry: Entry, limits: Limits) -> bool:
         if not (target := clean(entry.link, limits)):
             raise invalid(f"{show(entry.name)} links to the root")
         _check_components(entry.name, target)
-    elif entry.kind == _tar.SYMLINK and not 0 < len(entry.link) <= limits.max_path:
+        return True  # its own metadata are ignored: they are the file's
+    if entry.kind == _tar.SYMLINK and not 0 < len(entry.link) <= limits.max_path:
         raise invalid(f"{show(entry.name)} is a link to nothing, or to what is too long")
-    elif is_device and not is_device_number(entry):
+    if is_device and not is_device_number(entry):
         raise invalid(f"{show(entry.name)} has an impossible device number")
     owner(entry)
-    if entry.kind != _tar.LINK:
-        for key, value in (entry.xattrs or {}).items():
-            _check_attribute(entry, key, value)
+    for key, value in (entry.xattrs or {}).items():
+        _check_attribute(entry, key, value)
     return True
 
 
