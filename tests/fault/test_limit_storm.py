@@ -194,6 +194,15 @@ def test_a_push_keeps_to_the_limits_of_its_registry(
         assert registry.received == sum(map(len, IMAGE.blobs.values()))
 
 
+def test_imgctl_says_what_it_waits_for_before_there_are_layers(daemon: Daemon) -> None:
+    with HostileRegistry() as registry:
+        reference = registry.add("library/app", IMAGE, "1")
+        registry.on(".*/manifests/1", refuse(429, Retry_After="2"), times=1)
+        done = daemon.imgctl("pull", reference)
+        assert done.returncode == 0, done.stderr
+        assert re.search(rf"^{reference}: Retrying in [1-3] seconds?$", done.stdout, re.MULTILINE)
+
+
 def test_imgctl_says_when_it_tries_again(daemon: Daemon) -> None:
     with HostileRegistry() as registry:
         reference = registry.add("library/app", IMAGE, "1")

@@ -13,7 +13,7 @@ from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 
 from ._units import human_size
-from ._words import activity, is_up_to_date, label, rate, state_word
+from ._words import activity, is_up_to_date, label, rate, shown_nodes, state_word
 
 __all__ = ["Live", "render"]
 
@@ -72,27 +72,30 @@ def _short_time(seconds: int) -> str:
     return f"{seconds // 60}m" if seconds < 6000 else f"{seconds // 3600}h"
 
 
-def _add_summary(lines: _Lines, progress: transfer_pb2.TransferProgress) -> None:
+def _add_summary(lines: _Lines, state: ProgressState) -> None:
+    progress = state.progress
     if not progress.HasField("total_bytes"):
         return
     left = progress.estimated_remaining.seconds
     remaining = f" {_short_time(left)} left" if left else ""
+    # While all that is left waits for another attempt, nothing comes at any rate.
+    moves = any(one.state == transfer_pb2.NODE_STATE_ACTIVE for one in state.nodes.values())
     lines.add(
         "Total",
         f"{progress.done_nodes}/{progress.total_nodes}",
         progress.current_bytes,
         progress.total_bytes,
-        f"{human_size(progress.bytes_per_second, 3)}/s{remaining}",
+        f"{human_size(progress.bytes_per_second, 3)}/s{remaining}" if moves else "",
     )
 
 
 def render(state: ProgressState, now: float, width: int) -> Table:
-    """A line for each layer, and one for the whole while it runs."""
+    """A line for each layer and whatever holds them up, and one for the whole while it runs."""
     lines = _Lines(width)
-    for node in [] if is_up_to_date(state) else state.layers:
+    for node in [] if is_up_to_date(state) else shown_nodes(state):
         _add_node(lines, node, now)
     if not state.finished:
-        _add_summary(lines, state.progress)
+        _add_summary(lines, state)
     return lines.table
 
 

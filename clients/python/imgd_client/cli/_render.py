@@ -12,7 +12,7 @@ import click
 from imgd.v1 import transfer_pb2
 from imgd_client import ProgressState
 
-from ._words import FIRST_WORD, is_up_to_date, label, state_word
+from ._words import FIRST_WORD, is_retrying, is_up_to_date, label, shown_nodes, state_word
 
 __all__ = ["Json", "Plain", "Renderer", "Silent", "renderer"]
 
@@ -71,21 +71,21 @@ class Plain(Silent):
         """Prints the layers that changed."""
         if state.transfer and state.transfer.destination.HasField("registry"):
             self._first = "Preparing"
+        lines = {node.node_id for node in shown_nodes(state)}
         layers = {node.node_id for node in state.layers}
         for node in changed:
-            if node.node_id in layers:
-                self._line(node)
+            if node.node_id in lines:
+                self._line(node, is_layer=node.node_id in layers)
         if state.finished and not is_up_to_date(state):
             self._say()
         sys.stdout.flush()
 
-    def _line(self, node: transfer_pb2.TransferNode) -> None:
+    def _line(self, node: transfer_pb2.TransferNode, *, is_layer: bool) -> None:
         word = state_word(node, time.time())
         if word in (*_PASSING, FIRST_WORD):
             word = self._first
-        retrying = node.state == transfer_pb2.NODE_STATE_RETRYING
         # The seconds that are left are no change of state; the next attempt is.
-        key = (node.retry.attempt, "Retrying") if retrying else (0, word)
+        key = (node.retry.attempt, "Retrying") if is_retrying(node) else (0, word)
         before = self._shown.get(node.node_id)
         # An attempt that starts after a failed one is no new layer.
         if before == key or (before and word == self._first):
@@ -94,7 +94,7 @@ class Plain(Silent):
         if node.state == transfer_pb2.NODE_STATE_EXISTS:
             self._existing.append(f"{label(node)}: {word}")
             return
-        if not before and word != self._first:
+        if is_layer and not before and word != self._first:
             self._say(f"{label(node)}: {self._first}")
         self._say(f"{label(node)}: {word}")
 

@@ -9,7 +9,16 @@ from imgd_client import ProgressState
 
 from ._names import short_id
 
-__all__ = ["FIRST_WORD", "activity", "is_up_to_date", "label", "rate", "state_word"]
+__all__ = [
+    "FIRST_WORD",
+    "activity",
+    "is_retrying",
+    "is_up_to_date",
+    "label",
+    "rate",
+    "shown_nodes",
+    "state_word",
+]
 
 FIRST_WORD = "Pulling fs layer"
 """What docker says of a layer first."""
@@ -35,9 +44,21 @@ def _seconds(value: Timestamp) -> float:
     return value.seconds + value.nanos / 1e9
 
 
+def is_retrying(node: transfer_pb2.TransferNode) -> bool:
+    """Whether it waits for another attempt."""
+    return node.state == transfer_pb2.NODE_STATE_RETRYING
+
+
+def shown_nodes(state: ProgressState) -> list[transfer_pb2.TransferNode]:
+    """What has a line: the layers, and whatever holds them up."""
+    layers = {node.node_id for node in state.layers}
+    return [one for one in state.nodes.values() if one.node_id in layers or is_retrying(one)]
+
+
 def label(node: transfer_pb2.TransferNode) -> str:
-    """How a line names the layer."""
-    return short_id(node.blob.digest or node.node_id)
+    """How a line names the layer, or what else waits."""
+    digest = node.blob.digest
+    return short_id(digest) if digest else node.label or short_id(node.node_id)
 
 
 def activity(node: transfer_pb2.TransferNode) -> transfer_pb2.Activity | None:
@@ -55,8 +76,8 @@ def state_word(node: transfer_pb2.TransferNode, now: float) -> str:
         return "Layer already exists"
     if word := _FINAL.get(node.state):
         return word
-    if node.state == transfer_pb2.NODE_STATE_RETRYING:
-        left = max(0, round(_seconds(node.retry.next_time) - now))
+    if is_retrying(node):
+        left = max(1, round(_seconds(node.retry.next_time) - now))
         return f"Retrying in {left} second{'' if left == 1 else 's'}"
     if running := activity(node):
         return _RUNNING[running.kind]

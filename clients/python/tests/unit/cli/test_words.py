@@ -181,7 +181,7 @@ class TestStates:
         [
             (5.2, "5 seconds"),
             (1, "1 second"),
-            (-3, "0 seconds"),
+            (-3, "1 second"),
         ],
     )
     def test_of_a_retry(self, left: float, word: str) -> None:
@@ -285,6 +285,29 @@ class TestPlainLines:
 
         words = [line.split(" in ")[0] for line in told]
         assert words == ["Pulling fs layer", "Retrying", "Retrying", "Failed"]
+
+    def test_tell_what_holds_the_layers_up(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def root(
+            state: transfer_pb2.NodeState.ValueType, attempt: int = 0
+        ) -> transfer_pb2.TransferNode:
+            kind = transfer_pb2.NODE_KIND_MANIFEST
+            found = transfer_pb2.TransferNode(node_id="r", kind=kind, state=state, label="app:1")
+            if attempt:
+                found.retry.attempt = attempt
+                found.retry.next_time.FromNanoseconds(int((time.time() + 20) * 1e9))
+            return found
+
+        told = self._lines(
+            capsys,
+            snapshot(1, root(transfer_pb2.NODE_STATE_ACTIVE)),
+            update(2, root(transfer_pb2.NODE_STATE_RETRYING, 2)),
+            update(3, root(transfer_pb2.NODE_STATE_RETRYING, 2)),
+            update(4, root(transfer_pb2.NODE_STATE_ACTIVE)),
+            update(5, root(transfer_pb2.NODE_STATE_RETRYING, 3)),
+            update(6, root(transfer_pb2.NODE_STATE_DONE)),
+        )
+
+        assert [line.partition(" in ")[0] for line in told] == ["Retrying"] * 2
 
     def test_tell_of_layers_only(self, capsys: pytest.CaptureFixture[str]) -> None:
         config = transfer_pb2.TransferNode(node_id="c", kind=transfer_pb2.NODE_KIND_CONFIG)
