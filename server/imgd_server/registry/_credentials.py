@@ -22,12 +22,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from imgd_server.errors import Error, Reason
 from imgd_server.registry._auth import held
 from imgd_server.registry._protocol import Cancellation, Credentials
 from imgd_server.registry._settings import HostSettings
 
 __all__ = ["DaemonCredentials"]
+
+_log = structlog.get_logger(__name__)
 
 _HUB = "docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"
@@ -86,7 +90,9 @@ class DaemonCredentials:
             if settings and (found := _configured(settings)):
                 return found
             return self._docker(host, cancellation) if self._path else None
-        except (OSError, ValueError, TimeoutError):
+        except (OSError, ValueError) as error:
+            # For the operator: a caller learns nothing of the daemon's files.
+            _log.warning("the daemon's credentials can't be had", host=host, why=_why(error))
             raise Error(
                 Reason.REGISTRY_UNAUTHORIZED,
                 f"the daemon can't get its credentials for {host}: check its configuration",
@@ -164,6 +170,8 @@ def _configured(settings: HostSettings) -> Credentials | None:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "a credential helper does not answer"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
     # A UnicodeError shows what it can't decode.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from imgd_server.errors import Error, Reason
 from imgd_server.registry import Cancellation, Credentials, _credentials
@@ -187,9 +188,12 @@ def test_the_file_may_be_replaced_and_be_a_folder(write: Write, tmp_path: Path) 
     write({"auths": {"h.io": auth("alice", "open sesame")}})
     assert find(credentials) == ALICE
     (tmp_path / "config.json").unlink()
-    error = refusal(lambda: find(credentials))
+    with capture_logs() as logs:
+        error = refusal(lambda: find(credentials))
     assert error.reason is Reason.REGISTRY_UNAUTHORIZED
     assert str(tmp_path) not in error.message
+    # The operator's log says more.
+    assert logs[0]["why"] == f"{tmp_path}/config.json: No such file or directory"
 
 
 @pytest.mark.parametrize(
@@ -298,8 +302,11 @@ def test_a_helper_that_has_nothing_leaves_it_to_the_file(
 def test_a_helper_that_fails(script: str, write: Write, helper: Helper) -> None:
     helper(script)
     credentials = write({"credsStore": "test"})
-    error = refusal(lambda: find(credentials))
+    with capture_logs() as logs:
+        error = refusal(lambda: find(credentials))
     assert (error.reason, error.host) == (Reason.REGISTRY_UNAUTHORIZED, "h.io")
+    assert logs[0]["why"].startswith("a credential helper")
+    assert not any(one in str(logs) for one in SECRETS)
 
 
 @pytest.mark.parametrize("script", ["exec sleep 1000", "exec >&- ; exec sleep 1000", "sleep 1000"])
@@ -309,7 +316,9 @@ def test_a_helper_that_does_not_end_is_ended(
     monkeypatch.setattr(_credentials, "_HELPER_SECONDS", 0.2)
     helper(script)
     credentials = write({"credsStore": "test"})
-    assert refusal(lambda: find(credentials)).reason is Reason.REGISTRY_UNAUTHORIZED
+    with capture_logs() as logs:
+        assert refusal(lambda: find(credentials)).reason is Reason.REGISTRY_UNAUTHORIZED
+    assert logs[0]["why"] == "a credential helper does not answer"
 
 
 def test_waiting_for_a_helper_can_be_cancelled(
