@@ -259,7 +259,7 @@ class RootfsManager:
             )
             snapshots = await self._unpacker.unpack(stored, lambda *_: None)
             # A root file system is lost without what it stands on.
-            await self._unpacker.sync()
+            await self._unpacker.sync(snapshots)
             if await self._metadata.read(lambda session: session.has_private_content()):
                 await self._unpacker.prove(self._content, stored)
         except BaseException:

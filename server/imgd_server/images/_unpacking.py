@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
+
+import structlog
 
 from imgd_server.content import ContentStore
 from imgd_server.errors import Error, Reason
@@ -29,6 +30,8 @@ from imgd_server.threads import in_thread
 __all__ = ["LayerUnpacker", "Unpacked", "is_unpackable", "layers_of", "record_unpacked"]
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 # Calls that wait for their layers; they need no processor. More than transfers at once by default.
 _CALLS = 128
@@ -117,10 +120,10 @@ class LayerUnpacker:
         self._note([layers[place] for place in applied])
         return snapshots
 
-    async def sync(self) -> None:
+    async def sync(self, snapshots: Sequence[Snapshot]) -> None:
         """Makes what was unpacked durable: for what does not come back by unpacking again. Raises
-        DISK_FULL, OSError."""
-        await in_thread(self.store.sync)
+        as `SnapshotStore.sync` does."""
+        await in_thread(lambda: self.store.sync([one.chain_id for one in snapshots]))
 
     async def prove(self, content: ContentStore, layers: Sequence[Layer]) -> None:
         """Makes sure that stored layers unpack to their diff IDs also where their snapshots were
@@ -154,8 +157,10 @@ class LayerUnpacker:
         self._calls.shutdown()
         self._unpacker.close()
         # Or a machine that is shut down in good order would lose what was unpacked last.
-        with contextlib.suppress(OSError, Error):
+        try:
             self.store.sync()
+        except (OSError, Error) as error:
+            _log.warning("what was unpacked is not on the disk", why=str(error))
 
 
 def _check(content: ContentStore, layer: Layer, limits: Limits, cancellation: Cancellation) -> None:

@@ -3,16 +3,16 @@
     <root>/<kind>/layers/<number>/fs/            a layer's directory (overlay), a whole tree (copy)
     <root>/<kind>/layers/<number>/snapshot.json  what it is
     <root>/<kind>/chains/<algorithm>/<hex>       a symbolic link whose text is number and parent
-    <root>/<kind>/unsynced                       the boot, and the lowest number not durable yet
+    <root>/<kind>/unsynced                       the boot, and which numbers are not durable yet
 
 A snapshot is there when its chain link is: made by one call, after all else. A number without a
 link is half done, or half deleted; `collect` removes it. Numbers keep overlayfs's options short:
 mount(2) takes one page of them, and 100 digests fill two.
 
 Durability is in batches, for syncfs(2) writes everything anyway: snapshots show at once, and
-`unsynced` says from which number on they are to be thrown away if the machine went down before
-`sync`: what was unpacked can be unpacked again. After a crash of the process alone nothing is lost,
-for the boot is the same.
+`unsynced` says which are to be thrown away if the machine went down before `sync`: what was
+unpacked can be unpacked again. Its first number and all after it are, and those that follow are one
+by one. After a crash of the process alone nothing is lost, for the boot is the same.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import ctypes
 import json
 import os
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -106,7 +107,12 @@ class SnapshotStore:
         self._shown: dict[Digest, tuple[int, Digest | None]] = {}
         self._drafts: dict[Digest, Draft] = {}
         self._unsynced: set[int] = set()
+        # What a disk that failed may have lost, with all above: no later sync says so again.
+        self._suspect: set[int] = set()
         self._next = 0
+        # One for all times: a failure to write is told once to each open file (syncfs(2)).
+        self._folder = os.open(self._root, _FLAGS)
+        weakref.finalize(self, os.close, self._folder)
         self._boot = _BOOT.read_text().strip()
         self._load()
 
@@ -169,7 +175,7 @@ class SnapshotStore:
             number = self._next + 1
             if not self._unsynced and not self._drafts:
                 # Before there is anything to write, which this would wait for.
-                self._write_mark(number)
+                self._write_mark(number, ())
             self._next = number
             folder = self._layers / str(number)
             draft = self._drafts[chain_id] = Draft(chain_id, number, folder / "fs")
@@ -231,22 +237,38 @@ class SnapshotStore:
             self._drafts.pop(draft.chain_id, None)
             self._condition.notify_all()
 
-    def sync(self) -> None:
-        """Makes every snapshot durable that is shown now. Raises DISK_FULL, OSError."""
+    def sync(self, chain_ids: Iterable[Digest] | None = None) -> None:
+        """Makes every snapshot durable that is shown now; does nothing where these are already.
+
+        Raises DISK_FULL, OSError, and STORE_CORRUPT for these where an earlier failure may have
+        lost some.
+        """
         with self._condition:
-            written = set(self._unsynced)
-        if not written:
+            shown, written = self._shown, set(self._unsynced)
+            lost = self.above(one for one, (number, _) in shown.items() if number in self._suspect)
+            self._suspect.update(shown[one][0] for one in lost)
+            wanted = written
+            if chain_ids is not None:
+                wanted = {shown[one][0] for one in chain_ids if one in shown}
+                if wanted & self._suspect:
+                    raise Error(
+                        Reason.STORE_CORRUPT,
+                        "the disk failed while this was unpacked: remove the image, look at the "
+                        "disk, and pull it again",
+                    )
+        if not written & wanted:
             return
-        with _opened(self._root) as folder:
-            if _libc.syncfs(folder):
-                code = ctypes.get_errno()
-                error = OSError(code, os.strerror(code))
-                raise no_room(error) or error
+        if _libc.syncfs(self._folder):
+            code = ctypes.get_errno()
+            with self._condition:
+                self._suspect |= written
+            error = OSError(code, os.strerror(code))
+            raise no_room(error) or error
         with self._condition:
-            self._unsynced -= written
+            self._unsynced -= written - self._suspect
             left = self._unsynced | {draft.number for draft in self._drafts.values()}
             if left:
-                self._write_mark(min(left))
+                self._write_mark(self._next + 1, left)
             else:
                 self._drop_mark()
 
@@ -297,7 +319,7 @@ class SnapshotStore:
                 for entry in entries:
                     link = Path(entry.path)
                     number, _, parent = str(link.readlink()).partition("/")
-                    if int(number) >= lost:
+                    if lost(int(number)):
                         link.unlink()
                         dropped = True
                         continue
@@ -309,19 +331,24 @@ class SnapshotStore:
         if not self._unsynced:
             self._drop_mark()
 
-    def _lost(self) -> float:
-        """The number from which on nothing is trusted, for the machine went down unsynced."""
+    def _lost(self) -> Callable[[int], bool]:
+        """Tells of which numbers nothing is trusted, for the machine went down unsynced."""
         try:
-            boot, text = self._mark.read_text().split()
-            lowest = int(text)
+            boot, *texts = self._mark.read_text().split()
+            lowest, *others = map(int, texts)
         except FileNotFoundError:
-            return float("inf")
+            return lambda _: False
         except ValueError:
-            return 0  # damaged: nobody knows what may be trusted
+            return lambda _: True  # damaged: nobody knows what may be trusted
+        among = frozenset(others)
+
+        def told(number: int) -> bool:
+            return number >= lowest or number in among
+
         if boot == self._boot:
-            self._unsynced = {number for number in self._numbers() if number >= lowest}
-            return float("inf")
-        return lowest
+            self._unsynced = {*filter(told, self._numbers())}
+            return lambda _: False
+        return told
 
     def _numbers(self) -> Iterator[int]:
         with os.scandir(self._layers) as entries:
@@ -329,10 +356,10 @@ class SnapshotStore:
                 if entry.name.isdecimal():
                     yield int(entry.name)
 
-    def _write_mark(self, lowest: int) -> None:
+    def _write_mark(self, lowest: int, others: Iterable[int]) -> None:
         temporary = self._mark.with_suffix(".new")
         with temporary.open("w") as file:
-            file.write(f"{self._boot} {lowest}")
+            file.write(" ".join(map(str, (self._boot, lowest, *sorted(others)))))
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._mark)

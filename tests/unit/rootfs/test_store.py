@@ -270,11 +270,84 @@ def test_what_may_be_lost_is_said_before_anything_is_written(
     assert second is not None
     store.commit(first, None, AppliedLayer(DIFFS[0], LayerStats()))
     store.sync()
-    assert mark.read_text() == "first 2"
+    assert mark.read_text() == "first 3 2"
     store.commit(second, CHAINS[0], AppliedLayer(DIFFS[1], LayerStats()))
     reboot(monkeypatch, tmp_path, "second")
     assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
     assert not mark.exists()
+
+
+def test_what_was_synced_survives_beside_what_was_begun_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that comes slowly is begun long before others end."""
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    assert store.claim(CHAINS[2])
+    make(store, 0)
+    store.sync()
+    make(store, 1)
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[0]]
+
+
+def test_only_what_is_asked_for_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SnapshotStore(tmp_path, "overlay")
+    make(store, 0)
+    store.sync()
+    make(store, 1)
+    synced = []
+
+    class Libc:
+        @staticmethod
+        def syncfs(descriptor: int) -> int:
+            synced.append(descriptor)
+            return 0
+
+    monkeypatch.setattr(module, "_libc", Libc)
+    store.sync([CHAINS[0]])
+    assert not synced
+    store.sync([CHAINS[0], CHAINS[1]])
+    assert len(synced) == 1
+
+
+def test_what_a_disk_may_have_lost_is_never_taken_for_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of a failure once."""
+    reboot(monkeypatch, tmp_path, "first")
+    root = tmp_path / "root"
+    store = SnapshotStore(root, "overlay")
+    make(store, 0)
+
+    class Libc:
+        codes = iter((errno.EIO, 0, 0, 0))
+
+        @classmethod
+        def syncfs(cls, descriptor: int) -> int:
+            ctypes.set_errno(code := next(cls.codes))
+            return -1 if code else 0
+
+    monkeypatch.setattr(module, "_libc", Libc)
+    with pytest.raises(OSError, match="Input/output"):
+        store.sync([CHAINS[0]])
+    make(store, 1)
+    store.sync()
+    with pytest.raises(Error) as caught:
+        store.sync([CHAINS[0], CHAINS[1]])
+    assert caught.value.reason is Reason.STORE_CORRUPT
+    # Nor what stands on it.
+    with pytest.raises(Error):
+        store.sync([CHAINS[1]])
+    draft = store.claim(CHAINS[2])
+    assert draft is not None
+    store.commit(draft, None, AppliedLayer(DIFFS[2], LayerStats()))
+    store.sync([CHAINS[2]])
+    reboot(monkeypatch, tmp_path, "second")
+    assert SnapshotStore(root, "overlay").snapshots() == [CHAINS[2]]
 
 
 def test_what_was_synced_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +432,7 @@ def test_that_all_is_synced_is_durable_itself(
     assert durable == [False, True, False]
 
 
-@pytest.mark.parametrize("text", ["", "first", "first many", "first 1 2"])
+@pytest.mark.parametrize("text", ["", "first", "first many", "first 1 x"])
 def test_a_damaged_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Nothing that it may have spoken of is trusted."""
     reboot(monkeypatch, tmp_path, "first")
