@@ -50,6 +50,17 @@ _CHUNK = 512 << 10
 # So often it is looked whether somebody else's lock is free; seconds.
 _LOOK = 0.05
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+# What is said of a path that can't be read or written, whoever tries again.
+_NO_PLACE = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 # Of open(2), where O_TMPFILE is not known.
 _NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 
@@ -84,20 +95,26 @@ def opened_layout(
     except OSError as error:
         if folder >= 0:
             os.close(folder)
-        raise _failure(error, field, Origin.DESTINATION if create else Origin.SOURCE) from None
+        _blame(error, field, Origin.DESTINATION if create else Origin.SOURCE)
+        raise
     try:
         yield folder
     finally:
         os.close(folder)
 
 
-def _failure(error: OSError, field: str, origin: Origin) -> Error:
-    """What the file system says of the folder that the caller named, which is not told again."""
+def _blame(error: OSError, field: str, origin: Origin) -> None:
+    """Raises what the file system says of the folder that the caller named, which is not told
+    again; returns for what the folder is not to blame for, such as a disk that fails."""
     message = f"{field}: {os.strerror(error.errno or 0)}"
-    full = error.errno in _NO_ROOM
-    failure = Error(Reason.DISK_FULL, message) if full else FieldError(field, message)
+    if error.errno in _NO_ROOM:
+        failure = Error(Reason.DISK_FULL, message)
+    elif error.errno in _NO_PLACE:
+        failure = FieldError(field, message)
+    else:
+        return
     failure.origin = origin
-    return failure
+    raise failure from error
 
 
 def _read(folder: int, name: str) -> bytes:
@@ -397,4 +414,5 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _failure(error, "destination.layout.path", Origin.DESTINATION) from error
+        _blame(error, "destination.layout.path", Origin.DESTINATION)
+        raise

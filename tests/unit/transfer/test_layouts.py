@@ -285,16 +285,26 @@ async def test_a_folder_of_other_things_is_left_alone(lab: Lab, roots: Path) -> 
     assert read(folder) == {"letter": b"dear"}
 
 
-async def test_a_disk_without_room_for_the_folder_is_full(
-    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, Reason.DISK_FULL),
+        (errno.EROFS, Reason.FIELD_INVALID),
+        # Of which the caller's path is not to blame.
+        (errno.EIO, Reason.INTERNAL),
+    ],
+)
+async def test_what_a_folder_that_can_not_be_made_means(
+    lab: Lab, roots: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: Reason
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
+        raise OSError(code, "no", str(roots))
 
     await store(lab, IMAGE, NAME)
     monkeypatch.setattr("imgd_server.transfer._layouts.os.mkdir", fail)
     failure = failure_of(await put(lab, NAME, roots / "layout"))
-    assert (failure.reason, failure.origin) == (Reason.DISK_FULL, Origin.DESTINATION)
+    assert failure.reason is reason
+    assert (failure.origin is Origin.DESTINATION) == (reason is not Reason.INTERNAL)
     assert str(roots) not in failure.message
 
 
