@@ -19,7 +19,7 @@ __all__ = ["list_referrers", "list_tags", "names_of", "page_of"]
 # "Pulling manifests", `<name>`.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
-# So many names are looked at in one go.
+# Names that are looked at in one go: among them are such as no client can ask for.
 _BATCH = 1000
 # A page of referrers ends after so many: most have none or a handful.
 _MAX_REFERRERS = 500

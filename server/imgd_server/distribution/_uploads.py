@@ -32,8 +32,10 @@ _PREFIX = "upload:"
 class Upload:
     """An upload that a request works on."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, dropped: bool = False) -> None:
         self.key = key
+        self.dropped = dropped
+        """Whether it is being forgotten, and nobody's any more."""
         self.ingest: Ingest | None = None
         self.ended = False
         """Whether it is a blob now."""
@@ -180,7 +182,7 @@ class Uploads:
     async def offset(self, key: str) -> int | None:
         """How many bytes of an upload are here; None when there is no such upload."""
         if upload := self._busy.get(key):
-            return upload.offset
+            return None if upload.dropped else upload.offset
         if resting := self._resting.get(key):
             return resting[0].offset
         partial = await in_thread(lambda: self._content.partial(key))
@@ -193,7 +195,7 @@ class Uploads:
             upload.cancel()
             await upload.over.wait()
         self._close(key)
-        nobody = self._busy[key] = Upload(key)
+        nobody = self._busy[key] = Upload(key, dropped=True)
         try:
             await in_thread(lambda: self._content.drop_partial(key))
         finally:

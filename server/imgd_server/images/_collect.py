@@ -30,6 +30,7 @@ __all__ = ["Collection", "collect", "expire", "free_partials", "listed", "sweep_
 
 T = TypeVar("T")
 
+# What is looked at, or removed, while other writers wait: some milliseconds.
 _BATCH = 128
 # Other writers wait while blobs are taken out of sight, each 15 to 100 µs: so many at once that it
 # takes about so long, in seconds.

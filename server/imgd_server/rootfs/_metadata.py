@@ -25,6 +25,7 @@ def owner(entry: Entry) -> tuple[int, int]:
 
 
 def is_device_number(entry: Entry) -> bool:
+    """Whether Linux has device numbers so large; of what is no device they are 0."""
     return 0 <= entry.major <= _MAX_MAJOR and 0 <= entry.minor <= _MAX_MINOR
 
 

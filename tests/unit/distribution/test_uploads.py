@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,29 @@ async def test_a_dropped_upload_is_gone_whoever_goes_on_with_it(tmp_path: Path) 
     await asyncio.gather(working, dropping)
     assert await uploads.offset(KEY) is None
     assert list(content.partials()) == []
+
+
+async def test_an_upload_that_is_being_dropped_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = LocalContentStore(tmp_path)
+    uploads = Uploads(content)
+    async with uploads.use(KEY, create=True):
+        pass
+    begun, go_on = threading.Event(), threading.Event()
+    drop_partial = content.drop_partial
+
+    def slowly(key: str) -> int:
+        begun.set()
+        assert go_on.wait(60)
+        return drop_partial(key)
+
+    monkeypatch.setattr(content, "drop_partial", slowly)
+    dropping = asyncio.create_task(uploads.drop(KEY))
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert await uploads.offset(KEY) is None
+    go_on.set()
+    await dropping
 
 
 async def test_an_unknown_upload_is_not_made(tmp_path: Path) -> None:

@@ -87,13 +87,13 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
     trace = args.exc_traceback
-    while trace is not None:
-        # A channel that is closed while calls go on fails in a thread of gRPC's, which has nobody
-        # to tell and nothing more to do.
-        if trace.tb_frame.f_globals.get("__name__", "").startswith("grpc."):
-            return
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    threading.__excepthook__(args)
+    # A channel that is closed while calls go on fails in a thread of gRPC's, which has nobody to
+    # tell and nothing more to do.
+    where = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    if not where.startswith("grpc."):
+        threading.__excepthook__(args)
 
 
 def _give_up_output() -> None:

@@ -102,9 +102,10 @@ def _inspect(reference: str, platform: str, verbose: bool) -> None:
             name, platform=platform, include_config=verbose, credentials=who
         )
 
-    with connect() as client, _readable(reference):
+    with connect() as client:
         found = fetch(client, reference, platform)
-        shown = json.loads(found.raw)
+        with _readable(reference):
+            shown = json.loads(found.raw)
         if verbose and "manifests" in shown:
             name = _full(reference)
             shown = [
@@ -114,6 +115,7 @@ def _inspect(reference: str, platform: str, verbose: bool) -> None:
             ]
         elif verbose:
             shown = _described(_full(reference), _descriptor(found.descriptor, found.config), found)
+    with _readable(reference):
         text = json.dumps(shown, indent="\t", ensure_ascii=False)
     click.echo(text)
 
