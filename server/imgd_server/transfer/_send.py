@@ -22,9 +22,10 @@ from imgd_server.oci import (
 from imgd_server.registry import Credentials, RegistryPusher, Upload
 from imgd_server.transfer._flight import Flight, Turns
 from imgd_server.transfer._lanes import Lanes
+from imgd_server.transfer._outgoing import Opening
 from imgd_server.transfer._progress import NodeState
 from imgd_server.transfer._retry import RetryPolicy, is_transient, persist
-from imgd_server.transfer._sources import Listing, Opening
+from imgd_server.transfer._sources import Listing
 
 __all__ = ["Sender", "as_referrer"]
 
