@@ -17,7 +17,8 @@ const maxSocketPath = 107
 // An IPv6 address is in brackets.
 var hostPort = regexp.MustCompile(`^([^\s/:\[\]]+|\[[0-9a-fA-F:.%\w]+\]):([0-9]{1,5})$`)
 
-// ErrUsage is what the program itself did wrong, found before any call: a malformed address, say.
+// ErrUsage is what the program itself did wrong, found before any call: a malformed address, say, or a client that
+// is closed.
 var ErrUsage = errors.New("imgd: wrong use of the client")
 
 func usage(format string, arguments ...any) error {

@@ -147,8 +147,12 @@ func New(opts ...Option) (*Client, error) {
 	if chosen.tls != nil {
 		transport = credentials.NewTLS(chosen.tls)
 	}
+	client := &Client{timeout: chosen.timeout, patience: chosen.patience, owned: map[leaver]struct{}{}}
+	client.closing, client.end = context.WithCancel(context.Background())
 	dialing := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
+		grpc.WithUnaryInterceptor(client.unary),
+		grpc.WithStreamInterceptor(client.streaming),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)),
 		// gRPC servers close a connection that pings more often than every five minutes; the daemon permits
@@ -175,20 +179,17 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, usage("%v", err)
 	}
-	closing, end := context.WithCancel(context.Background())
-	return &Client{
-		closing: closing, end: end,
-		conn: conn, timeout: chosen.timeout, patience: chosen.patience, owned: map[leaver]struct{}{},
-		images:     imgdv1.NewImageServiceClient(conn),
-		containers: imgdv1.NewContainerServiceClient(conn),
-		leases:     imgdv1.NewLeaseServiceClient(conn),
-		transfers:  imgdv1.NewTransferServiceClient(conn),
-		archives:   imgdv1.NewArchiveServiceClient(conn),
-		files:      imgdv1.NewFilesystemServiceClient(conn),
-		events:     imgdv1.NewEventServiceClient(conn),
-		registries: imgdv1.NewRegistryServiceClient(conn),
-		system:     imgdv1.NewSystemServiceClient(conn),
-	}, nil
+	client.conn = conn
+	client.images = imgdv1.NewImageServiceClient(conn)
+	client.containers = imgdv1.NewContainerServiceClient(conn)
+	client.leases = imgdv1.NewLeaseServiceClient(conn)
+	client.transfers = imgdv1.NewTransferServiceClient(conn)
+	client.archives = imgdv1.NewArchiveServiceClient(conn)
+	client.files = imgdv1.NewFilesystemServiceClient(conn)
+	client.events = imgdv1.NewEventServiceClient(conn)
+	client.registries = imgdv1.NewRegistryServiceClient(conn)
+	client.system = imgdv1.NewSystemServiceClient(conn)
+	return client, nil
 }
 
 // Conn is the gRPC connection, for services and methods that this package has no words for.
@@ -210,7 +211,7 @@ func (c *Client) disown(one leaver) {
 }
 
 // Close cancels the pulls that are this client's, gives its holds back and ends the connection, and with it
-// every stream.
+// every stream. A call after it fails with [ErrUsage].
 func (c *Client) Close() error {
 	c.mutex.Lock()
 	left := slices.Collect(maps.Keys(c.owned))
@@ -220,6 +221,30 @@ func (c *Client) Close() error {
 	}
 	c.end()
 	return c.conn.Close()
+}
+
+var errClosed = usage("this client is closed: make another")
+
+// unary refuses calls of a client that is closed, which gRPC would take for cancelled ones.
+func (c *Client) unary(
+	ctx context.Context, method string, request, response any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	if c.closing.Err() != nil {
+		return errClosed
+	}
+	return invoke(ctx, method, request, response, conn, options...)
+}
+
+// streaming is unary for streams.
+func (c *Client) streaming(
+	ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	start grpc.Streamer, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	if c.closing.Err() != nil {
+		return nil, errClosed
+	}
+	return start(ctx, description, conn, method, options...)
 }
 
 // within is a context that also ends with the client: what attaches again would take its end for a lost connection.

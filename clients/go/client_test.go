@@ -140,6 +140,38 @@ func TestClosingTheClientEndsWatches(t *testing.T) {
 	}
 }
 
+func TestAClosedClientSaysSo(t *testing.T) {
+	daemon := scripted.Start(t, scripted.Snapshot(1))
+	client := connect(t, daemon)
+	ctx := context.Background()
+	for range 2 {
+		_ = client.Close()
+	}
+	for name, use := range map[string]func() error{
+		"pull":  func() error { _, err := client.Pull(ctx, "redis:7", nil); return err },
+		"watch": func() error { _, err := client.Watch(ctx, "transfers/a", 0).Wait(); return err },
+		"look":  func() error { _, err := client.Image(ctx, "redis:7"); return err },
+		"prune": func() error { _, err := client.PruneImages(ctx, nil); return err },
+		"list": func() error {
+			for _, err := range client.Images(ctx) {
+				return err
+			}
+			return nil
+		},
+		"listen": func() error { _, err := client.WatchEvents(ctx, nil); return err },
+		"hold":   func() error { _, err := client.HoldLease(ctx, nil); return err },
+		"save":   func() error { _, err := client.SaveImages(ctx, nil); return err },
+		"load":   func() error { _, err := client.LoadImages(ctx, nil, strings.NewReader("abc")); return err },
+	} {
+		if err := use(); !errors.Is(err, imgd.ErrUsage) || errors.Is(err, imgd.ErrCancelled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(daemon.Requests()) != 0 {
+		t.Error("the daemon was called")
+	}
+}
+
 func TestEachPullHasARequestIDOfItsOwn(t *testing.T) {
 	daemon := scripted.Start(t, scripted.Snapshot(1))
 	client := connect(t, daemon)

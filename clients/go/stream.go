@@ -69,6 +69,13 @@ func (a *attached[Response]) next() (Response, error) {
 			return response, nil
 		}
 		a.close()
+		if errors.Is(err, ErrUsage) {
+			// The client is closed: that ends what was there, and is wrong use by what begins after it.
+			if a.there {
+				err = wrap(context.Canceled)
+			}
+			return response, err
+		}
 		if err := a.ctx.Err(); err != nil {
 			return response, wrap(err)
 		}

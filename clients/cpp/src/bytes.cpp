@@ -69,6 +69,7 @@ Response send(const Client::Core& core, const std::unique_ptr<Stub>& stub,
               std::unique_ptr<grpc::ClientWriter<Request>> (Stub::*method)(grpc::ClientContext*, Response*),
               std::istream& archive, Request message, const CallOptions& options) {
   if (!archive) throw UsageError("the archive is a stream that failed before");
+  core.check_open();
   const detail::Context context(core, options, std::chrono::milliseconds(0));
   Response response;
   const auto writer = ((*stub).*method)(context.get(), &response);

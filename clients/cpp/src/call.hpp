@@ -51,6 +51,8 @@ class Client::Core {
   void own(const std::shared_ptr<detail::Leaver>& one);
   void disown(const detail::Leaver& one);
   void close() noexcept;
+  /// Throws UsageError once it is closed: what begins then is no call that was cancelled.
+  void check_open() const;
 
   const std::chrono::milliseconds timeout;
   const std::chrono::milliseconds patience;
@@ -103,6 +105,7 @@ template <class Stub, class Request, class Response>
 Response call(const Client::Core& core, const std::unique_ptr<Stub>& stub,
               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request,
               const CallOptions& options, std::optional<std::chrono::milliseconds> timeout = std::nullopt) {
+  core.check_open();
   const Context context(core, options, timeout.value_or(core.timeout));
   Response response;
   check(((*stub).*method)(context.get(), request, &response));

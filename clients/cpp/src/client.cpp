@@ -159,11 +159,15 @@ void Client::Core::close() noexcept {
   for (const auto& [address, weak] : left) {
     try {
       if (const auto one = weak.lock()) one->leave();
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       // The daemon is gone, or what was left is; there is nothing to do about either.
     }
   }
   closing.cancel();
+}
+
+void Client::Core::check_open() const {
+  if (closing.is_cancelled()) throw UsageError("this client is closed: make another");
 }
 
 Client::Client(const ClientOptions& options) : core_(std::make_shared<Core>(options)) {}

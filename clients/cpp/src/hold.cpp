@@ -55,7 +55,7 @@ class Hold::Impl : public detail::Leaver {
     core_->disown(*this);
     try {
       release_({detail::kParting, std::nullopt});
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       end_ = std::current_exception();
     }
     if (lost_) end_ = lost_;
@@ -82,6 +82,9 @@ class Hold::Impl : public detail::Leaver {
         return;
       } catch (const FailedPrecondition&) {
         // It was stopped: it needs no more signs of life, and holds until it is removed.
+        return;
+      } catch (const UsageError&) {
+        // Its client was closed while it began.
         return;
       } catch (const Error&) {
         wait = std::min(every_, kAgain);

@@ -59,6 +59,7 @@ class Attached {
         ends_well_(ends_well),
         patience_(patience),
         closing_(core_->closing, [stop = stop_] { stop.cancel(); }) {
+    core_->check_open();
     if (options_.cancellation) cancelled_.emplace(*options_.cancellation, [stop = stop_] { stop.cancel(); });
   }
   Attached(const Attached&) = delete;

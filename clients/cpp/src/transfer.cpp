@@ -83,8 +83,8 @@ class Transfer::Impl : public detail::Leaver {
   void leave_quietly() noexcept {
     try {
       leave();
-    } catch (const Error&) {
-      // The daemon is gone, and nobody is there to hear it.
+    } catch (const std::exception&) {
+      // The daemon is gone, or the client is closed, and nobody is there to hear it.
     }
   }
 

@@ -66,7 +66,7 @@ TEST(Pull, IsCancelledByTheEndOfItsClient) {
   EXPECT_EQ(daemon.cancelled.waiting(), 1U);
   EXPECT_THROW(pull.wait(), imgd::Cancelled);
   EXPECT_THROW(detached.wait(), imgd::Cancelled);
-  EXPECT_THROW(client.pull("redis:7"), imgd::Cancelled);
+  EXPECT_THROW(client.pull("redis:7"), imgd::UsageError);
   EXPECT_EQ(daemon.cancelled.waiting(), 1U);
 }
 
@@ -209,6 +209,24 @@ TEST(Watch, EndsWithItsClient) {
   std::thread elsewhere([&client] { client.close(); });
   EXPECT_THROW(watch.wait(), imgd::Cancelled);
   elsewhere.join();
+}
+
+TEST(Client, ThatIsClosedSaysSo) {
+  Daemon daemon({snapshot(1)});
+  auto client = connect(daemon);
+  client.close();
+  client.close();
+  EXPECT_THROW(client.pull("redis:7"), imgd::UsageError);
+  EXPECT_THROW(client.watch("transfers/a"), imgd::UsageError);
+  EXPECT_THROW(client.get_image("redis:7"), imgd::UsageError);
+  auto images = client.images();
+  EXPECT_THROW(images.begin(), imgd::UsageError);
+  EXPECT_THROW(client.events(), imgd::UsageError);
+  EXPECT_THROW(client.hold_lease({}), imgd::UsageError);
+  EXPECT_THROW(client.save_images({}), imgd::UsageError);
+  std::istringstream archive("abc");
+  EXPECT_THROW(client.load_images(archive), imgd::UsageError);
+  EXPECT_EQ(daemon.requests().size(), 0U);
 }
 
 TEST(Hold, ThatIsLostSaysSo) {

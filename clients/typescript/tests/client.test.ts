@@ -49,8 +49,28 @@ test("closing the client ends watches, and nothing is asked of it any more", asy
   const watch = client.watch(NAME);
   for await (const _ of watch) await client.close();
   await assert.rejects(watch.result(), imgd.CancelledError);
-  await assert.rejects(client.images.get("redis:7"), imgd.UsageError);
   assert.equal(daemon.cancellations, 0);
+});
+
+test("a closed client says so", async (t) => {
+  const daemon = await Daemon.start(t, snapshot(1n));
+  const client = daemon.client(t);
+  await client.close();
+  await client.close();
+  const calls: (() => unknown)[] = [
+    () => client.pull("redis:7"),
+    () => client.watch(NAME).result(),
+    () => client.images.get("redis:7"),
+    () => client.images.list().next(),
+    () => client.events(),
+    () => client.leases.hold([]),
+    () => client.archives.save([]).next(),
+    () => client.archives.load([new Uint8Array(3)]),
+  ];
+  for (const call of calls) {
+    await assert.rejects(async () => await call(), imgd.UsageError, String(call));
+  }
+  assert.equal(daemon.started.length, 0);
 });
 
 test("leaving a watch cancels nothing", async (t) => {

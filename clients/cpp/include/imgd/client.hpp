@@ -84,7 +84,8 @@ class Client {
   /// As `close`.
   ~Client();
 
-  /// Cancels the pulls and pushes that are this client's, gives its holds back, and ends every call.
+  /// Cancels the pulls and pushes that are this client's, gives its holds back, and ends every call. What is
+  /// called after it throws UsageError.
   void close() noexcept;
 
   /// The gRPC channel, for services and methods that this class has no words for. It sends the token, too.

@@ -13,7 +13,7 @@
 
 namespace imgd {
 
-/// What the program itself did wrong, found before any call: a malformed address, say.
+/// What the program itself did wrong, found before any call: a malformed address, say, or a client that is closed.
 class UsageError : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;

@@ -10,6 +10,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollIoHandler;
@@ -70,6 +71,9 @@ final class Connection implements AutoCloseable {
           NettyChannelBuilder.forAddress(new DomainSocketAddress(address.socket()), chosen)
               .channelType(EpollDomainSocketChannel.class, DomainSocketAddress.class)
               .eventLoopGroup(loop)
+              // gRPC sets it on every socket, and Netty warns of it on those that have no such
+              // thing.
+              .withOption(ChannelOption.SO_KEEPALIVE, null)
               .overrideAuthority("localhost");
     }
     if (serverName != null) {
@@ -134,11 +138,16 @@ final class Connection implements AutoCloseable {
     return answer;
   }
 
+  /** Throws IllegalStateException once it is closed. */
+  void checkOpen() {
+    if (closed) {
+      throw new IllegalStateException("this client is closed: make another");
+    }
+  }
+
   /** A call that has not begun. */
   <Q, R> ClientCall<Q, R> start(MethodDescriptor<Q, R> method, CallOptions options) {
-    if (closed) {
-      throw new IllegalStateException("this client is closed");
-    }
+    checkOpen();
     // gRPC waits for up to two minutes, without a word, before it looks for a lost daemon again.
     if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
       channel.resetConnectBackoff();

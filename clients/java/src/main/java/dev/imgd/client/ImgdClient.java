@@ -128,7 +128,7 @@ public final class ImgdClient implements AutoCloseable {
 
   /**
    * Cancels the transfers that are this client's, gives its holds back and ends the connection, and
-   * with it every stream.
+   * with it every stream. What is called after it throws {@link IllegalStateException}.
    */
   @Override
   public void close() {
@@ -168,6 +168,7 @@ public final class ImgdClient implements AutoCloseable {
 
   /** Watches any transfer, from its middle or after its end. Closing this never touches it. */
   public TransferStream watch(String name) {
+    connection.checkOpen();
     Transfer record = Transfer.newBuilder().setName(name).build();
     return new TransferStream(connection, record, null, false, false);
   }
@@ -517,6 +518,7 @@ public final class ImgdClient implements AutoCloseable {
    * when this returns.
    */
   public EventStream watchEvents(WatchEventsRequest request) {
+    connection.checkOpen();
     return new EventStream(connection, request);
   }
 }

@@ -12,21 +12,30 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.Duration;
 import dev.imgd.v1.CreateLeaseRequest;
+import dev.imgd.v1.LoadImagesRequest;
 import dev.imgd.v1.PullRequest;
+import dev.imgd.v1.SaveImagesRequest;
 import dev.imgd.v1.Transfer;
 import dev.imgd.v1.TransferEvent;
 import dev.imgd.v1.TransferState;
+import dev.imgd.v1.WatchEventsRequest;
 import io.grpc.Status;
 import java.io.IOException;
+import java.io.InputStream;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class ClientTest {
   private static final TransferState SUCCEEDED = TransferState.TRANSFER_STATE_SUCCEEDED;
@@ -85,7 +94,32 @@ class ClientTest {
       own.close();
       detached.close();
       later.close();
-      assertThrows(IllegalStateException.class, () -> client.getImage("a"));
+    }
+  }
+
+  @Test
+  void aClosedClientSaysSo() throws Exception {
+    try (var daemon = new ScriptedDaemon(snapshot(1))) {
+      ImgdClient client = connect(daemon);
+      client.close();
+      client.close();
+      List<Executable> calls =
+          List.of(
+              () -> client.pull("redis:7"),
+              () -> client.watch("transfers/a"),
+              () -> client.getImage("a"),
+              () -> client.async().getImage("a"),
+              () -> client.listImages().iterator().next(),
+              () -> client.watchEvents(WatchEventsRequest.getDefaultInstance()),
+              () -> client.holdLease(LEASE),
+              () -> client.saveImages(SaveImagesRequest.getDefaultInstance()),
+              () ->
+                  client.loadImages(
+                      LoadImagesRequest.getDefaultInstance(), InputStream.nullInputStream()));
+      for (Executable call : calls) {
+        assertThrows(IllegalStateException.class, call);
+      }
+      assertTrue(daemon.started.isEmpty());
     }
   }
 
@@ -283,6 +317,32 @@ class ClientTest {
       assertThrows(UnavailableException.class, client::info);
       assertThrows(UnavailableException.class, () -> client.watch("transfers/a").result());
     }
+  }
+
+  @Test
+  void aUnixSocketIsUsedWithoutAWarning() {
+    List<String> said = new CopyOnWriteArrayList<>();
+    Handler handler =
+        new Handler() {
+          @Override
+          public void publish(LogRecord log) {
+            said.add(log.getMessage());
+          }
+
+          @Override
+          public void flush() {}
+
+          @Override
+          public void close() {}
+        };
+    Logger logger = Logger.getLogger("io.grpc.netty.shaded.io.netty.bootstrap");
+    logger.addHandler(handler);
+    try (var client = ImgdClient.connect("unix:/nowhere/imgd.sock")) {
+      assertThrows(UnavailableException.class, client::info);
+    } finally {
+      logger.removeHandler(handler);
+    }
+    assertEquals(List.of(), said);
   }
 
   @Test
