@@ -92,6 +92,13 @@ def test_versions_are_the_same_everywhere() -> None:
     assert f"imgd-client=={ours}" in SERVER["project"]["dependencies"]
 
 
+@pytest.mark.parametrize("language", ["go", "python", "rust", "typescript"])
+def test_packages_bring_the_licence(language: str) -> None:
+    """What is packed there is packed from that folder alone; Java and C++ take the one above."""
+    packed = ROOT / "clients" / language / "LICENSE"
+    assert packed.read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 def test_pins_cover_what_is_required_and_fit_its_bounds() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
