@@ -21,6 +21,8 @@ from imgd.v1 import (
     container_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    filesystem_service_pb2,
+    filesystem_service_pb2_grpc,
     image_service_pb2,
     image_service_pb2_grpc,
     lease_service_pb2,
@@ -217,6 +219,11 @@ class ScriptedDaemon:
                 lease_service_pb2,
                 lease_service_pb2_grpc.LeaseServiceServicer,
                 lease_service_pb2_grpc.add_LeaseServiceServicer_to_server,
+            ),
+            (
+                filesystem_service_pb2,
+                filesystem_service_pb2_grpc.FilesystemServiceServicer,
+                filesystem_service_pb2_grpc.add_FilesystemServiceServicer_to_server,
             ),
             (
                 image_service_pb2,

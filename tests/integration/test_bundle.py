@@ -20,7 +20,7 @@ from imgd.v1 import container_pb2
 from imgd.v1.container_service_pb2 import BundleSpec
 from imgd.v1.filesystem_service_pb2 import MountImageRequest
 from imgd.v1.filesystem_service_pb2_grpc import FilesystemServiceStub
-from imgd_client import Client, FailedPrecondition, ImgdError, InvalidArgument
+from imgd_client import Client, FailedPrecondition, ImgdError, InvalidArgument, NotFound
 from imgd_server.rootfs import is_mount
 from tests.bundles import PATIENCE, crun, unmount_all
 from tests.daemon import Daemon, run_daemon
@@ -421,11 +421,9 @@ def test_a_view_without_a_container(
     """As Kubernetes' image volumes want it: read-only, and held as long as its lease."""
     target = tmp_path / "target"
     target.mkdir()
-    with grpc.insecure_channel(daemon.address) as channel, Client(daemon.address) as client:
-        stub: Any = FilesystemServiceStub(channel)
+    with Client(daemon.address) as client:
         image = f"{registry.host}/app:1"
-        request = MountImageRequest(image=image, lease_id="volume")
-        view = stub.MountImage(request, timeout=PATIENCE)
+        view = client.files.mount(image, lease_id="volume", timeout=PATIENCE)
         assert (view.lease, view.platform.architecture) == ("leases/volume", "amd64")
         (mount,) = view.mounts
         assert "ro" in mount.options
@@ -442,9 +440,8 @@ def test_a_view_without_a_container(
         client.images.remove(image)
         client.system.collect()
         assert not [*daemon.root.glob("snapshots/*/layers/*")]
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.MountImage(request, timeout=PATIENCE)
-        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(NotFound):
+            client.files.mount(image, lease_id="volume", timeout=PATIENCE)
         assert [*client.leases.list()] == []
 
 

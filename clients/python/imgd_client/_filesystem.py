@@ -13,6 +13,7 @@ from imgd.v1 import (
     filesystem_service_pb2_grpc,
 )
 
+from . import _requests
 from ._calls import AsyncCalls, Calls
 from ._errors import from_rpc_error
 
@@ -38,6 +39,18 @@ def _text(path: str | bytes) -> str:
     if _raw(path) is not None:
         return ""
     return path.decode() if isinstance(path, bytes) else path
+
+
+def _mounting(
+    image: str, target: str, platform: str, lease_id: str, ttl: float | None
+) -> filesystem_service_pb2.MountImageRequest:
+    return filesystem_service_pb2.MountImageRequest(
+        image=image,
+        platform=platform,
+        lease_id=lease_id,
+        ttl=None if ttl is None else _requests.duration(ttl),
+        target_path=target,
+    )
 
 
 class Files:
@@ -143,6 +156,32 @@ class Files:
         finally:
             call.cancel()
 
+    def mount(
+        self,
+        image: str,
+        target: str = "",
+        *,
+        platform: str = "",
+        lease_id: str = "",
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> filesystem_service_pb2.MountImageResponse:
+        """Prepares a read-only view of an image, which lasts as long as its lease: `leases.renew`
+        keeps it, `leases.delete` ends it. It may unpack the image: the client's timeout does not
+        apply.
+
+        Args:
+            image: The image.
+            target: Where the daemon mounts it, an absolute path below one of its `mount_roots`;
+                empty for the caller to mount it: `mounts`.
+            platform: `os/architecture[/variant]`; empty for the one served by default.
+            lease_id: The lease's ID; generated, if not said.
+            ttl: How long the lease holds, in seconds; an hour if not said.
+            timeout: Seconds; None for no bound.
+        """
+        request = _mounting(image, target, platform, lease_id, ttl)
+        return self._calls.within(timeout, self._stub.MountImage, request)
+
 
 class AsyncFiles:
     """See `Files`."""
@@ -245,3 +284,17 @@ class AsyncFiles:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    async def mount(
+        self,
+        image: str,
+        target: str = "",
+        *,
+        platform: str = "",
+        lease_id: str = "",
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> filesystem_service_pb2.MountImageResponse:
+        """See `Files.mount`."""
+        request = _mounting(image, target, platform, lease_id, ttl)
+        return await self._calls.within(timeout, self._stub.MountImage, request)

@@ -53,6 +53,7 @@ _COMMANDS = {
 _OF_IMAGES = "history import inspect load pin prune pull push save tag unpin untag"
 _IMAGE_COMMANDS = {
     **{name: _COMMANDS[name] for name in _OF_IMAGES.split()},
+    "mount": ("_inside", "mount"),
     "ls": _COMMANDS["images"],
     "list": _COMMANDS["images"],
     "rm": _COMMANDS["rmi"],

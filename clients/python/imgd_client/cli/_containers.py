@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,7 +12,7 @@ import click
 from imgd.v1 import container_pb2, container_service_pb2
 from imgd_client import NotFound
 
-from ._arguments import change_each, labels_of
+from ._arguments import change_each, echo_mounts, full_path, labels_of
 from ._command import command
 from ._complete import IMAGE, ContainerName
 from ._connect import connect
@@ -185,11 +184,10 @@ def create(
         with connect() as client:
             made = client.containers.create(image, prepare_rootfs=rootfs, **common)
         click.echo(made.name.removeprefix("containers/"))
-        for mount in made.mounts if rootfs else ():
-            click.echo(f"{mount.fs_type} {mount.source} {','.join(mount.options)}")
+        echo_mounts(made.mounts if rootfs else ())
         return
     spec = container_service_pb2.BundleSpec(
-        path="" if bundle == "auto" else _full_path(bundle),
+        path="" if bundle == "auto" else full_path(bundle, "bundle's folder"),
         args=of_bundle["args"],
         env=of_bundle["env"],
         working_dir=of_bundle["workdir"],
@@ -202,15 +200,6 @@ def create(
     click.echo(answer.container.name.removeprefix("containers/"))
     if bundle == "auto":
         click.echo(answer.bundle_path)
-
-
-def _full_path(folder: str) -> str:
-    try:
-        return str(Path(folder).absolute())
-    except FileNotFoundError:
-        raise click.ClickException(
-            "the working directory is gone: name the bundle's folder by its full path"
-        ) from None
 
 
 class _Filters(NamedTuple):

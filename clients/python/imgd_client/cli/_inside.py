@@ -1,4 +1,4 @@
-"""imgctl ls, cat, layers."""
+"""imgctl ls, cat, layers, image mount."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import click
 
 from imgd.v1 import filesystem_pb2
 
+from ._arguments import echo_mounts, full_path
 from ._command import command
 from ._complete import IMAGE
 from ._connect import connect
 from ._format import format_option, is_table, write_rows, write_table
 from ._names import printable, short_id
+from ._times import DURATION
 from ._units import ellipsis, human_size, rfc3339
 
 if TYPE_CHECKING:
     from .gotemplate import Struct
 
-__all__ = ["cat", "layers", "ls"]
+__all__ = ["cat", "layers", "ls", "mount"]
 
 _KINDS = {
     filesystem_pb2.FILE_KIND_REGULAR: stat.S_IFREG,
@@ -171,3 +173,21 @@ def layers(image: str, no_trunc: bool, platform: str, form: str) -> None:
         (Struct("", dict(zip(_LAYER_HEADER, row, strict=True))) for row in rows),
         _LAYER_HEADER,
     )
+
+
+@command()
+@click.argument("image", type=IMAGE)
+@click.argument("folder", metavar="[DIR]", default="")
+@click.option("--name", default="", help="The lease's ID; generated, if not said.")
+@click.option("--ttl", type=DURATION, help="How long it holds; an hour if not said.")
+@_platform
+def mount(image: str, folder: str, name: str, ttl: float | None, platform: str) -> None:
+    """Makes a read-only view of an image, and prints the ID of its lease, with which it ends.
+
+    The daemon mounts it on DIR, below one of its mount_roots. Without DIR what to mount is printed.
+    """
+    target = full_path(folder, "place to mount it") if folder else ""
+    with connect() as client:
+        made = client.files.mount(image, target, platform=platform, lease_id=name, ttl=ttl)
+    click.echo(made.lease.removeprefix("leases/"))
+    echo_mounts(made.mounts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from imgd.v1 import (
     container_service_pb2,
     event_pb2,
     event_service_pb2,
+    filesystem_service_pb2,
     image_pb2,
     image_service_pb2,
     lease_pb2,
@@ -292,6 +294,30 @@ class TestPinning:
         assert (done.status, done.printed) == (1, "a\nc\n")
         assert done.told == "imgctl: no such image: b (IMAGE_NOT_FOUND)\n"
         assert [one.image for one in daemon.requests(method)] == ["a", "b", "c"]
+
+
+class TestMounting:
+    async def test_tells_the_lease_and_what_to_mount(
+        self, daemon: ScriptedDaemon, imgctl: Run
+    ) -> None:
+        mount = containers.Mount(fs_type="overlay", source="overlay", options=["ro", "lowerdir=/l"])
+        daemon.answers["MountImage"] = [
+            filesystem_service_pb2.MountImageResponse(lease="leases/mine"),
+            filesystem_service_pb2.MountImageResponse(lease="leases/a", mounts=[mount]),
+        ]
+        words = ["--name", "mine", "--ttl", "1h30m", "--platform", "linux/386"]
+
+        there = await imgctl("image", "mount", *words, "redis", "pods/a")
+        here = await imgctl("image", "mount", "redis")
+
+        assert (there.status, there.printed, there.told) == (0, "mine\n", "")
+        assert here.printed == "a\noverlay overlay ro,lowerdir=/l\n"
+        first, second = daemon.requests("MountImage")
+        assert (first.image, first.lease_id, first.platform) == ("redis", "mine", "linux/386")
+        # The daemon's working directory is another.
+        assert first.target_path == str(Path.cwd() / "pods" / "a")
+        assert first.ttl == Duration(seconds=5400)
+        assert second == filesystem_service_pb2.MountImageRequest(image="redis")
 
 
 class TestLeases:

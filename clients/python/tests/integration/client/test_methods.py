@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from imgd.v1 import container_pb2, image_pb2, lease_pb2, transfer_pb2
 from imgd.v1 import container_service_pb2 as containers_pb2
+from imgd.v1 import filesystem_service_pb2 as files_pb2
 from imgd.v1 import image_service_pb2 as images_pb2
 from imgd.v1 import lease_service_pb2 as leases_pb2
 from imgd.v1 import system_service_pb2 as system_pb2
@@ -73,6 +74,25 @@ _CASES = [
         lambda client: client.images.tag("redis", "mine:1"),
         images_pb2.TagImageRequest(image="redis", tag="mine:1"),
         images_pb2.TagImageResponse(image=_IMAGE),
+    ),
+    _Case(
+        lambda client: client.files.mount(
+            "redis", "/run/pods/a", platform="linux/arm64", lease_id="mine", ttl=1.5
+        ),
+        files_pb2.MountImageRequest(
+            image="redis",
+            target_path="/run/pods/a",
+            platform="linux/arm64",
+            lease_id="mine",
+            ttl=Duration(seconds=1, nanos=500_000_000),
+        ),
+        files_pb2.MountImageResponse(lease="leases/mine"),
+    ),
+    _Case(
+        # That nothing is said of the time differs from none.
+        lambda client: client.files.mount("redis"),
+        files_pb2.MountImageRequest(image="redis"),
+        files_pb2.MountImageResponse(lease="leases/a", mounts=[container_pb2.Mount(source="s")]),
     ),
     _Case(
         lambda client: client.images.untag("mine:1", expected_digest="sha256:x", request_id="r"),
