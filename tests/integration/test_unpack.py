@@ -8,10 +8,12 @@ import hashlib
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -808,6 +810,28 @@ def test_workers_end_with_the_unpacker(tmp_path: Path) -> None:
     # Worker processes import no gRPC.
     assert "isal" in imports
     assert "grpc" not in imports
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_parent_whose_daemon_is_killed_says_nothing(*, answered: bool) -> None:
+    """Whether it has answered, which nobody has read, or finds nobody to answer."""
+    ours, theirs = socket.socketpair()
+    (worker, peer) = socket.socketpair()
+    command = [sys.executable, "-m", "imgd_server.rootfs._worker", str(theirs.fileno())]
+    with worker, theirs, ours:
+        with peer:
+            send(ours, {"fork": True}, [peer.fileno()])
+        if not answered:
+            ours.close()
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, pass_fds=[theirs.fileno()], text=True
+        ) as process:
+            theirs.close()
+            if answered:
+                assert select.select([ours], [], [], PATIENCE)[0]
+                ours.close()
+            _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (0, "")
 
 
 def test_what_breaks_in_a_worker_is_no_error_of_the_layer(

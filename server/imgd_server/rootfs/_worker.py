@@ -20,6 +20,7 @@ lists of AppliedLayer, in parts, latin-1 for bytes; `{"done"}`, `{"error"}`, `{"
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -202,7 +203,11 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the daemon decides
     os.umask(0)
     _keep_memory()
-    daemon = socket.socket(fileno=descriptor)
+    with socket.socket(fileno=descriptor) as daemon, contextlib.suppress(ConnectionError):
+        _fork_and_end(daemon)  # a daemon that is killed leaves answers unread
+
+
+def _fork_and_end(daemon: socket.socket) -> None:
     alive: set[int] = set()
     while (received := receive(daemon)) is not None:
         message, fds = received
