@@ -34,7 +34,14 @@ from imgd_server.metadata import (
     WriteSession,
 )
 from imgd_server.oci import Digest, Platform
-from imgd_server.rootfs import Compression, FileChange, PackedLayer, Snapshot, stored_layer
+from imgd_server.rootfs import (
+    Compression,
+    FileChange,
+    PackedLayer,
+    Snapshot,
+    no_room,
+    stored_layer,
+)
 from imgd_server.threads import ended, in_thread
 
 __all__ = ["Packer", "RootfsManager", "View", "lease_for", "to_its_end"]
@@ -423,13 +430,18 @@ class RootfsManager:
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Runs work that takes things back when it is cancelled: a caller who leaves cancels it, once
-    however often he is cancelled himself, and it gets the time to."""
+    however often he is cancelled himself, and it gets the time to. Raises DISK_FULL for an OSError
+    that says so."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
         await ended(task)
+        raise
+    except OSError as error:
+        if (full := no_room(error)) is not None:
+            raise full from error
         raise
 
 

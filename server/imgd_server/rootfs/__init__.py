@@ -38,6 +38,7 @@ from imgd_server.rootfs._protocol import (
     Limits,
     Stream,
     Whiteouts,
+    no_room,
     show,
 )
 from imgd_server.rootfs._read import read_file
@@ -95,6 +96,7 @@ __all__ = [
     "is_privileged",
     "mount_bind",
     "mount_overlay",
+    "no_room",
     "overlay_changes",
     "pack_layer",
     "read_file",

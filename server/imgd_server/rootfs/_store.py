@@ -22,7 +22,6 @@ import ctypes
 import json
 import os
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -110,9 +109,6 @@ class SnapshotStore:
         # What a disk that failed may have lost, with all above: no later sync says so again.
         self._suspect: set[int] = set()
         self._next = 0
-        # One for all times: a failure to write is told once to each open file (syncfs(2)).
-        self._folder = os.open(self._root, _FLAGS)
-        weakref.finalize(self, os.close, self._folder)
         self._boot = _BOOT.read_text().strip()
         self._load()
 
@@ -258,12 +254,13 @@ class SnapshotStore:
                     )
         if not written & wanted:
             return
-        if _libc.syncfs(self._folder):
-            code = ctypes.get_errno()
-            with self._condition:
-                self._suspect |= written
-            error = OSError(code, os.strerror(code))
-            raise no_room(error) or error
+        with _opened(self._root) as folder:
+            if _libc.syncfs(folder):
+                code = ctypes.get_errno()
+                with self._condition:
+                    self._suspect |= written
+                error = OSError(code, os.strerror(code))
+                raise no_room(error) or error
         with self._condition:
             self._unsynced -= written - self._suspect
             left = self._unsynced | {draft.number for draft in self._drafts.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -97,6 +98,29 @@ async def drop(metadata: SqliteMetadataStore, lease: LeaseRecord) -> None:
 def folders(tmp_path: Path) -> list[str]:
     root = tmp_path / "containers"
     return [path.name for path in root.iterdir()] if root.exists() else []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+async def test_a_full_disk_is_no_defect(
+    tmp_path: Path,
+    metadata: SqliteMetadataStore,
+    manager: RootfsManager,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, "no")
+
+    async def record(_: Register) -> None:
+        raise AssertionError("there is nothing to record")
+
+    monkeypatch.setattr("imgd_server.images._rootfs.os.symlink", fail)
+    monkeypatch.setattr("imgd_server.images._rootfs.copy_tree", fail)
+    with pytest.raises((Error, OSError)) as caught:
+        await manager.create(NewContainer(IMAGE, "web"), None, record)
+    full = isinstance(caught.value, Error) and caught.value.reason is Reason.DISK_FULL
+    assert full == (code != errno.EIO)
+    assert (folders(tmp_path), await leases(metadata)) == ([], [])
 
 
 async def test_what_a_root_file_system_stands_on_is_durable_first(
