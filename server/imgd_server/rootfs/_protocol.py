@@ -187,7 +187,7 @@ def no_room(error: OSError) -> Error | None:
         return None
     return Error(
         Reason.DISK_FULL,
-        f"no room to unpack: {os.strerror(error.errno)}; free some, and try again",
+        f"no room on the disk: {os.strerror(error.errno)}; free some, and try again",
     )
 
 
